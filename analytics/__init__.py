@@ -1,0 +1,1 @@
+"""Online anomaly detection over many series at once."""

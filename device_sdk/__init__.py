@@ -1,0 +1,1 @@
+"""The device SDK: what a connected product carries."""

@@ -1,0 +1,1 @@
+"""Who owns what and what that entitles them to, derived from dates and facts."""

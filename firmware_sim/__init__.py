@@ -1,0 +1,1 @@
+"""Simulated products that run the real device SDK."""

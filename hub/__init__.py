@@ -1,0 +1,1 @@
+"""The hub: devices phone home to it, people ask it, it answers and pushes back."""

@@ -1,0 +1,1 @@
+"""Applications assembled from parts: the HTTP application, the ingest worker, the supervisor."""

@@ -1,0 +1,1 @@
+"""What the hub needs from outside; each port beside its adapters."""

@@ -1,0 +1,1 @@
+"""The relational port: tables, sessions, migrations."""

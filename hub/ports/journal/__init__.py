@@ -1,0 +1,1 @@
+"""The journal: what is in it and synced has been received."""

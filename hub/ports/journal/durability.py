@@ -1,0 +1,77 @@
+"""Getting bytes onto the disk for certain, and files that appear whole or not at all.
+
+1. `sync_file` returns only when the device says that the bytes are safe; macOS needs F_FULLFSYNC.
+2. A new or renamed file is durable only after its folder was synced as well.
+3. Files are born with mode 0600 and folders with 0700.
+What must never live here: retries. After a failed sync the kernel may have dropped the bytes.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+
+
+def sync_file(fd: int) -> None:
+    """Wait until the bytes of an open file are on disk.
+
+    Raises:
+        OSError: they may not be; never call this again for the same bytes.
+    """
+    if sys.platform == "darwin":  # fsync there stops at the drive's cache, fdatasync is missing
+        import fcntl  # noqa: PLC0415  only this platform needs it
+
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on disk.
+
+    Raises:
+        OSError: they may not be.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its missing parents, mode 0700, and sync the names.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put a file in place, replacing an older one; after a crash it is one or the other, whole.
+
+    Args:
+        path: final name; `path` + `.tmp` is used on the way.
+        data: all of its content.
+
+    Raises:
+        OSError: nothing was put in place, or the rename may not be durable yet.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    try:
+        written = 0
+        while written < len(data):
+            written += os.write(fd, memoryview(data)[written:])
+        sync_file(fd)
+    finally:
+        os.close(fd)
+    temporary.replace(path)
+    sync_folder(path.parent)

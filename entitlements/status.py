@@ -1,0 +1,117 @@
+"""What state a subscription is in at an instant, derived from its dates.
+
+1. Status is computed for any instant, past and future; it is never stored.
+2. `RULES` is the only definition. It is read from the top and the first rule that holds wins.
+3. All changes happen at the instants that `boundaries` returns.
+
+What a status allows for a feature is decided in `decision.py`.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import NamedTuple
+
+from entitlements.facts import Subscription
+
+NS_PER_S = 1_000_000_000
+
+
+class Status(StrEnum):
+    """States of a subscription."""
+
+    SCHEDULED = "scheduled"
+    ENDED = "ended"
+    CANCELLED = "cancelled"
+    TRIAL = "trial"
+    ACTIVE = "active"
+    GRACE = "grace"
+    LAPSED = "lapsed"
+
+
+ENTITLED = frozenset({Status.CANCELLED, Status.TRIAL, Status.ACTIVE, Status.GRACE})
+"""The states in which the plan's features are granted."""
+
+
+def covered_until(subscription: Subscription) -> int | None:
+    """Return the end of trial or paid time, whichever is later; `None` if open-ended."""
+    if subscription.paid_until is None:
+        return subscription.trial_end
+    if subscription.trial_end is None:
+        return subscription.paid_until
+    return max(subscription.trial_end, subscription.paid_until)
+
+
+def grace_until(subscription: Subscription) -> int | None:
+    """Return the end of the grace that follows the cover, `None` if open-ended."""
+    end = covered_until(subscription)
+    return None if end is None else end + subscription.grace_s * NS_PER_S
+
+
+def _cancelled(s: Subscription, at: int) -> bool:
+    return s.cancelled_at is not None and at >= s.cancelled_at
+
+
+def _covered(s: Subscription, at: int) -> bool:
+    end = covered_until(s)
+    return end is None or at < end
+
+
+def _over(s: Subscription, at: int) -> bool:
+    """Past its fixed end, or cancelled with nothing left that was covered."""
+    if s.ends_at is not None and at >= s.ends_at:
+        return True
+    end = covered_until(s)
+    return _cancelled(s, at) and (end is None or at >= end)
+
+
+def _in_grace(s: Subscription, at: int) -> bool:
+    end = grace_until(s)
+    return end is not None and at < end
+
+
+class Rule(NamedTuple):
+    """One row of the table: the status, when it holds in words, and when it holds in code."""
+
+    status: Status
+    when: str
+    holds: Callable[[Subscription, int], bool]
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(Status.SCHEDULED, "before its start", lambda s, at: at < s.start),
+    Rule(Status.ENDED, "past its fixed end, or cancelled and nothing covered is left", _over),
+    Rule(
+        Status.CANCELLED,
+        "cancelled, but what is covered still runs",
+        lambda s, at: _cancelled(s, at) and _covered(s, at),
+    ),
+    Rule(
+        Status.TRIAL,
+        "within the free trial",
+        lambda s, at: s.trial_end is not None and at < s.trial_end,
+    ),
+    Rule(Status.ACTIVE, "paid for, or open-ended", _covered),
+    Rule(Status.GRACE, "unpaid, within the grace after the cover", _in_grace),
+    Rule(Status.LAPSED, "unpaid, and the grace is over", lambda _s, _at: True),
+)
+
+
+def status(subscription: Subscription, at: int) -> Status:
+    """Return the state of a subscription at an instant (ns UTC), by `RULES`."""
+    for rule in RULES:
+        if rule.holds(subscription, at):
+            return rule.status
+    raise AssertionError("the last rule always holds")
+
+
+def boundaries(subscription: Subscription) -> tuple[int, ...]:
+    """Return all instants at which the status may change, in no order."""
+    instants = (
+        subscription.start,
+        subscription.trial_end,
+        covered_until(subscription),
+        grace_until(subscription),
+        subscription.cancelled_at,
+        subscription.ends_at,
+    )
+    return tuple(instant for instant in instants if instant is not None)

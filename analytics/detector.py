@@ -1,0 +1,184 @@
+"""The detector: the states of many series, updated by one kernel call a batch.
+
+1. A series is named by its record index; who it belongs to is the caller's knowledge.
+2. `update` takes samples in journal order; the split into batches never changes what is found.
+3. `dump` then `load` continues bit for bit. No clock, no I/O and no randomness may ever live here.
+"""
+
+import json
+import struct
+import zlib
+from dataclasses import asdict
+
+import numpy as np
+import numpy.typing as npt
+
+from analytics import kernel
+from analytics.findings import FINDING, SeriesKind
+from analytics.parameters import Parameters
+from analytics.records import LAYOUT, RECORD, fresh
+
+_MAGIC = b"HPDETEC1"
+_HEAD = struct.Struct("<8sII")  # magic, CRC-32 of the rest, length of the JSON header
+_ROOM = 1024  # findings written per kernel call before the buffer is emptied
+
+
+class SnapshotError(ValueError):
+    """A detector snapshot is damaged or was written by another layout of the records."""
+
+
+class Detector:
+    """Watches any number of series.
+
+    Args:
+        capacity: series to reserve room for; `allocate` grows it as needed.
+        parameters: settings, the same for every series.
+    """
+
+    RECORD: np.dtype[np.void] = RECORD
+
+    def __init__(self, capacity: int = 1024, *, parameters: Parameters | None = None) -> None:
+        self.parameters = parameters or Parameters()
+        self._settings = self.parameters.record()
+        self._records = fresh(max(capacity, 1))
+        self._used = 0
+
+    def __len__(self) -> int:
+        """Return how many series have been allocated."""
+        return self._used
+
+    def allocate(self, n: int) -> int:
+        """Make room for new series that know nothing yet.
+
+        Args:
+            n: how many, at least 1.
+
+        Returns:
+            The first of `n` consecutive record indices.
+
+        Raises:
+            ValueError: `n` is less than 1.
+        """
+        if n < 1:
+            raise ValueError(f"Cannot allocate {n} series; ask for at least one.")
+        first, end = self._used, self._used + n
+        if end > len(self._records):
+            more = max(end, 2 * len(self._records)) - len(self._records)
+            self._records = np.concatenate([self._records, fresh(more)])
+        self._used = end
+        return first
+
+    def configure(self, index: int, low: float, high: float, kind: SeriesKind | int) -> None:
+        """Set what the catalogue knows of a series; what has been learned stays.
+
+        Args:
+            index: record index.
+            low: values below are out of limits; NaN or -inf for none.
+            high: values above are out of limits; NaN or inf for none.
+            kind: gauge or counter.
+
+        Raises:
+            IndexError: no such series has been allocated.
+            ValueError: `kind` is not a `SeriesKind`, or `low` is above `high`.
+        """
+        if not 0 <= index < self._used:
+            raise IndexError(f"There is no series {index}; {self._used} have been allocated.")
+        if low > high:
+            raise ValueError(f"Series {index} has its low limit {low} above its high limit {high}.")
+        record = self._records[index]
+        record["kind"] = SeriesKind(kind)
+        record["low"] = -np.inf if np.isnan(low) else low
+        record["high"] = np.inf if np.isnan(high) else high
+
+    def update(
+        self,
+        index: npt.NDArray[np.int64],
+        time: npt.NDArray[np.int64],
+        value: npt.NDArray[np.float64],
+        late: npt.NDArray[np.bool_],
+    ) -> npt.NDArray[np.void]:
+        """Take a batch of samples, in journal order.
+
+        Args:
+            index: int64[S], record index of each sample's series.
+            time: int64[S], ns since 1970 UTC; may repeat or step back within a series.
+            value: float64[S], finite.
+            late: bool[S]; late samples (released from quarantine, corrected) get limit checks only.
+
+        Returns:
+            `FINDING[F]` in the order of the samples that caused them.
+
+        Raises:
+            IndexError: a sample names a series that has not been allocated; nothing was updated.
+            ValueError: the arrays differ in length, or a value is not finite; nothing was updated.
+        """
+        batch = self._checked(index, time, value, late)
+        chunks = []
+        start = 0
+        while start < len(batch[0]):
+            found = np.empty(_ROOM, FINDING)
+            start, count = kernel.update(self._records, self._settings, *batch, start, found)
+            chunks.append(found[:count])
+        return np.concatenate(chunks) if chunks else np.empty(0, FINDING)
+
+    def _checked(
+        self,
+        index: npt.NDArray[np.int64],
+        time: npt.NDArray[np.int64],
+        value: npt.NDArray[np.float64],
+        late: npt.NDArray[np.bool_],
+    ) -> tuple[
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.float64],
+        npt.NDArray[np.bool_],
+    ]:
+        """Return the batch as the kernel's signature wants it, or refuse it whole."""
+        batch = (
+            np.ascontiguousarray(index, np.int64),
+            np.ascontiguousarray(time, np.int64),
+            np.ascontiguousarray(value, np.float64),
+            np.ascontiguousarray(late, np.bool_),
+        )
+        if len({column.shape for column in batch}) != 1 or batch[0].ndim != 1:
+            raise ValueError("The columns of a batch must be one-dimensional and of one length.")
+        if len(batch[0]) and not (0 <= batch[0].min() and batch[0].max() < self._used):
+            raise IndexError(f"A sample names a series outside the {self._used} allocated.")
+        if not np.isfinite(batch[2]).all():
+            raise ValueError("A value is not finite; such rows must be rejected before detection.")
+        return batch
+
+    def dump(self) -> bytes:
+        """Return the whole state; `load` continues from it bit for bit."""
+        header = json.dumps(
+            {"layout": LAYOUT, "series": self._used, "parameters": asdict(self.parameters)}
+        ).encode()
+        body = header + self._records[: self._used].tobytes()
+        return _HEAD.pack(_MAGIC, zlib.crc32(body), len(header)) + body
+
+    @classmethod
+    def load(cls, data: bytes) -> "Detector":
+        """Return the detector that `dump` saved.
+
+        Raises:
+            SnapshotError: the bytes are damaged or of another version; start fresh and replay the journal.
+        """
+        try:
+            magic, checksum, length = _HEAD.unpack_from(data)
+        except struct.error as error:
+            raise SnapshotError(
+                "The detector snapshot is cut short; replay the journal."
+            ) from error
+        body = memoryview(data)[_HEAD.size :]
+        if magic != _MAGIC or zlib.crc32(body) != checksum:
+            raise SnapshotError("The detector snapshot is damaged; replay the journal.")
+        header = json.loads(bytes(body[:length]))
+        if header["layout"] != LAYOUT:
+            raise SnapshotError(
+                f"The detector snapshot has layout {header['layout']}, this version reads {LAYOUT}; replay the journal."
+            )
+        detector = cls(header["series"], parameters=Parameters(**header["parameters"]))
+        records = np.frombuffer(body[length:], RECORD)
+        detector.allocate(len(records)) if len(records) else None
+        detector._records[: len(records)] = records
+        return detector

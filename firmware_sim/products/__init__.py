@@ -1,0 +1,1 @@
+"""Simulated products: what stands in a house and is measured."""

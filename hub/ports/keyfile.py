@@ -1,6 +1,6 @@
 """Files that hold secrets: private keys, tokens, broker credentials.
 
-1. A file is born with mode 0600 and complete: written beside its place, synced, then linked or renamed.
+1. A file is born whole and with mode 0600: written beside its place, synced, then moved there.
 2. A folder is born with mode 0700.
 3. Nothing here logs or returns a secret in an error.
 """

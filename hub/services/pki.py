@@ -1,9 +1,10 @@
-"""The hub's own certificate authority: who a device or a part of the hub is, on every TLS connection.
+"""The hub's own certificate authority: who is at the other end of a TLS connection.
 
 1. One P-256 authority per hub, made at first start; its key never leaves `pki/` and has mode 0600.
 2. A CSR proves possession of a key and nothing else: its subject and extensions are ignored.
-3. The kind of a client stands in a URI name (`urn:homeport:device:ID`, `urn:homeport:internal:NAME`) that only
-   this module writes, so no CSR can make a device look like a part of the hub.
+3. The kind of a client stands in a URI name (`urn:homeport:device:ID` or
+   `urn:homeport:internal:NAME`) that only this module writes, so no CSR can make a device
+   look like a part of the hub.
 4. Times are arguments, int64 ns since 1970 UTC.
 
 Whether a certificate is still welcome (revocation, status of its device) is not decided here.
@@ -39,7 +40,8 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 class Issued:
     """A certificate as it goes to its owner and into the database.
 
-    `serial_hex` and `fingerprint_sha256_hex` (over the DER bytes) are lower-case hex; times are ns since 1970 UTC.
+    `serial_hex` and `fingerprint_sha256_hex` (over the DER bytes) are lower-case hex; times are ns
+    since 1970 UTC.
     """
 
     certificate_pem: str
@@ -86,15 +88,15 @@ class CertificateAuthority:
             lifetimes: days that certificates hold; defaults if None.
 
         Raises:
-            StorageError: the files are damaged, do not belong together, or the key is readable by others.
+            StorageError: the files are damaged, do not belong together, or others may read the key.
         """
         lifetimes = lifetimes or PkiSettings()
         key_path, certificate_path = folder / "ca.key", folder / "ca.pem"
         if not key_path.exists():
             if certificate_path.exists():
                 raise StorageError(
-                    f"{certificate_path} is there but its key {key_path} is not. Restore the key from a backup: "
-                    f"with a new authority every device would have to enrol again.",
+                    f"{certificate_path} is there but its key {key_path} is not. Restore the key "
+                    "from a backup: with a new authority every device would have to enrol again.",
                     path=str(key_path),
                 )
             create_private(key_path, _key_pem(ec.generate_private_key(ec.SECP256R1())))
@@ -106,12 +108,14 @@ class CertificateAuthority:
             certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
         except (OSError, ValueError) as error:
             raise StorageError(
-                f"{certificate_path} cannot be read as a certificate: {error}. Restore it from a backup.",
+                f"{certificate_path} cannot be read as a certificate: {error}. Restore it from a "
+                "backup.",
                 path=str(certificate_path),
             ) from error
         if certificate.public_key() != key.public_key():
             raise StorageError(
-                f"{certificate_path} and {key_path} do not belong together. Restore both from the same backup.",
+                f"{certificate_path} and {key_path} do not belong together. Restore both from the "
+                "same backup.",
                 path=str(certificate_path),
             )
         return cls(key, certificate, lifetimes)
@@ -130,7 +134,7 @@ class CertificateAuthority:
         """Certify the key of a CSR as a device's.
 
         Args:
-            csr_pem: PKCS #10 request, PEM; P-256 and signed with its own key. Its subject is ignored.
+            csr_pem: PKCS #10 request in PEM, for a P-256 key and signed with it.
             device_id: becomes the common name and `urn:homeport:device:ID`.
             at: the present time, ns.
 
@@ -215,7 +219,8 @@ def csr_public_key(csr_pem: str) -> ec.EllipticCurvePublicKey:
     """Check a CSR and return its key; see `CertificateAuthority.issue_device`."""
     if len(csr_pem) > MAX_CSR_BYTES:
         raise InvalidInputError(
-            f"The certificate request has {len(csr_pem)} characters; at most {MAX_CSR_BYTES} are accepted."
+            f"The certificate request has {len(csr_pem)} characters; at most {MAX_CSR_BYTES} are "
+            "accepted."
         )
     try:
         csr = x509.load_pem_x509_csr(csr_pem.encode())
@@ -227,11 +232,13 @@ def csr_public_key(csr_pem: str) -> ec.EllipticCurvePublicKey:
         ) from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise InvalidInputError(
-            "The certificate request is not for a P-256 key. Create a P-256 key on the device and request again."
+            "The certificate request is not for a P-256 key. Create a P-256 key on the device and "
+            "request again."
         )
     if not signed:
         raise InvalidInputError(
-            "The certificate request is not signed with its own key. Create a new one on the device."
+            "The certificate request is not signed with its own key. Create a new one on the "
+            "device."
         )
     return key
 

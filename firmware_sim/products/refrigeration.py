@@ -1,7 +1,9 @@
-"""The refrigerant circuit of a heat pump: compressor, frost on the evaporator, wear and loss of charge.
+"""The refrigerant circuit of a heat pump: compressor, frost, wear and loss of charge.
 
-1. Heat follows frequency, outdoor temperature, frost and charge; power follows from a fraction of Carnot's limit.
-2. Wear of the bearing costs friction and shakes the machine; loss of charge costs capacity and efficiency.
+1. Heat follows frequency, outdoor temperature, frost and charge; power follows from a fraction of
+   Carnot's limit.
+2. Wear of the bearing costs friction and shakes the machine; loss of charge costs capacity and
+   efficiency.
 3. Never here: when to run. That is the controller's, in `heat_pump`.
 """
 
@@ -84,13 +86,9 @@ class Circuit:
     def capacity(self, hz: float, outdoor_c: float, leak: float) -> float:
         """Heat that the circuit gives at a frequency, in watts."""
         air = max(0.35, 1.0 + 0.022 * (outdoor_c - 7.0))
-        return (
-            self.nominal_w
-            * (hz / HZ_MAX) ** 0.92
-            * air
-            * (1.0 - 0.12 * self.frost)
-            * (1.0 - 0.6 * leak)
-        )
+        speed: float = (hz / HZ_MAX) ** 0.92
+        charge = 1.0 - 0.6 * leak
+        return self.nominal_w * speed * air * charge * (1.0 - 0.12 * self.frost)
 
     def cop(self, sink_c: float, outdoor_c: float, leak: float) -> float:
         """Heat per electric power: a fraction of Carnot's limit between both heat exchangers."""

@@ -1,6 +1,7 @@
 import math
 import struct
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_cop_is_that_of_real_machines(outdoor_c: float, sink_c: float) -> None:
 def test_compressor_cycles_in_mild_weather_and_rests_between() -> None:
     rows = live(HeatPump(2), instant(2026, 4, 5), 4, step_s=60)
     on = [row["compressor_hz"] > 0 for row in rows]
-    starts = sum(now and not before for before, now in zip(on, on[1:], strict=False))
+    starts = sum(now and not before for before, now in pairwise(on))
     assert 0.1 < sum(on) / len(on) < 0.9
     assert 4 * 3 < starts < 4 * 60
     runs = "".join("1" if state else "0" for state in on).strip("0").split("1")
@@ -86,13 +87,10 @@ def test_compressor_cycles_in_mild_weather_and_rests_between() -> None:
 
 
 def test_frost_is_melted_in_humid_cold() -> None:
-    pump = HeatPump(5)
-    spread = []
-    for row in live(pump, WINTER, 3, step_s=60):
-        if pump.circuit.defrosting:
-            spread.append(row["flow_temp_c"] - row["return_temp_c"])
-    assert spread
-    assert min(spread) < -1.0  # the circuit runs backwards
+    rows = live(HeatPump(5), WINTER, 3, step_s=60)
+    backwards = [row for row in rows if row["flow_temp_c"] - row["return_temp_c"] < -1.5]
+    assert 3 < len(backwards) < 300
+    assert all(row["power_w"] > 1_000 for row in backwards)
 
 
 def packed(rows: Rows) -> bytes:
@@ -159,16 +157,16 @@ def test_stuck_sensor_freezes_flow_and_misleads_the_controller() -> None:
     )
 
 
-def test_leak_costs_spread_and_efficiency() -> None:
+def test_leak_costs_capacity_and_efficiency() -> None:
     sound, broken = with_fault(FaultKind.REFRIGERANT_LEAK, 0.5, days=3)
     tail = slice(-250, None)
 
-    def spread(rows: Rows) -> float:
-        return mean(rows[tail], "flow_temp_c", running=True) - mean(
-            rows[tail], "return_temp_c", running=True
-        )
+    def spread_per_hz(rows: Rows) -> float:
+        running = [row for row in rows[tail] if row["compressor_hz"] > 0]
+        spread = sum(row["flow_temp_c"] - row["return_temp_c"] for row in running)
+        return spread / sum(row["compressor_hz"] for row in running)
 
-    assert spread(broken) < 0.8 * spread(sound)
+    assert spread_per_hz(broken) < 0.7 * spread_per_hz(sound)
     assert mean(broken[tail], "power_w") > 1.15 * mean(sound[tail], "power_w")
     assert mean(broken[tail], "compressor_hz") > mean(sound[tail], "compressor_hz")
 

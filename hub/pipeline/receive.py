@@ -1,0 +1,362 @@
+"""Stage 1, receive: drain what the broker delivered and find the messages in it.
+
+1. One thread owns the socket: it reads in bulk, and writes receipts and its own PINGREQ. Nobody shares it.
+2. A kernel finds frames; no Python object is made for a message.
+3. The subscription is QoS 0: the broker promises nothing here, receipts do.
+4. Kernels are compiled before the subscription starts, because a slow subscriber is dropped.
+"""
+
+import select
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numba import njit
+
+from hub.errors import StorageError
+from hub.pipeline.frames import Frames
+
+_CONNACK, _PUBLISH, _SUBACK = 2, 3, 9
+_SMALL_BATCH = 64 << 10  # bytes below which waiting a little for more pays
+_PINGREQ = b"\xc0\x00"
+_DISCONNECT = b"\xe0\x00"
+
+
+class LinkError(StorageError):
+    """The connection to the broker could not be made or broke; the worker connects again."""
+
+    code = "broker-link"
+    title = "The broker cannot be reached"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkAddress:
+    """Where the broker listens and how the worker proves who it is.
+
+    Attributes:
+        host, port: of the MQTT listener.
+        client_id: MQTT client id; equals the certificate's CN.
+        trust, certificate, key: PEM files; all absent for a plain-text broker (benchmarks only).
+    """
+
+    host: str
+    port: int
+    client_id: str
+    trust: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+@njit(
+    "Tuple((i8, i8, i8))(u1[::1], i8, i8, i8, i8[::1], i8[::1], i8[::1], i8[::1])",
+    cache=True,
+    nogil=True,
+)
+def scan_frames(buffer, start, end, limit, topic, topic_size, payload, payload_size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Find MQTT PUBLISH frames (MQTT 3.1.1, section 2.2 and 3.3) in `buffer[start:end]`.
+
+    Returns:
+        Messages found, position behind the last whole frame, and 0 or the first byte of a frame that breaks the
+        protocol. Frames of other types that a subscriber receives (SUBACK, PINGRESP) are passed over.
+    """
+    n = 0
+    at = start
+    while n < limit and at < end:
+        first = buffer[at]
+        size = 0
+        shift = 0
+        pos = at + 1
+        whole = False
+        while pos < end and shift <= 21:
+            byte = np.int64(buffer[pos])
+            pos += 1
+            size |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                whole = True
+                break
+        if not whole:
+            if shift > 21:
+                return n, at, np.int64(first) | 256
+            break
+        stop = pos + size
+        if stop > end:
+            break
+        kind = first >> 4
+        if kind == 3:
+            if size < 2:
+                return n, at, np.int64(first) | 256
+            length = (np.int64(buffer[pos]) << 8) | np.int64(buffer[pos + 1])
+            body = pos + 2 + length
+            if (first & 6) != 0:
+                body += 2  # packet identifier; a QoS 0 subscription never gets one
+            if body > stop:
+                return n, at, np.int64(first) | 256
+            topic[n] = pos + 2
+            topic_size[n] = length
+            payload[n] = body
+            payload_size[n] = stop - body
+            n += 1
+        elif kind not in (9, 13):
+            return n, at, np.int64(first) | 256
+        at = stop
+    return n, at, np.int64(0)
+
+
+class Receiver:
+    """A raw MQTT 3.1.1 subscriber that hands over whole micro-batches.
+
+    Args:
+        address: the broker and the worker's identity.
+        filters: topic filters to subscribe to, QoS 0.
+        capacity: bytes of the receive buffer; must exceed the broker's largest message.
+        messages: messages in a micro-batch, at most.
+        keepalive_s: MQTT keep-alive.
+    """
+
+    def __init__(
+        self,
+        address: LinkAddress,
+        filters: list[str],
+        *,
+        capacity: int = 8 << 20,
+        messages: int = 32_768,
+        keepalive_s: int = 30,
+    ) -> None:
+        self._address = address
+        self._filters = filters
+        self._keepalive_s = keepalive_s
+        self._memory = bytearray(capacity)
+        self._view = memoryview(self._memory)
+        self._used = 0  # bytes in the buffer
+        self._taken = 0  # bytes of them that earlier batches consumed
+        self.frames = Frames(np.frombuffer(self._memory, np.uint8), messages)
+        self._socket: socket.socket | None = None
+        self._out = bytearray()
+        self._last_sent = 0.0
+        self._last_heard = 0.0
+
+    def connect(self, timeout_s: float = 10.0) -> None:
+        """Connect, subscribe and wait for both acknowledgements.
+
+        Raises:
+            LinkError: the broker refused, or did not answer in time.
+        """
+        self.close()
+        a = self._address
+        try:
+            raw = socket.create_connection((a.host, a.port), timeout_s)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket = _secured(raw, a)
+            self._socket.sendall(_connect_packet(a.client_id, self._keepalive_s))
+            if self._await(_CONNACK)[1:2] != b"\x00":
+                raise LinkError(
+                    f"The broker at {a.host}:{a.port} refused {a.client_id}. Is its certificate one of this hub's?"
+                )
+            self._socket.sendall(_subscribe_packet(self._filters))
+            if 0x80 in self._await(_SUBACK)[2:]:
+                raise LinkError(
+                    f"The broker refused a subscription of {a.client_id}: {self._filters}. Check its permissions."
+                )
+            self._socket.setblocking(False)
+        except OSError as error:
+            self.close()
+            raise LinkError(f"No connection to the broker at {a.host}:{a.port}: {error}.") from error
+        except LinkError:
+            self.close()
+            raise
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a live subscription."""
+        return self._socket is not None
+
+    def close(self) -> None:
+        """Drop the connection and whatever was half received; receipts not yet sent are sent again later."""
+        self._used = self._taken = 0
+        self._out.clear()
+        self._last_sent = self._last_heard = 0.0
+        if self._socket is not None:
+            try:
+                self._socket.send(_DISCONNECT)
+            except (OSError, ValueError):
+                pass  # the other side has gone first
+            self._socket.close()
+            self._socket = None
+
+    def receive(self, now: float, wait_s: float, linger_s: float) -> Frames:
+        """Wait for data, drain the socket, and find the messages.
+
+        Args:
+            now: monotonic seconds, for the keep-alive.
+            wait_s: how long to wait when nothing is there.
+            linger_s: after the first bytes, how long to let a small batch gather.
+
+        Returns:
+            The shared `Frames`, `count` of 0 if nothing came.
+
+        Raises:
+            LinkError: the connection broke or the broker broke the protocol.
+        """
+        frames = self.frames
+        frames.count = 0
+        self._compact()
+        sock = self._socket
+        if sock is None:
+            raise LinkError("The worker is not connected to its broker.")
+        self._keep_alive(now)
+        self._flush()
+        if self._used == 0 or not self._scan():
+            if self._ready(sock, wait_s):
+                self._last_heard = now
+                got = self._drain(sock)
+                if got < _SMALL_BATCH and linger_s > 0 and self._ready(sock, linger_s):
+                    self._drain(sock)
+            self._scan()
+        return frames
+
+    def send(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue ready-made MQTT packets; they go out with this or the next `receive`."""
+        self._out += data
+        self._flush()
+
+    def _ready(self, sock: socket.socket, wait_s: float) -> bool:
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return True
+        writers = [sock] if self._out else []
+        readable, writable, _ = select.select([sock], writers, [], wait_s)
+        if writable:
+            self._flush()
+        return bool(readable)
+
+    def _drain(self, sock: socket.socket) -> int:
+        """Read until the socket has no more or the buffer is full; returns the bytes read."""
+        total = 0
+        room = len(self._memory)
+        while self._used < room:
+            try:
+                got = sock.recv_into(self._view[self._used :])
+            except (BlockingIOError, ssl.SSLWantReadError):
+                break
+            except OSError as error:
+                raise LinkError(f"The connection to the broker broke: {error}.") from error
+            if got == 0:
+                raise LinkError("The broker closed the connection (restart, or a subscriber that was too slow).")
+            self._used += got
+            total += got
+        return total
+
+    def _scan(self) -> int:
+        f = self.frames
+        count, position, broken = scan_frames(
+            f.buffer, self._taken, self._used, f.capacity, f.topic, f.topic_size, f.payload, f.payload_size
+        )
+        if broken:
+            raise LinkError(f"The broker sent a frame that MQTT 3.1.1 does not allow (first byte {broken & 255:#x}).")
+        if count == 0 and position == self._taken == 0 and self._used == len(self._memory):
+            raise LinkError(f"A message exceeds the receive buffer of {len(self._memory)} bytes.")
+        f.count = int(count)
+        self._taken = int(position)
+        return f.count
+
+    def _compact(self) -> None:
+        """Make room behind what no batch has consumed yet. The frames of the last batch end here."""
+        if self._taken == self._used:
+            self._used = self._taken = 0
+        elif self._used > len(self._memory) // 2 and self._taken:
+            rest = self._used - self._taken
+            self._view[:rest] = bytes(self._view[self._taken : self._used])
+            self._used, self._taken = rest, 0
+
+    def _flush(self) -> None:
+        if not self._out or self._socket is None:
+            return
+        try:
+            while self._out:
+                sent = self._socket.send(self._out)
+                del self._out[:sent]
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            pass
+        except OSError as error:
+            raise LinkError(f"The connection to the broker broke: {error}.") from error
+
+    def _keep_alive(self, now: float) -> None:
+        if now - self._last_sent >= self._keepalive_s / 2:
+            if self._last_sent and now - self._last_heard > 2 * self._keepalive_s:
+                raise LinkError(f"The broker has been silent for {now - self._last_heard:.0f} s.")
+            self._last_heard = self._last_heard or now
+            self._last_sent = now
+            self._out += _PINGREQ
+
+    def _await(self, kind: int) -> bytes:
+        """The body of the next packet of a type, while connecting.
+
+        A broker may deliver before it acknowledges the subscription; such messages are dropped: no receipt, so
+        the device sends them again.
+        """
+        sock = self._socket
+        assert sock is not None  # noqa: S101  connect() has just set it
+        while True:
+            first, body = _read_packet(sock)
+            if first >> 4 == kind:
+                return body
+            if first >> 4 != _PUBLISH:
+                raise LinkError(f"The broker answered with packet type {first >> 4} where {kind} was due.")
+
+
+def _read_packet(sock: socket.socket) -> tuple[int, bytes]:
+    first = _exactly(sock, 1)[0]
+    size = shift = 0
+    while True:
+        byte = _exactly(sock, 1)[0]
+        size |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return first, _exactly(sock, size)
+
+
+def _exactly(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        chunk = sock.recv(size - len(data))
+        if not chunk:
+            raise LinkError("The broker closed the connection while the worker was connecting.")
+        data += chunk
+    return data
+
+
+def _secured(raw: socket.socket, address: LinkAddress) -> socket.socket:
+    if address.trust is None or address.certificate is None:
+        return raw
+    context = ssl.create_default_context(cafile=str(address.trust))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(address.certificate, address.key)
+    return context.wrap_socket(raw, server_hostname=address.host)
+
+
+def _packet(first: int, body: bytes) -> bytes:
+    size = len(body)
+    length = bytearray()
+    while True:
+        size, digit = divmod(size, 128)
+        length.append(digit | (128 if size else 0))
+        if not size:
+            return bytes([first]) + bytes(length) + body
+
+
+def _text(value: str) -> bytes:
+    data = value.encode()
+    return len(data).to_bytes(2, "big") + data
+
+
+def _connect_packet(client_id: str, keepalive_s: int) -> bytes:
+    clean_session = 0x02
+    head = _text("MQTT") + bytes([4, clean_session]) + keepalive_s.to_bytes(2, "big")
+    return _packet(0x10, head + _text(client_id))
+
+
+def _subscribe_packet(filters: list[str]) -> bytes:
+    return _packet(0x82, (1).to_bytes(2, "big") + b"".join(_text(f) + b"\x00" for f in filters))

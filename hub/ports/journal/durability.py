@@ -6,12 +6,16 @@
 What must never live here: retries. After a failed sync the kernel may have dropped the bytes.
 """
 
+import fcntl
 import os
 import sys
 from pathlib import Path
 
+from hub.errors import ConflictError
+
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
+LOCK_NAME = "lock"
 
 
 def sync_file(fd: int) -> None:
@@ -21,8 +25,6 @@ def sync_file(fd: int) -> None:
         OSError: they may not be; never call this again for the same bytes.
     """
     if sys.platform == "darwin":  # fsync there stops at the drive's cache, fdatasync is missing
-        import fcntl  # noqa: PLC0415  only this platform needs it
-
         fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
     else:
         os.fdatasync(fd)
@@ -75,3 +77,25 @@ def write_whole(path: Path, data: bytes) -> None:
         os.close(fd)
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+def lock_folder(folder: Path) -> int:
+    """Take a folder for this process; the kernel gives it back when the process ends.
+
+    Returns:
+        The descriptor that holds the lock; close it to let go.
+
+    Raises:
+        ConflictError: another process, or another part of this one, has it.
+        OSError: the lock file cannot be made.
+    """
+    fd = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(fd)
+        raise ConflictError(
+            f"The folder {folder.name} is open for writing elsewhere; stop that process first.",
+            folder=folder.name,
+        ) from error
+    return fd

@@ -9,6 +9,7 @@
 What must never live here: the payloads of blocks.
 """
 
+import itertools
 import os
 import struct
 import zlib
@@ -96,7 +97,7 @@ def check_contiguous(segments: list[Segment]) -> None:
     Raises:
         StorageError: names the file and offset from which bytes are missing.
     """
-    for segment, following in zip(segments, segments[1:], strict=False):
+    for segment, following in itertools.pairwise(segments):
         end = segment.first + segment.path.stat().st_size - SEGMENT_HEADER_SIZE
         if end != following.first:
             raise StorageError(
@@ -168,7 +169,7 @@ def prune(folder: Path, below: int) -> list[Path]:
     """
     segments = list_segments(folder)
     deleted = []
-    for segment, following in zip(segments, segments[1:], strict=False):
+    for segment, following in itertools.pairwise(segments):
         if following.first > below:
             break
         segment.path.unlink()
@@ -176,10 +177,6 @@ def prune(folder: Path, below: int) -> list[Path]:
     if deleted:
         sync_folder(folder)
     return deleted
-
-
-def _segment_crc(first: int, created_ns: int) -> int:
-    return zlib.crc32(struct.pack("<8sIQQ", SEGMENT_MAGIC, VERSION, first, created_ns))
 
 
 def read_tail(path: Path, position: int) -> bytes:
@@ -197,3 +194,7 @@ def read_tail(path: Path, position: int) -> bytes:
         return b"".join(parts)
     finally:
         os.close(fd)
+
+
+def _segment_crc(first: int, created_ns: int) -> int:
+    return zlib.crc32(struct.pack("<8sIQQ", SEGMENT_MAGIC, VERSION, first, created_ns))

@@ -8,7 +8,6 @@
 What must never live here: a clock, retries of a sync, knowledge of payloads.
 """
 
-import fcntl
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from typing import Self
 
 from hub.errors import ConflictError, StorageError
 from hub.ports.journal.block import ALIGNMENT, Buffer, encode
-from hub.ports.journal.durability import FILE_MODE, make_folder, sync_file
+from hub.ports.journal.durability import lock_folder, make_folder, sync_file
 from hub.ports.journal.segments import (
     SEGMENT_HEADER_SIZE,
     Segment,
@@ -32,8 +31,6 @@ from hub.ports.journal.segments import (
     read_tail,
     was_synced,
 )
-
-LOCK_NAME = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ class JournalWriter:
         *,
         now_ns: int,
         first_offset: int = 0,
-        rotation: Rotation = Rotation(),  # noqa: B008  frozen, so one instance for all is right
+        rotation: Rotation = Rotation(),
         sync_fd: Callable[[int], None] = sync_file,
     ) -> Self:
         """Open the journal in a folder for writing, making it if there is none.
@@ -99,12 +96,14 @@ class JournalWriter:
 
         Raises:
             ConflictError: another writer has it open.
-            StorageError: synced data is damaged or missing (names file and offset), or the
+            StorageError: `first_offset` is no multiple of 8, synced data is damaged or missing (names file and offset), or the
                 files cannot be read or written.
         """
+        if first_offset % ALIGNMENT:
+            raise StorageError(f"A journal cannot start at {first_offset}, no multiple of 8.")
         try:
             make_folder(folder)
-            lock_fd = _lock(folder)
+            lock_fd = lock_folder(folder)
         except OSError as error:
             raise _failed(folder, "opened", error) from error
         try:
@@ -281,20 +280,6 @@ def _failed(folder: Path, what: str, error: OSError) -> StorageError:
     )
 
 
-def _lock(folder: Path) -> int:
-    """Take the journal for this process; the kernel gives it back when the process ends."""
-    fd = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(fd)
-        raise ConflictError(
-            f"The journal {folder.name} is open in another process; stop that one first.",
-            journal=folder.name,
-        ) from error
-    return fd
-
-
 def _open_for_append(segment: Segment) -> int:
     return os.open(segment.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
@@ -331,6 +316,4 @@ def _recover(segment: Segment, sync_fd: Callable[[int], None]) -> tuple[int, int
         sync_fd(fd)
     finally:
         os.close(fd)
-    if end % ALIGNMENT:
-        raise damage_at(segment, end)
     return end, cut

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from hub.errors import ConflictError, StorageError
+from hub.errors import StorageError
 from hub.ports.journal.block import ALIGNMENT, Buffer, encode
 from hub.ports.journal.durability import lock_folder, make_folder, sync_file
 from hub.ports.journal.segments import (
@@ -96,8 +96,8 @@ class JournalWriter:
 
         Raises:
             ConflictError: another writer has it open.
-            StorageError: `first_offset` is no multiple of 8, synced data is damaged or missing (names file and offset), or the
-                files cannot be read or written.
+            StorageError: synced data is damaged or missing (names file and offset), the files
+                cannot be read or written, or `first_offset` is no multiple of 8.
         """
         if first_offset % ALIGNMENT:
             raise StorageError(f"A journal cannot start at {first_offset}, no multiple of 8.")

@@ -1,0 +1,162 @@
+"""The time-series store as the rest of the hub sees it.
+
+1. A series is (device slot, metric index); times are ns since 1970 UTC; ranges are half-open.
+2. Whether a row shows is decided at the moment of the query, by `Visibility`.
+3. The order of rows is (time, stream, seq); rows with equal times are all kept.
+4. Every sample shows exactly once, whatever compaction does meanwhile.
+What must never live here: an adapter, or who may ask.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from hub.ports.journal.telemetry import F64, I64, U16, U64
+
+
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """Which rows a query may see.
+
+    Args:
+        min_epoch: first owner epoch that shows.
+        max_epoch: last owner epoch that shows.
+        reasons: quarantine reasons whose rows show as well; accepted rows always do.
+    """
+
+    min_epoch: int = 0
+    max_epoch: int = (1 << 32) - 1
+    reasons: frozenset[int] = frozenset()
+
+
+ACCEPTED = Visibility()
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where the next page of a range begins: behind this row.
+
+    Args:
+        time: of the last row returned.
+        stream: of it.
+        seq: of it.
+        skip: rows with exactly this time, stream and seq already returned. It is above 1 only
+            for anonymous rows, which have no identity.
+    """
+
+    time: int
+    stream: int
+    seq: int
+    skip: int
+
+
+@dataclass(frozen=True, slots=True)
+class RawColumns:
+    """Rows of one series in order, N of them.
+
+    Args:
+        time: i64[N], ns since 1970 UTC.
+        value: f64[N].
+        seq: u64[N].
+        stream: u64[N].
+        following: hand this to the next call; None when there is nothing more in the range.
+    """
+
+    time: I64
+    value: F64
+    seq: U64
+    stream: U64
+    following: Cursor | None
+
+
+@dataclass(frozen=True, slots=True)
+class BucketColumns:
+    """Aggregates over time buckets that have rows, B of them, in order.
+
+    Buckets are aligned to multiples of `step` since 1970 UTC, not to the start of the range; the
+    first and the last cover only what of them lies in the range.
+
+    Args:
+        start: i64[B], beginning of the bucket, ns since 1970 UTC.
+        count: i64[B], samples.
+        min: f64[B].
+        max: f64[B].
+        mean: f64[B].
+        last: f64[B], value of the latest sample by (time, seq).
+    """
+
+    start: I64
+    count: I64
+    min: F64
+    max: F64
+    mean: F64
+    last: F64
+
+
+@dataclass(frozen=True, slots=True)
+class LatestColumns:
+    """The latest sample of each metric of a device that has one, M of them.
+
+    Args:
+        metric: u16[M], rising.
+        time: i64[M], ns since 1970 UTC.
+        value: f64[M].
+    """
+
+    metric: U16
+    time: I64
+    value: F64
+
+
+class TelemetryStore(Protocol):
+    """Where telemetry is queried. Filling it is each adapter's own affair (from the journal)."""
+
+    def range(
+        self,
+        slot: int,
+        metric: int,
+        start: int,
+        end: int,
+        *,
+        visible: Visibility,
+        limit: int,
+        after: Cursor | None = None,
+    ) -> RawColumns:
+        """Rows of a series with `start <= time < end`.
+
+        Args:
+            slot: device slot.
+            metric: metric index.
+            start: ns since 1970 UTC.
+            end: ns since 1970 UTC.
+            visible: rows outside it are as if they did not exist.
+            limit: at most so many rows, at least 1.
+            after: `following` of the page before, for the same arguments.
+
+        Raises:
+            InvalidInputError: `limit` is below 1.
+            StorageError: the store's files are damaged or cannot be read.
+        """
+
+    def buckets(
+        self, slot: int, metric: int, start: int, end: int, step: int, *, visible: Visibility
+    ) -> BucketColumns:
+        """Aggregate a series over buckets of `step` ns; arguments and errors as for `range`."""
+
+    def latest(self, slot: int, *, visible: Visibility) -> LatestColumns:
+        """Find the latest row of each metric of a device, by (time, seq)."""
+
+    def fleet(
+        self,
+        slots: Sequence[int],
+        metric: int,
+        start: int,
+        end: int,
+        step: int,
+        *,
+        visible: Visibility = ACCEPTED,
+    ) -> BucketColumns:
+        """Aggregate one metric over many devices together, as `buckets` does over one."""
+
+    def count(self, slots: Sequence[int] | None = None) -> int:
+        """Count stored rows (not samples), visible or not; of all devices if `slots` is None."""

@@ -47,21 +47,28 @@ def grace_until(subscription: Subscription) -> int | None:
     return None if end is None else end + subscription.grace_s * NS_PER_S
 
 
-def _cancelled(s: Subscription, at: int) -> bool:
-    return s.cancelled_at is not None and at >= s.cancelled_at
+def ended_at(subscription: Subscription) -> int | None:
+    """Return the instant at which it is over for good, `None` if it has no such end.
+
+    That is its fixed end, or, once cancelled, the end of what is covered, whichever is first.
+    """
+    if subscription.cancelled_at is None:
+        return subscription.ends_at
+    covered = covered_until(subscription)
+    end = subscription.cancelled_at
+    if covered is not None:
+        end = max(end, covered)
+    return end if subscription.ends_at is None else min(end, subscription.ends_at)
+
+
+def _over(s: Subscription, at: int) -> bool:
+    end = ended_at(s)
+    return end is not None and at >= end
 
 
 def _covered(s: Subscription, at: int) -> bool:
     end = covered_until(s)
     return end is None or at < end
-
-
-def _over(s: Subscription, at: int) -> bool:
-    """Past its fixed end, or cancelled with nothing left that was covered."""
-    if s.ends_at is not None and at >= s.ends_at:
-        return True
-    end = covered_until(s)
-    return _cancelled(s, at) and (end is None or at >= end)
 
 
 def _in_grace(s: Subscription, at: int) -> bool:
@@ -79,11 +86,11 @@ class Rule(NamedTuple):
 
 RULES: tuple[Rule, ...] = (
     Rule(Status.SCHEDULED, "before its start", lambda s, at: at < s.start),
-    Rule(Status.ENDED, "past its fixed end, or cancelled and nothing covered is left", _over),
+    Rule(Status.ENDED, "past its fixed end, or cancelled with nothing covered left", _over),
     Rule(
         Status.CANCELLED,
         "cancelled, but what is covered still runs",
-        lambda s, at: _cancelled(s, at) and _covered(s, at),
+        lambda s, at: s.cancelled_at is not None and at >= s.cancelled_at,
     ),
     Rule(
         Status.TRIAL,
@@ -112,6 +119,6 @@ def boundaries(subscription: Subscription) -> tuple[int, ...]:
         covered_until(subscription),
         grace_until(subscription),
         subscription.cancelled_at,
-        subscription.ends_at,
+        ended_at(subscription),
     )
     return tuple(instant for instant in instants if instant is not None)

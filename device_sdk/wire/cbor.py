@@ -11,6 +11,7 @@
 """
 
 import struct
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import cbor2
@@ -26,6 +27,7 @@ VERSION = 1
 
 _BREAK = object()
 _FLOATS = {25: struct.Struct(">e"), 26: struct.Struct(">f"), 27: struct.Struct(">d")}
+_KEYS = frozenset({int, str, bytes})
 _SIMPLE = {20: False, 21: True, 22: None}
 
 
@@ -94,28 +96,31 @@ def _fail(message: str) -> NoReturn:
 
 def _check(value: Any, depth: int) -> None:
     """Refuse, before encoding, what a reader of the wire would refuse."""
-    if depth > MAX_DEPTH:
-        raise WireError(f"value nests deeper than {MAX_DEPTH}")
     if value is None or isinstance(value, (bool, float, str, bytes)):
         return
     if isinstance(value, int):
         if not -(2**64) <= value < 2**64:
             raise WireError("integer does not fit 64 bits")
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            _check(item, depth + 1)
-    elif isinstance(value, dict):
-        if len(value) > MAX_ENTRIES:
-            raise WireError(f"map has more than {MAX_ENTRIES} entries")
-        for key, item in value.items():
-            if isinstance(key, bool) or not isinstance(key, (int, str, bytes)):
-                raise WireError("map key is neither integer nor text nor bytes")
-            _check(key, depth + 1)
-            _check(item, depth + 1)
-    elif isinstance(value, cbor2.CBORTag):
-        _check(value.value, depth + 1)
-    else:
+        return
+    if depth >= MAX_DEPTH:
+        raise WireError(f"value nests deeper than {MAX_DEPTH}")
+    for item in _inside(value):
+        _check(item, depth + 1)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    """Return what a container holds; keys of maps are checked here."""
+    if isinstance(value, (list, tuple)):
+        return value
+    if isinstance(value, cbor2.CBORTag):
+        return (value.value,)
+    if not isinstance(value, dict):
         raise WireError(f"the wire has no {type(value).__name__}")
+    if len(value) > MAX_ENTRIES:
+        raise WireError(f"map has more than {MAX_ENTRIES} entries")
+    if not all(type(key) in _KEYS for key in value):
+        raise WireError("map key is neither integer nor text nor bytes")
+    return (*value.keys(), *value.values())
 
 
 class _Reader:
@@ -216,7 +221,7 @@ class _Reader:
             key = self.item(depth)
             if key is _BREAK and count is None:
                 break
-            if type(key) not in {int, str, bytes}:
+            if type(key) not in _KEYS:
                 _fail("a map key is neither integer nor text nor bytes")
             if key in entries:
                 _fail("a map has the same key twice")

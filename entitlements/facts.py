@@ -11,9 +11,6 @@ No clock, no database, no sentences here; money does not decide anything and is 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
-
-_NOTHING: Mapping[str, "Feature"] = MappingProxyType({})
 
 Value = bool | int | str | None
 """What a feature is set to: a switch, a number (a limit, a quota) or a text."""
@@ -97,7 +94,7 @@ class Model:
 
     number: int
     code: str
-    features: Mapping[str, Feature] = _NOTHING
+    features: Mapping[str, Feature] = field(default_factory=dict)
     metrics: tuple[Metric, ...] = ()
 
 
@@ -262,9 +259,7 @@ class Facts:
     model: Model
     ownership: tuple[Ownership, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
-    plans: Mapping[tuple[str, int], PlanVersion] = field(
-        default_factory=lambda: MappingProxyType({}),
-    )
+    plans: Mapping[tuple[str, int], PlanVersion] = field(default_factory=dict)
     holds: tuple[Hold, ...] = ()
     grants: tuple[Grant, ...] = ()
 

@@ -26,10 +26,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hub.config import PkiSettings
 from hub.errors import InvalidInputError, StorageError
+from hub.ports.broker.port import DEVICE_URI, INTERNAL_URI
 from hub.ports.keyfile import create_private, read_private, replace_private
 
-DEVICE_URI = "urn:homeport:device:"
-INTERNAL_URI = "urn:homeport:internal:"
 MAX_CSR_BYTES = 8_192
 
 _BACKDATE = dt.timedelta(minutes=10)  # clocks of devices and servers differ a little

@@ -1,0 +1,48 @@
+"""Which topics a client of the broker may use.
+
+1. A device publishes its own `up` topics and subscribes its own `down` topics, nothing else.
+2. A part of the hub may do what its role needs; the name in its certificate gives the role.
+3. Grants are written as NATS subjects: levels are separated by `.`, `*` stands for one level.
+"""
+
+import re
+from dataclasses import dataclass
+
+from device_sdk.wire.topics import ROOT, Down, Up, shard_of
+from hub.ports.broker.port import CONTROL, INGEST
+
+_ROOT = ROOT.replace("/", ".")
+_INGEST_UP = (Up.PACK, Up.JSON, Up.SENML)
+_INGEST_DOWN = (Down.RECEIPT,)
+_CONTROL_UP = (Up.PRESENCE, Up.EVENT, Up.REPORTED, Up.REPLY, Up.GET)
+_CONTROL_DOWN = (Down.STATE, Down.COMMAND, Down.NOTICE)
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Subjects that a client may publish and subscribe."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+
+
+def device_topics(device_id: str) -> Topics:
+    """Return what a device may do."""
+    own = f"{_ROOT}.{shard_of(device_id)}.{device_id}"
+    return Topics(publish=(f"{own}.up.*",), subscribe=(f"{own}.down.*",))
+
+
+def internal_topics(name: str) -> Topics | None:
+    """Return what a part of the hub may do, None if there is no such part."""
+    if re.fullmatch(rf"{INGEST}-\d+", name, re.ASCII):
+        return _all_devices(_INGEST_UP, _INGEST_DOWN)
+    if name == CONTROL:
+        return _all_devices(_CONTROL_UP, _CONTROL_DOWN)
+    return None
+
+
+def _all_devices(up: tuple[Up, ...], down: tuple[Down, ...]) -> Topics:
+    return Topics(
+        publish=tuple(f"{_ROOT}.*.*.down.{channel}" for channel in down),
+        subscribe=tuple(f"{_ROOT}.*.*.up.{channel}" for channel in up),
+    )

@@ -32,7 +32,8 @@ def standing(session: Session, device_id: str, fingerprint: str) -> Standing:
     ).one_or_none()
     if row is None:
         return Standing.UNKNOWN_DEVICE
-    device_revoked, serial, certificate_revoked = row
+    device_revoked, certificate_revoked = row[0], row[2]
+    serial: str | None = row[1]  # None where the outer join found no certificate
     if device_revoked is not None:
         return Standing.REVOKED_DEVICE
     if serial is None:

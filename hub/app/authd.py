@@ -1,0 +1,164 @@
+"""Answers the broker's auth callout and ends connections of devices that are no longer welcome.
+
+1. Nobody comes in without this process, so it does little, remembers nothing and may be
+   restarted at any time; clients that connect meanwhile wait for it.
+2. What it cannot decide it refuses: an unreadable request, a database that fails.
+3. It ends connections when told (`homeport.revoke`), after each (re)connect to the broker, and
+   every `SWEEP_S` seconds, so a revocation holds even if nobody could tell.
+
+The decision itself is pure and stands in `hub.ports.broker.callout`.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from device_sdk.wire.topics import is_device_id
+from hub.ports.broker import callout
+from hub.ports.broker.nats_client import ServerControl, connect
+from hub.ports.broker.nats_server import DEVICE_ACCOUNT, REVOKE_SUBJECT, NatsAccess
+from hub.ports.broker.port import BrokerError
+
+SWEEP_S = 30.0
+
+_log = logging.getLogger("homeport.authd")
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What the process needs of the outside.
+
+    Attributes:
+        client_port: loopback port of the broker.
+        access: passwords of the hub's users there.
+        issuer: key that signs the answers.
+        standing: how a device's certificate stands: device id, fingerprint to standing.
+        unwelcome: those of the given device ids that may not be connected.
+        now: the present time, ns.
+    """
+
+    client_port: int
+    access: NatsAccess
+    issuer: Ed25519PrivateKey
+    standing: callout.Lookup
+    unwelcome: Callable[[Collection[str]], set[str]]
+    now: Callable[[], int]
+
+
+async def serve(admission: Admission, ready: Callable[[], None], stop: asyncio.Event) -> None:
+    """Answer callouts until `stop` is set.
+
+    Args:
+        admission: see there.
+        ready: called once when callouts are answered.
+        stop: ends the process in order.
+    """
+    due = asyncio.Event()  # a sweep is due
+    due.set()
+
+    async def reconnected() -> None:
+        due.set()
+
+    port, access = admission.client_port, admission.access
+    answers = await connect(port, "authd", access.authd, reconnected_cb=reconnected)
+    system = await connect(port, "system", access.system)
+    desk = _Desk(admission, ServerControl(system))
+    await answers.subscribe(callout.SUBJECT, cb=desk.admit)
+    await answers.subscribe(REVOKE_SUBJECT, cb=desk.revoke)
+    await answers.flush()
+    sweeper = asyncio.create_task(desk.sweep_when_due(due))
+    ready()
+    await stop.wait()
+    sweeper.cancel()
+    for client in (answers, system):
+        await _close(client)
+
+
+class _Desk:
+    """The handlers, each for one message."""
+
+    def __init__(self, admission: Admission, control: ServerControl) -> None:
+        self._admission = admission
+        self._control = control
+
+    async def admit(self, message: Msg) -> None:
+        admission = self._admission
+        try:
+            request = callout.read_request(message.data)
+        except (ValueError, KeyError, TypeError):
+            _log.warning("unreadable callout", extra={"bytes": len(message.data)})
+            return
+        at = admission.now()
+        decision: callout.Grant | callout.Refusal
+        try:
+            decision = callout.decide(request, admission.standing, at)
+        except Exception:  # whatever failed, the client stays out and the next one is served
+            _log.exception("admission failed")
+            decision = callout.Refusal("internal", request.mqtt_client_id or "")
+        if isinstance(decision, callout.Refusal):
+            _log.warning("refused", extra={"reason": decision.reason, "client": decision.name})
+        else:
+            _log.info("admitted", extra={"client": decision.name})
+        await message.respond(
+            callout.answer(request, decision, admission.issuer, DEVICE_ACCOUNT, at)
+        )
+
+    async def revoke(self, message: Msg) -> None:
+        device_id = message.data.decode("ascii", errors="replace")
+        if not is_device_id(device_id):
+            await message.respond(b"not a device id")
+            return
+        try:
+            await self._end(device_id)
+        except (NatsError, BrokerError, OSError) as error:
+            _log.warning("disconnect failed", extra={"device": device_id, "error": repr(error)})
+            await message.respond(b"failed")
+            return
+        await message.respond(b"ok")
+
+    async def sweep_when_due(self, due: asyncio.Event) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(due.wait(), SWEEP_S)
+            due.clear()
+            try:
+                await self._sweep()
+            except Exception:  # the broker or the database is away; look again next time
+                _log.exception("sweep failed")
+
+    async def _sweep(self) -> None:
+        connected = {c.client_id async for c in self._control.connections()}
+        devices = {client for client in connected if is_device_id(client)}
+        for device_id in sorted(self._admission.unwelcome(devices)):
+            await self._end(device_id)
+
+    async def _end(self, device_id: str) -> None:
+        ended = await self._control.disconnect(device_id)
+        if ended:
+            _log.info("disconnected", extra={"client": device_id, "connections": ended})
+
+
+async def _close(client: Client) -> None:
+    with contextlib.suppress(NatsError, OSError):
+        await asyncio.wait_for(client.drain(), 1.0)
+
+
+def run(admission: Admission, ready: Callable[[], None], signals: Collection[Any]) -> None:
+    """Run `serve` on a loop of its own until one of the signals comes."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in signals:
+            loop.add_signal_handler(number, stop.set)
+        await serve(admission, ready, stop)
+
+    asyncio.run(main())

@@ -1,0 +1,106 @@
+"""What the detector found, the alerts it became, and what was pushed to devices.
+
+1. One open alert per device, metric and kind; the database holds it.
+2. Ids of findings, notices and commands are deterministic: a replay writes nothing twice.
+3. Sentences are a code plus arguments.
+"""
+
+from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from hub.ports.database.tables import Base, Document, Id, Identity16, Instant, Name
+
+
+class Finding(Base):
+    """One remark of the detector on one series."""
+
+    __tablename__ = "finding"
+    __table_args__ = (Index(None, "alert_id", "at"),)
+
+    id: Mapped[Identity16] = mapped_column(primary_key=True)
+    slot: Mapped[int] = mapped_column(ForeignKey("device.slot"))
+    metric: Mapped[int]
+    kind: Mapped[int]
+    severity: Mapped[int]
+    at: Mapped[Instant]
+    since: Mapped[Instant]
+    surprise: Mapped[float]
+    observed: Mapped[float]
+    expected_low: Mapped[float | None]
+    expected_high: Mapped[float | None]
+    alert_id: Mapped[Name | None] = mapped_column(ForeignKey("alert.id"))
+
+
+class Alert(Base):
+    """Something wrong with one metric of one device that a person should know of.
+
+    `id` is the hex of the finding that opened it, so replays open it once.
+    """
+
+    __tablename__ = "alert"
+    __table_args__ = (
+        Index(
+            "uq_alert_open",
+            "slot",
+            "metric",
+            "kind",
+            unique=True,
+            sqlite_where=text("resolved_at IS NULL"),
+            postgresql_where=text("resolved_at IS NULL"),
+        ),
+        Index(None, "slot", "opened_at"),
+        Index(None, "opened_at", "id"),
+    )
+
+    id: Mapped[Name] = mapped_column(primary_key=True)
+    slot: Mapped[int] = mapped_column(ForeignKey("device.slot"))
+    metric: Mapped[int]
+    kind: Mapped[int]
+    severity: Mapped[int]
+    epoch: Mapped[int]
+    opened_at: Mapped[Instant]
+    last_at: Mapped[Instant]
+    count: Mapped[int]
+    last_finding: Mapped[Identity16]
+    code: Mapped[Name]
+    arguments: Mapped[Document]
+    reopened: Mapped[int]
+    acknowledged_at: Mapped[Instant | None]
+    acknowledged_by: Mapped[Id | None] = mapped_column(ForeignKey("person.id"))
+    resolved_at: Mapped[Instant | None]
+    resolved_by: Mapped[Id | None] = mapped_column(ForeignKey("person.id"))
+
+
+class Notice(Base):
+    """A message for the people at a device."""
+
+    __tablename__ = "notice"
+    __table_args__ = (Index(None, "slot", "created_at"),)
+
+    id: Mapped[Identity16] = mapped_column(primary_key=True)
+    slot: Mapped[int] = mapped_column(ForeignKey("device.slot"))
+    epoch: Mapped[int]
+    code: Mapped[Name]
+    arguments: Mapped[Document]
+    severity: Mapped[int]
+    created_at: Mapped[Instant]
+    created_by: Mapped[Name]
+
+
+class Command(Base):
+    """Something a device is told to do before `expires_at`, and what it replied."""
+
+    __tablename__ = "command"
+    __table_args__ = (Index(None, "slot", "created_at"),)
+
+    id: Mapped[Identity16] = mapped_column(primary_key=True)
+    slot: Mapped[int] = mapped_column(ForeignKey("device.slot"))
+    name: Mapped[Name]
+    arguments: Mapped[Document]
+    created_at: Mapped[Instant]
+    created_by: Mapped[Name]
+    expires_at: Mapped[Instant]
+    replied_at: Mapped[Instant | None]
+    reply_status: Mapped[int | None]
+    reply_result: Mapped[Document | None]
+    reply_message: Mapped[str | None]

@@ -1,0 +1,94 @@
+"""What the vendor makes and sells: product models with metrics and features, and plans.
+
+1. A model's number and a metric's index go into journals, so neither changes or is reused.
+2. A published plan version never changes; a plan changes by a new version.
+"""
+
+from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from hub.ports.database.tables import Base, Instant, Name, Number, Scalar
+
+
+class ProductModel(Base):
+    """A model of product, such as `heat-pump`; `number` (uint16, from 1) is what arrays carry."""
+
+    __tablename__ = "product_model"
+    __table_args__ = (CheckConstraint("number BETWEEN 1 AND 65535", name="number_range"),)
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[Name] = mapped_column(unique=True)
+    title: Mapped[Name]
+    created_at: Mapped[Instant]
+
+
+class Metric(Base):
+    """A measured quantity of a model; `index` (uint16) is its position, appended only."""
+
+    __tablename__ = "metric"
+    __table_args__ = (
+        UniqueConstraint("model_number", "name"),
+        CheckConstraint('"index" BETWEEN 0 AND 65535', name="index_range"),
+        CheckConstraint("kind IN ('gauge', 'counter')", name="kind"),
+    )
+
+    model_number: Mapped[int] = mapped_column(
+        ForeignKey("product_model.number"), primary_key=True, autoincrement=False
+    )
+    index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[Name]
+    unit: Mapped[Name]
+    title: Mapped[Name]
+    kind: Mapped[Name]
+    low: Mapped[float | None]
+    high: Mapped[float | None]
+
+
+class Feature(Base):
+    """Something a model can do that a plan may include; a safe one never lapses."""
+
+    __tablename__ = "feature"
+    __table_args__ = (CheckConstraint("kind IN ('on_off', 'value', 'metered')", name="kind"),)
+
+    model_number: Mapped[int] = mapped_column(
+        ForeignKey("product_model.number"), primary_key=True, autoincrement=False
+    )
+    name: Mapped[Name] = mapped_column(primary_key=True)
+    title: Mapped[Name]
+    kind: Mapped[Name]
+    safe: Mapped[bool]
+    default: Mapped[Scalar]
+
+
+class Plan(Base):
+    """Something a customer subscribes to."""
+
+    __tablename__ = "plan"
+
+    id: Mapped[Number]
+    name: Mapped[Name] = mapped_column(unique=True)
+    title: Mapped[Name]
+    created_at: Mapped[Instant]
+
+
+class PlanVersion(Base):
+    """What a plan includes; subscriptions name a version and take its grace when they start."""
+
+    __tablename__ = "plan_version"
+    __table_args__ = (UniqueConstraint("plan_id", "version"),)
+
+    id: Mapped[Number]
+    plan_id: Mapped[int] = mapped_column(ForeignKey("plan.id"))
+    version: Mapped[int]
+    grace_s: Mapped[int]
+    published_at: Mapped[Instant]
+
+
+class PlanFeature(Base):
+    """One feature a plan version includes; `value` is its setting or quota (null: the model's)."""
+
+    __tablename__ = "plan_feature"
+
+    plan_version_id: Mapped[int] = mapped_column(ForeignKey("plan_version.id"), primary_key=True)
+    feature: Mapped[Name] = mapped_column(primary_key=True)
+    value: Mapped[Scalar]

@@ -1,0 +1,80 @@
+"""Products as they were made, the devices they become when they enrol, and their certificates.
+
+1. A product is a manufactured unit; it exists before anyone owns it and before it ever connects.
+2. A device slot is never reused; one product has one device for life.
+3. `desired` and `reported` are configuration maps of text to null, bool, int, float or text.
+"""
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from hub.ports.database.tables import Base, Big, Digest, Document, Id, Instant, Name, big_number
+
+
+class Product(Base):
+    """A manufactured unit."""
+
+    __tablename__ = "product"
+    __table_args__ = (UniqueConstraint("model_number", "serial"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    model_number: Mapped[int] = mapped_column(ForeignKey("product_model.number"))
+    serial: Mapped[Name] = mapped_column(index=True)
+    name: Mapped[Name | None]
+    zone: Mapped[Name]
+    order_reference: Mapped[Name | None] = mapped_column(index=True)
+    hardware_lot: Mapped[Name | None]
+    region: Mapped[Name | None]
+    enrolment_secret_hash: Mapped[Digest]
+    claim_code_hash: Mapped[Digest] = mapped_column(unique=True)
+    made_at: Mapped[Instant]
+
+
+class Device(Base):
+    """The identity a product got at enrolment, and what it last said of itself."""
+
+    __tablename__ = "device"
+    __table_args__ = (
+        CheckConstraint("slot BETWEEN 1 AND 4294967295", name="slot_range"),
+        {"sqlite_autoincrement": True},
+    )
+
+    slot: Mapped[int] = mapped_column(big_number, primary_key=True, autoincrement=True)
+    device_id: Mapped[Id] = mapped_column(unique=True)
+    product_id: Mapped[Id] = mapped_column(ForeignKey("product.id"), unique=True)
+    public_key: Mapped[bytes]
+    enrolled_at: Mapped[Instant]
+    revoked_at: Mapped[Instant | None]
+    # What the device says of itself.
+    firmware: Mapped[Name | None]
+    sdk: Mapped[Name | None]
+    boot: Mapped[bytes | None]
+    online: Mapped[bool]
+    last_contact: Mapped[Instant | None]
+    state_version_reported: Mapped[Big]
+    entitlement_version_reported: Mapped[Big]
+    reported: Mapped[Document]
+    reported_errors: Mapped[Document]
+    # What the hub wants of it.
+    desired: Mapped[Document]
+    desired_version: Mapped[Big]
+    state_version: Mapped[Big]
+    state_digest: Mapped[Digest | None]
+    entitlement_version: Mapped[Big]
+    entitlement_digest: Mapped[Digest | None]
+
+
+class Certificate(Base):
+    """A client certificate the hub's CA issued; one is in force, earlier ones are superseded."""
+
+    __tablename__ = "certificate"
+    __table_args__ = (Index(None, "slot", "not_after"),)
+
+    serial: Mapped[Name] = mapped_column(primary_key=True)
+    fingerprint: Mapped[Digest] = mapped_column(unique=True)
+    slot: Mapped[int] = mapped_column(ForeignKey("device.slot"))
+    not_before: Mapped[Instant]
+    not_after: Mapped[Instant]
+    issued_at: Mapped[Instant]
+    superseded_at: Mapped[Instant | None]
+    revoked_at: Mapped[Instant | None]

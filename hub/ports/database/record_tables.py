@@ -1,0 +1,62 @@
+"""The hub's own records: the audit chain, positions in logs, dead letters, settings.
+
+1. Audit rows are only ever appended, each carrying the hash of the one before.
+2. A cursor moves in the same transaction as what was done with the log up to it.
+"""
+
+from sqlalchemy import Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from hub.ports.database.tables import Base, Big, Digest, Document, Instant, Name, big_number
+
+
+class Audit(Base):
+    """One privileged act; `digest` covers the row and `previous`, the digest of the row before."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index(None, "object", "id"),)
+
+    id: Mapped[int] = mapped_column(big_number, primary_key=True, autoincrement=False)
+    at: Mapped[Instant]
+    actor: Mapped[Name]
+    action: Mapped[Name]
+    object: Mapped[Name]
+    details: Mapped[Document]
+    previous: Mapped[Digest]
+    digest: Mapped[Digest]
+
+
+class Cursor(Base):
+    """How far a reader of a log has come."""
+
+    __tablename__ = "cursor"
+
+    name: Mapped[Name] = mapped_column(primary_key=True)
+    offset: Mapped[Big]
+
+
+class DeadLetter(Base):
+    """A frame that will never be accepted, kept for support."""
+
+    __tablename__ = "dead_letter"
+    __table_args__ = (Index(None, "slot", "at"), Index(None, "at"))
+
+    log: Mapped[Name] = mapped_column(primary_key=True)
+    offset: Mapped[int] = mapped_column(big_number, primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[Instant]
+    slot: Mapped[Big]
+    channel: Mapped[Name]
+    reason: Mapped[int]
+    hash: Mapped[bytes]
+    size: Mapped[int]
+    sample: Mapped[bytes]
+
+
+class Setting(Base):
+    """A fact about this hub itself, such as its incarnation."""
+
+    __tablename__ = "setting"
+
+    name: Mapped[Name] = mapped_column(primary_key=True)
+    value: Mapped[str]

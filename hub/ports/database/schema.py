@@ -1,0 +1,25 @@
+"""All tables in one place, for migrations and for making a whole database known to the mapper.
+
+1. Every `*_tables` module is imported here; a table missing here does not exist.
+"""
+
+from hub.ports.database import (
+    alert_tables,
+    catalogue_tables,
+    ownership_tables,
+    people_tables,
+    product_tables,
+    record_tables,
+)
+from hub.ports.database.tables import Base
+
+TABLE_MODULES = (
+    catalogue_tables,
+    product_tables,
+    people_tables,
+    ownership_tables,
+    alert_tables,
+    record_tables,
+)
+
+METADATA = Base.metadata

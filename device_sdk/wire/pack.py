@@ -50,6 +50,7 @@ class Pack:
         historical: recorded earlier and sent in bulk; its times are never corrected.
         times: ns since 1970 of each row.
         metrics: for each metric one value a row; None where the row lacks it.
+        lost: `(start, end)` of rows before this pack that will never come, end exclusive.
     """
 
     stream: bytes
@@ -60,6 +61,7 @@ class Pack:
     historical: bool
     times: Sequence[int]
     metrics: Mapping[str, Sequence[float | None]]
+    lost: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class OpenPack:
     unit: int
     offsets: TypedArray
     columns: tuple[Column, ...]
+    lost: tuple[tuple[int, int], ...] = ()
 
     @property
     def rows(self) -> int:
@@ -165,6 +168,9 @@ def encode_pack(pack: Pack) -> bytes:
     if unit != 1:
         fields[9] = unit
     fields[10] = metrics
+    if pack.lost:
+        fields[11] = [seq for bounds in pack.lost for seq in bounds]
+        _lost(fields[11], pack.first_seq)
     _check_identity(Fields("pack", fields))
     data = cbor.encode(fields)
     if len(data) > MAX_BYTES:
@@ -215,6 +221,7 @@ def open_pack(data: bytes) -> OpenPack:
         unit=unit,
         offsets=offsets,
         columns=columns,
+        lost=_lost(fields.values.get(11, []), first_seq),
     )
 
 
@@ -244,6 +251,7 @@ def decode_pack(data: bytes) -> Pack:
         historical=opened.historical,
         times=[opened.base + opened.unit * step for step in opened.offsets.numbers()],
         metrics=metrics,
+        lost=opened.lost,
     )
 
 
@@ -270,6 +278,18 @@ def _check_cover(covered: int, rows: int, metrics: int) -> None:
         raise WireError("pack has no metrics")
     if covered != (1 << rows) - 1:
         raise WireError("pack has a row without a metric")
+
+
+def _lost(bounds: Any, first_seq: int) -> tuple[tuple[int, int], ...]:
+    if not isinstance(bounds, list) or any(type(seq) is not int for seq in bounds) or len(bounds) % 2:
+        raise WireError("pack: lost ranges are not an array of start and end")
+    ranges = tuple(zip(bounds[::2], bounds[1::2], strict=True))
+    previous = 0
+    for start, end in ranges:
+        if not previous <= start < end <= first_seq:
+            raise WireError("pack: lost ranges do not rise, or do not lie before the first seq")
+        previous = end
+    return ranges
 
 
 def _metric_name(name: str) -> str:

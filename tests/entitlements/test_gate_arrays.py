@@ -1,0 +1,164 @@
+"""The arrays of the gate snapshot against decisions."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from entitlements.codes import Code
+from entitlements.decision import decide
+from entitlements.facts import Device, Facts, Feature, Hold, HoldKind, Metric, Model, Subscription
+from entitlements.gate import FOREVER_AGO, compile_gate, verdict_at
+from entitlements.ladder import owner_epoch
+from tests.entitlements.products import DAY, MODEL, PLANS, S, probes, product, products
+
+NOW = 100 * DAY
+DTYPES = {
+    "device_id": "uint8",
+    "model": "uint16",
+    "epoch": "uint32",
+    "span": "uint32",
+    "span_from": "int64",
+    "span_verdict": "uint8",
+    "span_reason": "uint8",
+    "metric_model": "uint16",
+    "metric_index": "uint16",
+    "metric_name": "uint8",
+    "metric_low": "float64",
+    "metric_high": "float64",
+    "metric_kind": "uint8",
+}
+ACCEPT, LAPSED, UNCLAIMED, CLONE, HELD, REFUSED = (0, 0), (1, 1), (1, 2), (1, 3), (1, 4), (3, 7)
+
+
+def at_slot(slot: int, facts: Facts) -> Facts:
+    revoked_at = facts.device.revoked_at
+    return replace(facts, device=Device(slot, f"{slot:016d}", 0, revoked_at))
+
+
+def verdict(facts: Facts, at: int) -> tuple[int, int]:
+    arrays = compile_gate([facts], [MODEL], at)
+    verdicts, reasons = verdict_at(arrays, np.array([facts.device.slot], np.uint32), at)
+    return int(verdicts[0]), int(reasons[0])
+
+
+def expected(facts: Facts, at: int) -> tuple[int, int]:
+    """The same rules once more, from the explained decision."""
+    decision = decide(facts, "telemetry", at)
+    if decision.allowed:
+        return ACCEPT
+    if decision.code is Code.HOLD:
+        return CLONE if decision.args["kind"] == "clone" else HELD
+    return {Code.REVOKED: REFUSED, Code.UNCLAIMED: UNCLAIMED}.get(decision.code, LAPSED)
+
+
+PAID = Subscription("s", "basic", 1, 0, paid_until=NOW, grace_s=86_400)
+
+
+@pytest.mark.parametrize(
+    ("facts", "at", "pair"),
+    [
+        (product(subscriptions=(PAID,)), NOW - 1, ACCEPT),
+        (product(subscriptions=(PAID,)), NOW + DAY - 1, ACCEPT),
+        (product(subscriptions=(PAID,)), NOW + DAY, LAPSED),
+        (product(), NOW, LAPSED),
+        (product(ownership=()), NOW, UNCLAIMED),
+        (product(subscriptions=(PAID,), holds=(Hold("h", HoldKind.CLONE, 0),)), 1, CLONE),
+        (product(subscriptions=(PAID,), holds=(Hold("h", HoldKind.THEFT, 0),)), 1, HELD),
+        (product(device=Device(1, "0" * 16, 0, revoked_at=NOW)), NOW, REFUSED),
+        (
+            product(model=Model(7, "free", {"telemetry": Feature("telemetry", safe=True)})),
+            1,
+            ACCEPT,
+        ),
+    ],
+)
+def test_what_the_gate_does(facts: Facts, at: int, pair: tuple[int, int]) -> None:
+    assert verdict(facts, at) == pair
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(st.integers(1, 12), products()), max_size=4, unique_by=lambda one: one[0]),
+    probes,
+    probes,
+)
+def test_the_arrays_equal_the_decisions(
+    slotted: list[tuple[int, Facts]], compiled: int, at: int
+) -> None:
+    compiled, at = sorted((compiled, at))
+    by_slot = {slot: at_slot(slot, facts) for slot, facts in slotted}
+    arrays = compile_gate(by_slot.values(), [MODEL], compiled)
+    slots = np.arange(20, dtype=np.uint32)
+    verdicts, reasons = verdict_at(arrays, slots, at)
+    for slot in range(20):
+        facts = by_slot.get(slot)
+        pair = REFUSED if facts is None else expected(facts, at)
+        assert (verdicts[slot], reasons[slot]) == pair
+        if slot < len(arrays["model"]):
+            assert arrays["epoch"][slot] == (0 if facts is None else owner_epoch(facts, compiled))
+
+
+def test_names_shapes_and_dtypes_are_those_of_the_table() -> None:
+    arrays = compile_gate([at_slot(3, product(subscriptions=(PAID,)))], [MODEL], 0)
+    assert {name: str(array.dtype) for name, array in arrays.items()} == DTYPES
+    assert arrays["device_id"].shape == (4, 16)
+    assert arrays["device_id"][3].tobytes() == b"0000000000000003"
+    assert arrays["model"].tolist() == [0, 0, 0, 7]
+    assert arrays["span"].tolist() == [0, 1, 2, 3, 5]
+    assert arrays["span_from"].tolist() == [FOREVER_AGO] * 4 + [NOW + DAY]
+    assert arrays["span_verdict"].tolist() == [3, 3, 3, 0, 1]
+    assert arrays["metric_name"].shape == (2, 48)
+    assert arrays["metric_name"][1].tobytes().rstrip(b"\0") == b"energy_kwh"
+    assert arrays["metric_model"].tolist() == [7, 7]
+    assert arrays["metric_kind"].tolist() == [0, 1]
+    assert np.isnan(arrays["metric_high"][1])
+    assert arrays["metric_low"].tolist() == [-40.0, 0.0]
+
+
+def test_an_empty_hub_has_a_snapshot_that_refuses_everybody() -> None:
+    arrays = compile_gate([], [], NOW)
+    assert {name: str(array.dtype) for name, array in arrays.items()} == DTYPES
+    assert arrays["metric_name"].shape == (0, 48)
+    verdicts, _ = verdict_at(arrays, np.array([0, 1, 2**32 - 1], np.uint32), NOW)
+    assert verdicts.tolist() == [3, 3, 3]
+
+
+def test_the_order_of_products_does_not_matter() -> None:
+    many = [at_slot(slot, product(subscriptions=(PAID,) * (slot % 2))) for slot in range(1, 9)]
+    one = compile_gate(many, [MODEL], 0)
+    other = compile_gate(reversed(many), [MODEL], 0)
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name])
+
+
+def test_a_clock_a_little_behind_the_compile_finds_the_first_span() -> None:
+    arrays = compile_gate([product(subscriptions=(PAID,))], [MODEL], NOW - DAY)
+    verdicts, _ = verdict_at(arrays, np.array([1], np.uint32), -S)
+    assert verdicts.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("facts", "models", "message"),
+    [
+        ([product(), product()], [], "device 0{16} has slot 1, which is taken"),
+        ([at_slot(0, product())], [], "slot 0, which is taken or not allowed"),
+        ([product(device=Device(1, "short", 0))], [], "'short' does not fit the 16"),
+        ([product(device=Device(1, "ä" * 16, 0))], [], "does not fit the 16"),
+        ([], [Model(1, "m", {}, (Metric(0, "x" * 49),))], "does not fit the 48"),
+    ],
+)
+def test_facts_that_do_not_fit_are_named(
+    facts: list[Facts], models: list[Model], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        compile_gate(facts, models, NOW)
+
+
+def test_plans_are_shared_by_many_products() -> None:
+    facts = [at_slot(slot, product(subscriptions=(PAID,))) for slot in range(1, 101)]
+    assert all(one.plans is PLANS for one in facts)
+    arrays = compile_gate(facts, [MODEL], 0)
+    assert arrays["span"][-1] == 1 + 2 * 100

@@ -1,0 +1,88 @@
+"""Who may call what: one table, read by the guard of every route and by the API's description.
+
+1. Every route has a row; a route without one does not start the application.
+2. The table says which kinds of caller may call. Whose products they see is decided by the
+   services, and what is not theirs does not exist for them (404).
+3. A row of `PUBLIC` means that the call carries its own proof or gives nothing away.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+class Role(enum.StrEnum):
+    """Kinds of caller."""
+
+    ANONYMOUS = "anonymous"
+    CUSTOMER = "customer"
+    SUPPORT = "support"
+    OPERATOR = "operator"
+
+
+PUBLIC = frozenset(Role)
+SIGNED_IN = frozenset({Role.CUSTOMER, Role.SUPPORT, Role.OPERATOR})
+CUSTOMERS = frozenset({Role.CUSTOMER})
+STAFF = frozenset({Role.SUPPORT, Role.OPERATOR})
+OPERATORS = frozenset({Role.OPERATOR})
+
+SMALL_BODY = 65_536
+"""Bytes that a body may have where anybody may send one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the table.
+
+    Args:
+        roles: kinds of caller that may call.
+        body_bytes: largest body; `None` takes the hub's setting `limits.request_bytes`.
+    """
+
+    roles: frozenset[Role]
+    body_bytes: int | None = SMALL_BODY
+
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        # Devices: the enrolment secret or the enrolled key in the body is the proof.
+        "enroll": Rule(PUBLIC),
+        "renew": Rule(PUBLIC),
+        # People
+        "sign_in": Rule(PUBLIC),
+        "sign_out": Rule(SIGNED_IN),
+        "get_me": Rule(SIGNED_IN),
+        "create_person": Rule(OPERATORS),
+        # Products and their owners
+        "claim_product": Rule(CUSTOMERS),
+        "release_product": Rule(CUSTOMERS),
+        "list_products": Rule(SIGNED_IN),
+        "get_product": Rule(SIGNED_IN),
+        "explain_entitlement": Rule(SIGNED_IN),
+        "register_products": Rule(OPERATORS, body_bytes=None),
+        "revoke_device": Rule(OPERATORS),
+        "create_subscription": Rule(OPERATORS),
+        # Telemetry and what follows from it
+        "get_telemetry": Rule(SIGNED_IN),
+        "get_fleet_telemetry": Rule(STAFF),
+        "list_findings": Rule(SIGNED_IN),
+        "list_alerts": Rule(SIGNED_IN),
+        "acknowledge_alert": Rule(SIGNED_IN),
+        "resolve_alert": Rule(SIGNED_IN),
+        "stream_events": Rule(SIGNED_IN),
+        # Down to the product
+        "replace_configuration": Rule(SIGNED_IN),
+        "change_configuration": Rule(SIGNED_IN),
+        "send_notice": Rule(STAFF),
+        "send_command": Rule(SIGNED_IN),
+        # Running the hub
+        "put_catalogue": Rule(OPERATORS, body_bytes=None),
+        "list_dead_letters": Rule(STAFF),
+        "list_audit": Rule(OPERATORS),
+        "get_health": Rule(PUBLIC),
+        "get_readiness": Rule(PUBLIC),
+        "get_metrics": Rule(OPERATORS),
+        "get_description": Rule(PUBLIC),
+    }
+)

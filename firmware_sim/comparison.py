@@ -1,7 +1,8 @@
 """Whether two heaps of rows hold the same rows the same number of times, whatever their order.
 
 1. Memory grows with the days covered, not with the rows: a day is a count and a sum of hashes.
-2. Only days that differ are looked at row by row, so the verdict names how many are missing or doubled.
+2. Only days that differ are looked at row by row, so the verdict names how many rows are missing
+   or doubled.
 3. Never here: files or hubs; rows come as iterators.
 """
 

@@ -1,6 +1,6 @@
 """The hub's public HTTPS API as a manufacturer, a customer or support uses it.
 
-1. Only the hub's own authority is trusted; nothing of the environment (proxies, CA bundles) matters.
+1. Only the hub's own authority is trusted; proxies and CA bundles of the environment do not matter.
 2. An answer that is not 2xx becomes a `HubAnswerError` with the problem's own words.
 3. Never here: devices; those speak through the SDK.
 """

@@ -1,0 +1,35 @@
+import re
+
+from firmware_sim import catalogue
+from firmware_sim.households import HOUSEHOLDS
+from firmware_sim.products.heat_pump import HeatPump
+
+JANUARY = 1_768_000_000 * 10**9
+
+
+def test_every_reading_of_the_heat_pump_is_in_the_catalogue_and_within_its_limits() -> None:
+    entry = next(model for model in catalogue.document()["models"] if model["name"] == "heat-pump")
+    limits = {
+        metric["name"]: (metric.get("low", -1e9), metric.get("high", 1e9))
+        for metric in entry["metrics"]
+    }
+    pump = HeatPump(1)
+    assert limits.keys() == pump.step(60.0, JANUARY).keys()
+    for number in range(1, 1_000):
+        for name, value in pump.step(300.0, JANUARY + number * 300 * 10**9).items():
+            low, high = limits[name]
+            assert low <= value <= high, name
+    assert limits["temp_c"] == (-50.0, 150.0)
+
+
+def test_names_are_those_of_the_wire() -> None:
+    for model in catalogue.models():
+        for name in catalogue.metrics(model):
+            assert re.fullmatch(r"[a-z][a-z0-9_]{1,47}", name)
+
+
+def test_households_name_plans_that_exist() -> None:
+    plans = {plan["name"] for plan in catalogue.document()["plans"]}
+    assert {home.plan for home in HOUSEHOLDS if home.plan} <= plans
+    assert len({home.email for home in HOUSEHOLDS}) == len(HOUSEHOLDS) == 10
+    assert len({home.standing for home in HOUSEHOLDS}) >= 8

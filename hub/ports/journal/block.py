@@ -37,6 +37,7 @@ class Kind(IntEnum):
     TELEMETRY = 1
     FINDINGS = 2
     DEAD_LETTERS = 3
+    SETTLEMENTS = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,12 @@ class JournalReader:
     def __init__(self, folder: Path, offset: int = 0) -> None:
         self._folder = folder
         self._offset = offset
+        self._segment: Segment | None = None
+
+    @property
+    def segment(self) -> Segment | None:
+        """The segment of the block yielded last; None before the first."""
+        return self._segment
 
     @property
     def offset(self) -> int:
@@ -64,6 +70,7 @@ class JournalReader:
                 return
             segment, sealed = found
             data = self._load(segment, sealed=sealed)
+            self._segment = segment
             position = 0
             while position < len(data) and (until is None or self._offset < until):
                 header = intact_header(data, position, self._offset)

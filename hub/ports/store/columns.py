@@ -123,18 +123,21 @@ def concatenate_batches(batches: Sequence[TelemetryBatch]) -> TelemetryBatch:
     )
 
 
-def file_order(columns: Columns) -> Columns:
+def file_order(columns: Columns, *, timely: bool = False) -> Columns:
     """Sort samples into the order of a file.
 
     Stable passes from the least to the most important key: numpy sorts 16-bit keys in linear
     time, and times that are nearly in order cost little. Full ties are rare and mended after.
+
+    Args:
+        columns: in any order.
+        timely: the times of each series are in order already.
     """
-    order = np.argsort(columns.time, kind="stable")
+    order = np.arange(len(columns)) if timely else np.argsort(columns.time, kind="stable")
     order = order[np.argsort(columns.metric[order], kind="stable")]
-    order = slot_order(columns.slot, order)
-    ordered = columns.take(order)
+    ordered = columns.take(slot_order(columns.slot, order))
     tied = (
-        (np.diff(ordered.time) == 0)
+        (ordered.time[1:] == ordered.time[:-1])
         & (ordered.metric[1:] == ordered.metric[:-1])
         & (ordered.slot[1:] == ordered.slot[:-1])
     )
@@ -179,7 +182,54 @@ def visible_mask(epoch: U32, flags: U32, visible: Visibility) -> Mask:
         visible: the rule.
     """
     reason = (flags & np.uint32(REASON_MASK)) >> np.uint32(REASON_SHIFT)
-    shown = np.zeros(REASON_MASK + 1, bool)
-    shown[[0, *(r for r in visible.reasons if 0 <= r <= REASON_MASK >> REASON_SHIFT)]] = True
+    shown = np.zeros((REASON_MASK >> REASON_SHIFT) + 1, bool)
+    shown[[0, *visible.reasons]] = True
     mask: Mask = shown[reason] & (epoch >= visible.min_epoch) & (epoch <= visible.max_epoch)
     return mask
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What a query needs of N samples, once slot and metric are settled.
+
+    Args:
+        time: i64[N], ns since 1970 UTC.
+        value: f64[N].
+        seq: u64[N].
+        stream: u64[N].
+        epoch: u32[N].
+        flags: u32[N].
+    """
+
+    time: I64
+    value: F64
+    seq: U64
+    stream: U64
+    epoch: U32
+    flags: U32
+
+    def __len__(self) -> int:
+        return int(self.time.size)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Put samples one after the other; none give empty ones."""
+        if len(parts) == 1:
+            return parts[0]
+        arrays = {
+            name: np.concatenate([np.empty(0, DTYPES[name]), *(getattr(p, name) for p in parts)])
+            for name in SAMPLE_NAMES
+        }
+        return cls(**arrays)
+
+    def take(self, which: Index | Mask | slice) -> Self:
+        """Select entries by position, mask or slice."""
+        return type(self)(**{name: getattr(self, name)[which] for name in SAMPLE_NAMES})
+
+    def shown(self, visible: Visibility) -> Self:
+        """Select the entries that a query may see."""
+        mask = visible_mask(self.epoch, self.flags, visible)
+        return self if mask.all() else self.take(mask)
+
+
+SAMPLE_NAMES: Final = tuple(field.name for field in fields(Samples))

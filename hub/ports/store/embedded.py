@@ -1,0 +1,289 @@
+"""The embedded store: Parquet files under a manifest, and the journals for everything later.
+
+1. A query works on one manifest: files below its offsets, journal tails from there on. So each
+   sample shows once, whatever is compacted meanwhile.
+2. If a file of that manifest is already deleted, the query starts again on the present one.
+3. Reading only; `compaction` writes. Safe to use from several threads and processes.
+What must never live here: writing.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+
+from hub.errors import InvalidInputError, StorageError
+from hub.ports.journal.telemetry import U16, U32
+from hub.ports.store.buckets import Partial
+from hub.ports.store.columns import FIRST_OF_ROW, SAMPLE_NAMES, Columns, Samples, visible_mask
+from hub.ports.store.latest import as_samples, entries_of, read_latest
+from hub.ports.store.manifest import MANIFEST_NAME, DataFile, Manifest
+from hub.ports.store.parquet import ParquetFolder
+from hub.ports.store.port import (
+    ACCEPTED,
+    BucketColumns,
+    Cursor,
+    LatestColumns,
+    RawColumns,
+    Visibility,
+)
+from hub.ports.store.tail import OutdatedError, Tail
+
+Answer = TypeVar("Answer")
+_ATTEMPTS: Final = 5
+_NO_SAMPLES: Final = Samples.concatenate([])
+
+
+class EmbeddedStore:
+    """`TelemetryStore` over the hub's own files.
+
+    Args:
+        folder: of the store; it may be empty or missing yet.
+        journals: folder of each telemetry journal, by the name compaction knows it by.
+    """
+
+    def __init__(self, folder: Path, journals: Mapping[str, Path]) -> None:
+        self._folder = folder
+        self._files = ParquetFolder(folder)
+        self._tails = {name: Tail(path) for name, path in journals.items()}
+        self._lock = threading.Lock()
+        self._manifest = Manifest()
+        self._stamp: tuple[int, int, int] | None = None
+
+    def range(
+        self,
+        slot: int,
+        metric: int,
+        start: int,
+        end: int,
+        *,
+        visible: Visibility,
+        limit: int,
+        after: Cursor | None = None,
+    ) -> RawColumns:
+        """See `TelemetryStore.range`."""
+        if limit < 1:
+            raise InvalidInputError(f"A limit of {limit} rows is not possible; ask for 1 or more.")
+        if after is not None:
+            start = max(start, after.time)
+        # Each file is in order, so its first rows behind the cursor are all a page can need.
+        enough = limit + 1 + (after.skip if after else 0)
+        parts = self._consistent(
+            lambda manifest: [
+                part
+                for source in self._series(manifest, slot, metric, start, end)
+                for part in _first_shown(source, visible, after, enough)
+            ]
+        )
+        found = Samples.concatenate(parts)
+        found = found.take(np.lexsort((found.value, found.seq, found.stream, found.time)))
+        skip = 0 if after is None else min(after.skip, _same_key(found, after))
+        page = found.take(slice(skip, skip + limit))
+        following = _cursor(page, after) if len(found) > skip + limit else None
+        return RawColumns(page.time, page.value, page.seq, page.stream, following)
+
+    def buckets(
+        self, slot: int, metric: int, start: int, end: int, step: int, *, visible: Visibility
+    ) -> BucketColumns:
+        """See `TelemetryStore.buckets`."""
+        _check_step(step)
+        parts = self._consistent(
+            lambda manifest: [
+                Partial.of(part.shown(visible), step)
+                for source in self._series(manifest, slot, metric, start, end)
+                for part in source
+            ]
+        )
+        return Partial.joined([Partial.of(_NO_SAMPLES, step), *parts]).columns()
+
+    def latest(self, slot: int, *, visible: Visibility) -> LatestColumns:
+        """See `TelemetryStore.latest`."""
+        metric, samples = self._consistent(lambda manifest: self._newest(manifest, slot))
+        mask = visible_mask(samples.epoch, samples.flags, visible)
+        metric, samples = metric[mask], samples.take(mask)
+        keys = (samples.value, samples.stream, samples.seq, samples.time, metric)
+        order = np.lexsort(keys)
+        last = order[np.append(np.diff(metric[order]) != 0, True)] if order.size else order
+        return LatestColumns(metric[last], samples.time[last], samples.value[last])
+
+    def fleet(
+        self,
+        slots: Sequence[int],
+        metric: int,
+        start: int,
+        end: int,
+        step: int,
+        *,
+        visible: Visibility = ACCEPTED,
+    ) -> BucketColumns:
+        """See `TelemetryStore.fleet`."""
+        _check_step(step)
+        wanted = np.unique(np.asarray(slots, np.uint32))
+        parts = self._consistent(
+            lambda manifest: [
+                Partial.of(part.shown(visible), step)
+                for part in self._devices(manifest, wanted, metric, start, end)
+            ]
+        )
+        return Partial.joined([Partial.of(_NO_SAMPLES, step), *parts]).columns()
+
+    def count(self, slots: Sequence[int] | None = None) -> int:
+        """See `TelemetryStore.count`."""
+        wanted = None if slots is None else np.unique(np.asarray(slots, np.uint32))
+        return self._consistent(lambda manifest: self._count(manifest, wanted))
+
+    def _consistent(self, query: Callable[[Manifest], Answer]) -> Answer:
+        """Run a query on one manifest, again if that one's files are gone meanwhile."""
+        for _ in range(_ATTEMPTS):
+            manifest = self._present()
+            try:
+                return query(manifest)
+            except (FileNotFoundError, OutdatedError, StorageError) as error:
+                if self._present() is not manifest:
+                    continue
+                if isinstance(error, FileNotFoundError):
+                    raise StorageError(
+                        f"A file of the store is missing ({error}); restore it from a backup."
+                    ) from error
+                raise
+        raise StorageError("The store was compacted five times during one query; ask again.")
+
+    def _present(self) -> Manifest:
+        """Give the manifest in force, reading it only when the file was replaced."""
+        with self._lock:
+            try:
+                status = (self._folder / MANIFEST_NAME).stat()
+                stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+            except FileNotFoundError:
+                return self._manifest
+            if stamp != self._stamp:
+                manifest = Manifest.read(self._folder)
+                if manifest.generation != self._manifest.generation:
+                    self._manifest = manifest
+                    self._files.forget({file.name for file in manifest.files})
+                self._stamp = stamp
+            return self._manifest
+
+    def _series(
+        self, manifest: Manifest, slot: int, metric: int, start: int, end: int
+    ) -> Iterator[Iterator[Samples]]:
+        """Give the samples of a series, for each file and journal; those of a file in order."""
+        for file in manifest.files:
+            if _overlaps(file, slot, slot, start, end):
+                yield self._series_of_file(file, slot, metric, start, end)
+        for name, tail in self._tails.items():
+            columns = tail.columns(manifest.journals.get(name), np.array([slot], np.uint32))
+            yield iter([_select(columns, metric, start, end)])
+
+    def _series_of_file(
+        self, file: DataFile, slot: int, metric: int, start: int, end: int
+    ) -> Iterator[Samples]:
+        source = self._files.source(file.name)
+        for group in source.groups((slot, slot), metric, (start, end)):
+            data = source.read(group, ("slot", "metric", *SAMPLE_NAMES))
+            low, high = np.searchsorted(data["slot"], [slot, slot + 1])
+            left, right = np.searchsorted(data["metric"][low:high], [metric, metric + 1])
+            low, high = low + left, low + right
+            left, right = np.searchsorted(data["time"][low:high], [start, end])
+            part = slice(low + left, low + right)
+            yield Samples(**{name: data[name][part] for name in SAMPLE_NAMES})
+
+    def _devices(
+        self, manifest: Manifest, slots: U32, metric: int, start: int, end: int
+    ) -> Iterator[Samples]:
+        """Give the samples of one metric of many devices, in pieces and in no order."""
+        if not slots.size:
+            return
+        first, last = int(slots[0]), int(slots[-1])
+        for file in manifest.files:
+            if not _overlaps(file, first, last, start, end):
+                continue
+            source = self._files.source(file.name)
+            for group in source.groups((first, last), metric, (start, end)):
+                data = source.read(group, ("slot", "metric", *SAMPLE_NAMES))
+                mask = (data["metric"] == metric) & np.isin(data["slot"], slots)
+                mask &= (data["time"] >= start) & (data["time"] < end)
+                yield Samples(**{name: data[name][mask] for name in SAMPLE_NAMES})
+        for name, tail in self._tails.items():
+            columns = tail.columns(manifest.journals.get(name), slots)
+            yield _select(columns, metric, start, end)
+
+    def _newest(self, manifest: Manifest, slot: int) -> tuple[U16, Samples]:
+        """Give the candidates for the latest values of a device, with their metrics."""
+        metrics: list[U16] = [np.empty(0, np.uint16)]
+        parts: list[Samples] = []
+        for name in manifest.latest:
+            entries = entries_of(read_latest(self._folder / name), slot)
+            metrics.append(entries["metric"])
+            parts.append(as_samples(entries))
+        for name, tail in self._tails.items():
+            columns = tail.columns(manifest.journals.get(name), np.array([slot], np.uint32))
+            metrics.append(columns.metric)
+            parts.append(Samples(**{n: getattr(columns, n) for n in SAMPLE_NAMES}))
+        return np.concatenate(metrics), Samples.concatenate(parts)
+
+    def _count(self, manifest: Manifest, slots: U32 | None) -> int:
+        total = sum(
+            tail.count(manifest.journals.get(name), slots) for name, tail in self._tails.items()
+        )
+        if slots is None:
+            return total + sum(file.rows for file in manifest.files)
+        if slots.size:
+            for file in manifest.files:
+                source = self._files.source(file.name)
+                for group in source.groups((int(slots[0]), int(slots[-1]))):
+                    data = source.read(group, ("slot", "flags"))
+                    first = (data["flags"] & np.uint32(FIRST_OF_ROW)) != 0
+                    total += int(np.count_nonzero(first & np.isin(data["slot"], slots)))
+        return total
+
+
+def _check_step(step: int) -> None:
+    if step < 1:
+        raise InvalidInputError(f"A bucket of {step} ns is not possible; ask for 1 ns or more.")
+
+
+def _overlaps(file: DataFile, first: int, last: int, start: int, end: int) -> bool:
+    in_slots = file.min_slot <= last and file.max_slot >= first
+    return in_slots and file.min_time < end and file.max_time >= start
+
+
+def _select(columns: Columns, metric: int, start: int, end: int) -> Samples:
+    mask = (columns.metric == metric) & (columns.time >= start) & (columns.time < end)
+    return Samples(**{name: getattr(columns, name)[mask] for name in SAMPLE_NAMES})
+
+
+def _first_shown(
+    source: Iterator[Samples], visible: Visibility, after: Cursor | None, enough: int
+) -> Iterator[Samples]:
+    """Give what a query may see from the cursor's row on, and stop when it is enough."""
+    count = 0
+    for part in source:
+        shown = part.shown(visible)
+        if after is not None:
+            before = shown.seq < after.seq
+            before = (shown.stream < after.stream) | ((shown.stream == after.stream) & before)
+            before = (shown.time < after.time) | ((shown.time == after.time) & before)
+            shown = shown.take(~before)
+        yield shown
+        count += len(shown)
+        if count >= enough:
+            return
+
+
+def _same_key(samples: Samples, row: Cursor) -> int:
+    """Count the samples with exactly this time, stream and seq."""
+    same = (samples.time == row.time) & (samples.stream == row.stream) & (samples.seq == row.seq)
+    return int(np.count_nonzero(same))
+
+
+def _cursor(page: Samples, after: Cursor | None) -> Cursor:
+    """Name the last row of a page, and how many rows like it have been returned."""
+    last = Cursor(int(page.time[-1]), int(page.stream[-1]), int(page.seq[-1]), 0)
+    skip = _same_key(page, last)
+    if after is not None and (after.time, after.stream, after.seq) == astuple(last)[:3]:
+        skip += after.skip
+    return replace(last, skip=skip)

@@ -12,9 +12,10 @@ The decision itself is pure and stands in `hub.ports.broker.callout`.
 import asyncio
 import contextlib
 import logging
+import threading
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nats.aio.client import Client
@@ -53,7 +54,7 @@ class Admission:
     now: Callable[[], int]
 
 
-async def serve(admission: Admission, ready: Callable[[], None], stop: asyncio.Event) -> None:
+async def serve(admission: Admission, ready: Callable[[], None], stop: threading.Event) -> None:
     """Answer callouts until `stop` is set.
 
     Args:
@@ -76,7 +77,7 @@ async def serve(admission: Admission, ready: Callable[[], None], stop: asyncio.E
     await answers.flush()
     sweeper = asyncio.create_task(desk.sweep_when_due(due))
     ready()
-    await stop.wait()
+    await asyncio.to_thread(stop.wait)
     sweeper.cancel()
     for client in (answers, system):
         await _close(client)
@@ -88,6 +89,7 @@ class _Desk:
     def __init__(self, admission: Admission, control: ServerControl) -> None:
         self._admission = admission
         self._control = control
+        self._refused: Counter[str] = Counter()
 
     async def admit(self, message: Msg) -> None:
         admission = self._admission
@@ -100,16 +102,24 @@ class _Desk:
         decision: callout.Grant | callout.Refusal
         try:
             decision = callout.decide(request, admission.standing, at)
-        except Exception:  # whatever failed, the client stays out and the next one is served
+        except Exception:  # noqa: BLE001  whatever failed, the client stays out, the next is served
             _log.exception("admission failed")
             decision = callout.Refusal("internal", request.mqtt_client_id or "")
         if isinstance(decision, callout.Refusal):
-            _log.warning("refused", extra={"reason": decision.reason, "client": decision.name})
+            self._note(decision)
         else:
-            _log.info("admitted", extra={"client": decision.name})
+            _log.debug("admitted", extra={"client": decision.name})
         await message.respond(
             callout.answer(request, decision, admission.issuer, DEVICE_ACCOUNT, at)
         )
+
+    def _note(self, refusal: callout.Refusal) -> None:
+        """Log the 1st, 2nd, 4th, 8th ... refusal of a reason: no client can fill the disk so."""
+        self._refused[refusal.reason] += 1
+        count = self._refused[refusal.reason]
+        if count & (count - 1) == 0:
+            facts = {"reason": refusal.reason, "client": refusal.name, "count": count}
+            _log.warning("refused", extra=facts)
 
     async def revoke(self, message: Msg) -> None:
         device_id = message.data.decode("ascii", errors="replace")
@@ -131,7 +141,7 @@ class _Desk:
             due.clear()
             try:
                 await self._sweep()
-            except Exception:  # the broker or the database is away; look again next time
+            except Exception:  # noqa: BLE001  broker or database away: look again next time
                 _log.exception("sweep failed")
 
     async def _sweep(self) -> None:
@@ -149,16 +159,3 @@ class _Desk:
 async def _close(client: Client) -> None:
     with contextlib.suppress(NatsError, OSError):
         await asyncio.wait_for(client.drain(), 1.0)
-
-
-def run(admission: Admission, ready: Callable[[], None], signals: Collection[Any]) -> None:
-    """Run `serve` on a loop of its own until one of the signals comes."""
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in signals:
-            loop.add_signal_handler(number, stop.set)
-        await serve(admission, ready, stop)
-
-    asyncio.run(main())

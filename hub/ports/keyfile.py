@@ -1,7 +1,7 @@
 """Files that hold secrets: private keys, tokens, broker credentials.
 
 1. A file is born whole and with mode 0600: written beside its place, synced, then moved there.
-2. A folder is born with mode 0700.
+2. Its folder is born with mode 0700.
 3. Nothing here logs or returns a secret in an error.
 """
 
@@ -10,13 +10,7 @@ import secrets
 from pathlib import Path
 
 from hub.errors import StorageError
-
-
-def make_private_folder(folder: Path) -> None:
-    """Create a folder (and its parents) with mode 0700; one that exists is left as it is."""
-    for path in [*reversed(folder.parents), folder]:
-        if not path.exists():
-            path.mkdir(mode=0o700, exist_ok=True)
+from hub.ports.journal.durability import make_folder, sync_file, sync_folder
 
 
 def create_private(path: Path, data: bytes) -> bool:
@@ -32,14 +26,14 @@ def create_private(path: Path, data: bytes) -> bool:
         return False
     finally:
         staged.unlink()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return True
 
 
 def replace_private(path: Path, data: bytes) -> None:
     """Write a secret file, replacing what was there in one step."""
     _stage(path, data).replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def read_private(path: Path) -> bytes:
@@ -64,19 +58,11 @@ def read_private(path: Path) -> bytes:
 
 
 def _stage(path: Path, data: bytes) -> Path:
-    make_private_folder(path.parent)
+    make_folder(path.parent)
     staged = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        sync_file(file.fileno())
     return staged
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

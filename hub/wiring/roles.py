@@ -1,0 +1,104 @@
+"""The processes of a hub: what each one runs. Started as `python -m hub _role NAME`.
+
+1. A role says `ready` when it does its job, and ends when `child.stop` is set.
+2. An error ends the process with one sentence on standard error; the supervisor starts it again.
+3. Roles share nothing but the data folder and the broker.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from hub.app.child import Child
+from hub.config import Settings, load
+from hub.errors import HubError
+from hub.ports.broker.port import CONTROL, INGEST
+from hub.wiring import compose, logs
+
+_log = logging.getLogger("homeport")
+
+
+def prepare(settings: Settings, child: Child) -> None:
+    """Make folders, keys and certificates, and bring the database to the present schema.
+
+    Runs once before the other roles, so that they only ever read what it makes.
+    """
+    from hub.ports.database.engine import migrate  # noqa: PLC0415  heavy, and only here
+    from hub.services.pki import save_pair  # noqa: PLC0415  heavy, and only here
+
+    authority, at = compose.authority(settings), compose.now()
+    save_pair(authority.issue_server(settings.public_hosts, at), settings.pki_dir, "server")
+    parts = [CONTROL, *(f"{INGEST}-{worker}" for worker in range(settings.ingest.workers))]
+    for part in parts:
+        save_pair(authority.issue_internal(part, at), settings.pki_dir, part)
+    migrate(compose.engine(settings))
+    child.ready()
+
+
+def broker(settings: Settings, child: Child) -> None:
+    """Run the embedded broker until it ends or this process is told to."""
+    server = compose.embedded_broker(settings)
+    server.start()  # before any thread: it forks
+    child.watch()
+    child.ready()
+
+    def end_with_server() -> None:
+        _log.info("broker ended", extra={"status": server.wait()})
+        child.stop.set()
+
+    threading.Thread(target=end_with_server, daemon=True).start()
+    child.stop.wait()
+    server.stop()
+
+
+def authd(settings: Settings, child: Child) -> None:
+    """Answer the auth callout."""
+    from hub.app import authd as desk  # noqa: PLC0415  heavy, and only here
+
+    child.watch()
+    asyncio.run(desk.serve(compose.admission(settings), child.ready, child.stop))
+
+
+Entry = Callable[[Settings, Child], None]
+
+_ENTRIES: dict[str, Entry] = {
+    "prepare": prepare,
+    "broker": broker,
+    "authd": authd,
+}
+
+
+def names(_settings: Settings) -> tuple[str, ...]:
+    """Return the supervised roles in the order of starting."""
+    return ("broker", "authd")
+
+
+def run(name: str, file: Path | None) -> int:
+    """Play one role in this process.
+
+    Args:
+        name: one of `names`, or `prepare`.
+        file: the settings file, if one was given.
+
+    Returns:
+        The exit status.
+    """
+    child = Child.enter()
+    try:
+        settings = load(file)
+        logs.configure(name, settings.log_level, settings.run_dir / f"{name}.log")
+        use_cache(settings)
+        _ENTRIES[name](settings, child)
+    except HubError as error:
+        sys.stderr.write(f"{error.detail}\n")
+        return 1
+    return 0
+
+
+def use_cache(settings: Settings) -> None:
+    """Tell numba where compiled kernels are; must come before its import."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.cache_dir / "numba"))

@@ -1,0 +1,136 @@
+"""`homeport serve`: one hub on this machine, from its settings to its last process.
+
+1. One hub for one data folder: the folder `run` is locked while a hub runs.
+2. Ports set to 0 are chosen once for the whole run, so that a restarted process keeps its address.
+3. `run/hub.json` exists while all roles are ready or being restarted, and at no other time.
+"""
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from hub.app.supervisor import Role, StartError, Supervisor
+from hub.config import PREFIX, Settings
+from hub.metrics import Metrics
+from hub.ports.journal.durability import lock_folder, make_folder, write_whole
+from hub.wiring import roles
+
+_log = logging.getLogger("homeport.serve")
+
+
+def choose_ports(settings: Settings) -> Settings:
+    """Replace ports of 0 by free ones."""
+    with socket.socket() as api, socket.socket() as mqtt, socket.socket() as client:
+        # All three stay bound until the last one is known, so that they differ.
+        return settings.model_copy(
+            update={
+                "api": settings.api.model_copy(
+                    update={"port": settings.api.port or _free(api, settings.api.host)}
+                ),
+                "mqtt": settings.mqtt.model_copy(
+                    update={"port": settings.mqtt.port or _free(mqtt, settings.mqtt.host)}
+                ),
+                "broker": settings.broker.model_copy(
+                    update={
+                        "client_port": settings.broker.client_port or _free(client, "127.0.0.1")
+                    }
+                ),
+            }
+        )
+
+
+def run(settings: Settings, file: Path | None, announce: Callable[[str], None]) -> None:
+    """Run a hub until SIGINT or SIGTERM.
+
+    Args:
+        settings: as loaded; ports may be 0.
+        file: the settings file, for the roles to read too.
+        announce: takes one line for the person who started it.
+
+    Raises:
+        StartError: a role did not start.
+        ConflictError: a hub runs with this data folder already.
+    """
+    settings = choose_ports(settings)
+    make_folder(settings.run_dir)
+    lock = lock_folder(settings.run_dir)
+    card = settings.run_dir / "hub.json"
+    card.unlink(missing_ok=True)
+    _pass_on(settings)
+    command = (sys.executable, "-m", "hub", "_role")
+    config = ("--config", str(file.absolute())) if file else ()
+    metrics = Metrics("supervisor")
+
+    def on_ready() -> None:
+        facts = describe(settings)
+        write_whole(card, json.dumps(facts, indent=2).encode() + b"\n")
+        _log.info("hub ready", extra={"api_url": facts["api_url"]})
+        announce(f"Homeport is ready at {facts['api_url']} (data in {settings.data_dir}).")
+
+    def on_restart(role: str) -> None:
+        metrics.process_restarts.labels(role=role).inc()
+        metrics.publish(settings.run_dir / "metrics")
+
+    try:
+        _prepare((*command, "prepare", *config))
+        Supervisor(
+            [Role(name, (*command, name, *config)) for name in roles.names(settings)],
+            settings.run_dir,
+            on_ready,
+            on_restart,
+        ).run()
+    finally:
+        card.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def describe(settings: Settings) -> dict[str, str | int]:
+    """Return what `run/hub.json` says: how local tools reach this hub."""
+    host = settings.api.host
+    if host in {"0.0.0.0", "::"}:  # noqa: S104  a comparison
+        host = settings.public_hosts[0]
+    mqtt_host, mqtt_port = settings.device_broker
+    return {
+        "api_url": f"https://{host}:{settings.api.port}",
+        "mqtt_host": mqtt_host,
+        "mqtt_port": mqtt_port,
+        "ca_file": str(settings.pki_dir / "ca.pem"),
+        "operator_token_file": str(settings.run_dir / "operator.token"),
+        "pid": os.getpid(),
+        "version": _version(),
+    }
+
+
+def _version() -> str:
+    try:
+        return version("homeport")
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return "unknown"
+
+
+def _free(holder: socket.socket, host: str) -> int:
+    holder.bind((host, 0))
+    return int(holder.getsockname()[1])
+
+
+def _pass_on(settings: Settings) -> None:
+    """Give the roles what was decided here, by the environment they inherit."""
+    os.environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir)
+    os.environ[f"{PREFIX}API__PORT"] = str(settings.api.port)
+    os.environ[f"{PREFIX}MQTT__PORT"] = str(settings.mqtt.port)
+    os.environ[f"{PREFIX}BROKER__CLIENT_PORT"] = str(settings.broker.client_port)
+    roles.use_cache(settings)
+
+
+def _prepare(command: tuple[str, ...]) -> None:
+    done = subprocess.run(  # noqa: S603  our own program
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise StartError(f"The hub could not be prepared: {done.stderr.strip()}")

@@ -281,7 +281,11 @@ def _check_cover(covered: int, rows: int, metrics: int) -> None:
 
 
 def _lost(bounds: Any, first_seq: int) -> tuple[tuple[int, int], ...]:
-    if not isinstance(bounds, list) or any(type(seq) is not int for seq in bounds) or len(bounds) % 2:
+    if (
+        not isinstance(bounds, list)
+        or any(type(seq) is not int for seq in bounds)
+        or len(bounds) % 2
+    ):
         raise WireError("pack: lost ranges are not an array of start and end")
     ranges = tuple(zip(bounds[::2], bounds[1::2], strict=True))
     previous = 0

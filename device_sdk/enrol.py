@@ -1,0 +1,208 @@
+"""Enrolment and renewal over HTTPS, and the file that remembers the outcome.
+
+1. The hub is trusted by the given CA file only; names are checked, TLS 1.2 or later.
+2. The secret goes into the request body and nowhere else: not into files, logs or errors.
+3. `enrolment.json` is the commit point; the certificate stands beside it for the TLS library.
+"""
+
+import hashlib
+import http.client
+import json
+import ssl
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+from device_sdk import files
+from device_sdk.errors import EnrolmentError
+from device_sdk.keys import DeviceKey
+from device_sdk.wire.topics import is_device_id, shard_of
+
+MAX_ANSWER = 262_144
+_NEXT = {
+    401: "Check the enrolment secret; each works once.",
+    403: "The product may have been revoked; ask the vendor.",
+    404: "Check serial and model, and that the address is a hub's.",
+    409: "This serial is enrolled already; ask the vendor for a new enrolment secret.",
+    422: "Check serial, model and secret.",
+    429: "Wait a while and try again.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What the hub answered: identity, certificate, trust and addresses.
+
+    Attributes:
+        device_id: 16 characters of `[a-z0-9]`.
+        certificate: PEM, the device's.
+        trust_bundle: PEM certificates to trust.
+        broker_host: where MQTT is.
+        broker_port: its port.
+        topic_root: first levels of all topics.
+        shard: two hex digits.
+        signing_keys: `(key id, Ed25519 public key)` in hex, which sign states.
+        incarnation: hub incarnation in hex.
+    """
+
+    device_id: str
+    certificate: str
+    trust_bundle: str
+    broker_host: str
+    broker_port: int
+    topic_root: str
+    shard: str
+    signing_keys: tuple[tuple[str, str], ...]
+    incarnation: str
+
+    def renewal_due_s(self) -> float:
+        """Return when two thirds of the certificate's life are over, in seconds since 1970."""
+        certificate = x509.load_pem_x509_certificate(self.certificate.encode("ascii"))
+        start = certificate.not_valid_before_utc.timestamp()
+        return start + (certificate.not_valid_after_utc.timestamp() - start) * 2 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class HubApi:
+    """The hub's HTTPS API as a device uses it.
+
+    Args:
+        address: base address, `https://host[:port]`.
+        ca_file: PEM file with the CA to trust.
+        timeout_s: limit for each network step.
+    """
+
+    address: str
+    ca_file: Path
+    timeout_s: float = 20.0
+
+    def enrol(self, serial: str, model: str, secret: str, key: DeviceKey) -> Enrolment:
+        """Enrol with a one-time secret.
+
+        Raises:
+            EnrolmentError: the hub refused, answered nonsense or could not be reached.
+        """
+        request = key.signing_request(serial)
+        body = {"serial": serial, "model": model, "secret": secret, "csr": request}
+        return _parse(self._post("/api/v1/enroll", body, f"enrol {serial}"), key)
+
+    def renew(self, enrolment: Enrolment, key: DeviceKey, now_s: int) -> Enrolment:
+        """Renew the certificate; the enrolled key is the proof.
+
+        Raises:
+            EnrolmentError: as `enrol`.
+        """
+        request = key.signing_request(enrolment.device_id)
+        digest = hashlib.sha256(request.encode("ascii")).hexdigest()
+        proof = f"homeport/renew/1\n{enrolment.device_id}\n{now_s}\n{digest}".encode("ascii")
+        body = {
+            "device_id": enrolment.device_id,
+            "csr": request,
+            "time": str(now_s),
+            "signature": key.sign(proof).hex(),
+        }
+        answer = self._post("/api/v1/renew", body, f"renew the certificate of {body['device_id']}")
+        return _parse(answer, key)
+
+    def _post(self, path: str, body: dict[str, str], deed: str) -> Any:
+        parts = urlsplit(self.address)
+        if parts.scheme != "https" or not parts.hostname:
+            raise EnrolmentError(f"Cannot {deed}: {self.address} is not an https:// address.")
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca_file))
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            connection = http.client.HTTPSConnection(
+                parts.hostname, parts.port, timeout=self.timeout_s, context=context
+            )
+            try:
+                connection.request(
+                    "POST",
+                    parts.path.rstrip("/") + path,
+                    json.dumps(body),
+                    {"Content-Type": "application/json", "Accept": "application/json"},
+                )
+                answer = connection.getresponse()
+                status, data = answer.status, answer.read(MAX_ANSWER + 1)
+            finally:
+                connection.close()
+        except ssl.SSLCertVerificationError as error:
+            raise EnrolmentError(
+                f"Cannot {deed}: {self.address} is not a hub of the CA in {self.ca_file} "
+                f"({error.verify_message}). Check address and CA file."
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise EnrolmentError(
+                f"Cannot {deed}: {self.address} cannot be reached ({error}). "
+                "Check address, CA file and network."
+            ) from error
+        return _answer(status, data, deed)
+
+
+def load(folder: Path) -> Enrolment | None:
+    """Read the remembered enrolment, or None if there is none.
+
+    Raises:
+        EnrolmentError: the file is damaged.
+    """
+    path = folder / "enrolment.json"
+    try:
+        fields = json.loads(path.read_bytes())
+        keys = tuple((str(kid), str(key)) for kid, key in fields.pop("signing_keys"))
+        return Enrolment(**fields, signing_keys=keys)
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise EnrolmentError(
+            f"{path} is damaged. Remove it and enrol the product again with a new secret."
+        ) from error
+
+
+def save(folder: Path, enrolment: Enrolment) -> None:
+    """Remember an enrolment; the certificate goes to `certificate.pem` first."""
+    files.write_private(folder / "certificate.pem", enrolment.certificate.encode("ascii"))
+    text = json.dumps(asdict(enrolment), indent=1)
+    files.write_private(folder / "enrolment.json", text.encode("ascii"))
+
+
+def _answer(status: int, data: bytes, deed: str) -> Any:
+    try:
+        fields = json.loads(data) if len(data) <= MAX_ANSWER else None
+    except ValueError:
+        fields = None
+    if status // 100 != 2:
+        detail = fields.get("detail") if isinstance(fields, dict) else None
+        said = f" ({str(detail)[:300]})" if detail else ""
+        advice = _NEXT.get(status, "Try again later; if it goes on, ask the vendor.")
+        raise EnrolmentError(f"Cannot {deed}: the hub answered {status}{said}. {advice}", status)
+    return fields
+
+
+def _parse(fields: Any, key: DeviceKey) -> Enrolment:
+    """Check an answer before anything of it is used."""
+    try:
+        enrolment = Enrolment(
+            device_id=str(fields["device_id"]),
+            certificate=str(fields["certificate"]),
+            trust_bundle=str(fields["trust_bundle"]),
+            broker_host=str(fields["broker"]["host"]),
+            broker_port=int(fields["broker"]["port"]),
+            topic_root=str(fields["topic_root"]),
+            shard=str(fields["shard"]),
+            signing_keys=tuple(
+                (bytes.fromhex(item["kid"]).hex(), bytes.fromhex(item["key"]).hex())
+                for item in fields["signing_keys"]
+            ),
+            incarnation=bytes.fromhex(fields["incarnation"]).hex(),
+        )
+        certificate = x509.load_pem_x509_certificate(enrolment.certificate.encode("ascii"))
+        ours = certificate.public_key() == key.private.public_key()
+    except (KeyError, TypeError, ValueError) as error:
+        raise EnrolmentError("The hub's answer is not an enrolment. Check its address.") from error
+    if not ours or not is_device_id(enrolment.device_id):
+        raise EnrolmentError("The hub's certificate is not for this device's key and id.")
+    if enrolment.shard != shard_of(enrolment.device_id) or not enrolment.signing_keys:
+        raise EnrolmentError("The hub's answer has a wrong shard or no signing keys.")
+    return enrolment

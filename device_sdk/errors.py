@@ -1,0 +1,57 @@
+"""What can go wrong on a device, said so that a person can act on it.
+
+1. Every error has a stable `code` and a sentence: what happened, to which thing, what to do next.
+2. Messages never hold the enrolment secret or key material.
+3. Bad arguments are plain `ValueError`s; network trouble after opening is never an error, only a
+   delay.
+"""
+
+from typing import ClassVar
+
+
+class DeviceError(Exception):
+    """Base of the errors that the device SDK raises on purpose."""
+
+    code: ClassVar[str] = "device"
+
+
+class EnrolmentError(DeviceError):
+    """The hub did not enrol this device or renew its certificate.
+
+    Args:
+        message: what happened and what to do next.
+        status: HTTP status of the hub's answer; None when it did not answer.
+    """
+
+    code = "enrolment"
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class SpoolFullError(DeviceError):
+    """The spool holds as much as it may and its policy is to refuse more.
+
+    Args:
+        message: what happened and what to do next.
+        recorded: rows of this call that were stored before it filled up.
+    """
+
+    code = "spool-full"
+
+    def __init__(self, message: str, recorded: int = 0) -> None:
+        super().__init__(message)
+        self.recorded = recorded
+
+
+class SpoolError(DeviceError):
+    """The spool cannot be opened or written."""
+
+    code = "spool"
+
+
+class ClosedError(DeviceError):
+    """The device was closed; open it again to go on."""
+
+    code = "closed"

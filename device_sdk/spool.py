@@ -1,0 +1,313 @@
+"""The durable spool: packs that wait for their receipt, in one SQLite file.
+
+1. What `store` returned for is on the disk (synchronous=FULL) and survives any crash.
+2. A pack leaves only when the hub has settled all of its rows, or by the bound on bytes (and then
+   it is counted).
+3. Stream and next seq live in the file too; a seq is never given twice within a stream.
+4. A file opened twice is refused; a damaged one is put aside and a new stream begins.
+5. Deletions ride on the next commit: losing one only means that a pack is sent again.
+
+Thread-safe. Knows nothing of the network.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from device_sdk import sealing
+from device_sdk.errors import SpoolError
+from device_sdk.rows import Run
+from device_sdk.sealing import SealedPack
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS pack (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream BLOB NOT NULL,
+    first INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    data BLOB NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS pack_by_seq ON pack (stream, first);
+CREATE TABLE IF NOT EXISTS stream (
+    ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream BLOB NOT NULL UNIQUE,
+    next INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS handled (id BLOB NOT NULL UNIQUE, at INTEGER NOT NULL);
+"""
+_OVERHEAD = 64
+"""Bytes that a pack costs in the file beyond its data, for the bound."""
+_REMEMBERED = 1_024
+
+
+class Spool:
+    """Packs on disk.
+
+    Args:
+        path: the SQLite file; made if it is not there, with mode 0600.
+        new_stream: makes the 8 random bytes of a stream.
+        max_bytes: bound on what is kept.
+    """
+
+    def __init__(
+        self, path: Path, *, new_stream: Callable[[], bytes], max_bytes: int = 64 * 1024 * 1024
+    ) -> None:
+        self._lock = threading.RLock()
+        self._new_stream = new_stream
+        self.max_bytes = max_bytes
+        self._db, self.put_aside = _open(path)
+        self._stream, self._next, self.rows, self.bytes = b"", 0, 0, 0
+        if self._db.execute("SELECT 1 FROM stream").fetchone() is None:
+            self._begin_stream()
+            self._db.commit()
+        self._read_totals()
+
+    @property
+    def stream(self) -> bytes:
+        """The stream that new rows go to."""
+        return self._stream
+
+    @property
+    def next_seq(self) -> int:
+        """Seq of the next row of the present stream."""
+        return self._next
+
+    def store(self, runs: Sequence[Run], boot: bytes) -> int:
+        """Seal rows into packs and put them on the disk; durable on return.
+
+        Returns:
+            Count of rows stored.
+        """
+        if not runs:
+            return 0
+        with self._lock, self._commit():
+            first, before = self._next, self.rows
+            for pack in sealing.seal(runs, self._stream, first, boot):
+                self._insert(pack)
+                self._next = pack.end
+            self._keep_next()
+            return self.rows - before
+
+    def next_pack(self, stream: bytes, seq: int) -> SealedPack | None:
+        """Return the first pack of `stream` that begins at or after `seq`."""
+        query = (
+            "SELECT first, rows, data FROM pack WHERE stream = ? AND first >= ?"
+            " ORDER BY first LIMIT 1"
+        )
+        with self._lock:
+            row = self._db.execute(query, (stream, seq)).fetchone()
+        return SealedPack(stream, row[0], row[1], row[2]) if row else None
+
+    def streams(self) -> list[tuple[bytes, int, int]]:
+        """Return `(stream, first seq held, next seq)` of each stream, oldest first.
+
+        Where nothing is held, the first seq is the next one.
+        """
+        query = (
+            "SELECT stream, coalesce((SELECT min(first) FROM pack p WHERE p.stream = s.stream),"
+            " next), next FROM stream s ORDER BY ordinal"
+        )
+        with self._lock:
+            return self._db.execute(query).fetchall()
+
+    def settle(self, stream: bytes, settled: Iterable[tuple[int, int]]) -> int:
+        """Forget packs that lie wholly in one of the ranges `settled` (end exclusive).
+
+        Returns:
+            Count of rows forgotten.
+        """
+        before = self.rows
+        with self._lock:
+            for start, end in settled:
+                where = "stream = ? AND first >= ? AND first < ? AND first + rows <= ?"
+                self._delete(where, (stream, start, end, end))
+            self._forget_empty_streams()
+        return before - self.rows
+
+    def drop_oldest(self, bytes_wanted: int) -> list[tuple[bytes, int, int]]:
+        """Forget the oldest packs until `bytes_wanted` are free under the bound.
+
+        Returns:
+            `(stream, start, end)` of what was lost, for the record.
+        """
+        lost: list[tuple[bytes, int, int]] = []
+        with self._lock, self._commit():
+            query = "SELECT id, stream, first, rows FROM pack ORDER BY id LIMIT 1"
+            while self.rows and self.bytes + bytes_wanted > self.max_bytes:
+                key, stream, first, rows = self._db.execute(query).fetchone()
+                self._delete("id = ?", (key,))
+                if lost and lost[-1][0] == stream and lost[-1][2] == first:
+                    lost[-1] = (stream, lost[-1][1], first + rows)
+                else:
+                    lost.append((stream, first, first + rows))
+        return lost
+
+    def move(self, stream: bytes, start: int, settled: set[int]) -> None:
+        """Move packs of `stream` from seq `start` on to a new stream, which new rows join.
+
+        Args:
+            stream: the stream to leave.
+            start: first seq to move.
+            settled: seqs that the hub has settled already; their rows are left out.
+        """
+        with self._lock, self._commit():
+            fresh = self._begin_stream()
+            first = 0
+            query = "SELECT id, data FROM pack WHERE stream = ? AND first >= ? ORDER BY first"
+            for key, data in self._db.execute(query, (stream, start)).fetchall():
+                moved = sealing.move(data, fresh, first, settled)
+                self._delete("id = ?", (key,))
+                if moved is not None:
+                    self._insert(moved, key)
+                    first = moved.end
+            self._stream, self._next = fresh, first
+            self._keep_next()
+            self._forget_empty_streams()
+
+    def newest(self) -> int:
+        """Return the id of the newest pack ever stored; see `oldest`."""
+        with self._lock:
+            row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'pack'").fetchone()
+        return int(row[0]) if row else 0
+
+    def oldest(self) -> int | None:
+        """Return the id of the oldest pack held; a pack keeps its id when it moves."""
+        with self._lock:
+            key: int | None = self._db.execute("SELECT min(id) FROM pack").fetchone()[0]
+        return key
+
+    def fact(self, name: str) -> bytes | None:
+        """Return a small fact kept beside the packs."""
+        with self._lock:
+            row = self._db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def keep_fact(self, name: str, value: bytes) -> None:
+        """Keep a small fact; durable on return."""
+        with self._lock, self._commit():
+            self._db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+
+    def first_time(self, key: bytes, at: int) -> bool:
+        """Tell whether the id `key` of a command or notice is new, and remember it durably."""
+        with self._lock, self._commit():
+            known = self._db.execute("INSERT OR IGNORE INTO handled VALUES (?, ?)", (key, at))
+            self._db.execute(
+                "DELETE FROM handled WHERE rowid NOT IN"
+                " (SELECT rowid FROM handled ORDER BY rowid DESC LIMIT ?)",
+                (_REMEMBERED,),
+            )
+            return known.rowcount == 1
+
+    def commit(self) -> None:
+        """Put pending deletions on the disk."""
+        with self._lock, self._commit():
+            pass
+
+    def close(self) -> None:
+        """Commit and close the file."""
+        with self._lock:
+            self.commit()
+            self._db.close()
+
+    @contextmanager
+    def _commit(self) -> Iterator[None]:
+        """Run a step and commit: all of it is on the disk, or nothing of it happened."""
+        try:
+            yield
+            self._db.commit()
+        except BaseException as error:
+            self._db.rollback()
+            self._read_totals()
+            if isinstance(error, sqlite3.Error):
+                raise SpoolError(
+                    f"The spool cannot be written: {error}. Check the disk."
+                ) from error
+            raise
+
+    def _read_totals(self) -> None:
+        """Read stream, next seq and totals from the file, as after opening or a failed step."""
+        newest = "SELECT stream, next FROM stream ORDER BY ordinal DESC LIMIT 1"
+        self._stream, self._next = self._db.execute(newest).fetchone()
+        sums = "SELECT coalesce(sum(rows), 0), coalesce(sum(length(data) + ?), 0) FROM pack"
+        self.rows, self.bytes = self._db.execute(sums, (_OVERHEAD,)).fetchone()
+
+    def _insert(self, pack: SealedPack, key: int | None = None) -> None:
+        row = (key, pack.stream, pack.first, pack.rows, pack.data)
+        self._db.execute("INSERT INTO pack VALUES (?, ?, ?, ?, ?)", row)
+        self.rows += pack.rows
+        self.bytes += len(pack.data) + _OVERHEAD
+
+    def _delete(self, where: str, values: tuple[bytes | int, ...]) -> None:
+        """Delete packs; `where` is one of the constant conditions of this module."""
+        gone = self._db.execute(
+            f"DELETE FROM pack WHERE {where} RETURNING rows, length(data)",  # noqa: S608  constant
+            values,
+        )
+        for rows, size in gone.fetchall():
+            self.rows -= rows
+            self.bytes -= size + _OVERHEAD
+
+    def _begin_stream(self) -> bytes:
+        stream = self._new_stream()
+        self._db.execute("INSERT INTO stream (stream, next) VALUES (?, 0)", (stream,))
+        return stream
+
+    def _keep_next(self) -> None:
+        update = "UPDATE stream SET next = ? WHERE stream = ?"
+        self._db.execute(update, (self._next, self._stream))
+
+    def _forget_empty_streams(self) -> None:
+        self._db.execute(
+            "DELETE FROM stream WHERE stream != ? AND NOT EXISTS"
+            " (SELECT 1 FROM pack p WHERE p.stream = stream.stream)",
+            (self._stream,),
+        )
+
+
+def _open(path: Path) -> tuple[sqlite3.Connection, Path | None]:
+    """Open the file, and a fresh one in its place if it is damaged.
+
+    Returns:
+        The connection, and where a damaged file was put.
+    """
+    try:
+        return _connect(path), None
+    except sqlite3.OperationalError as error:
+        raise SpoolError(
+            f"The spool {path} cannot be opened: {error}. Is another process using this folder?"
+        ) from error
+    except sqlite3.DatabaseError:
+        aside = path.with_name(f"{path.name}.damaged")
+        path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        return _connect(path), aside
+
+
+def _check_whole(db: sqlite3.Connection) -> None:
+    if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        raise sqlite3.DatabaseError("quick_check failed")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    db = sqlite3.connect(path, timeout=0.2, check_same_thread=False)
+    try:
+        # Exclusive before WAL: no shared-memory file, and a second opener fails at once.
+        for setting in (
+            "locking_mode = EXCLUSIVE",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "cache_size = -512",
+        ):
+            db.execute(f"PRAGMA {setting}")
+        _check_whole(db)
+        db.executescript(_SCHEMA)
+    except BaseException:
+        db.close()
+        raise
+    return db

@@ -8,10 +8,11 @@
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from alembic import command
 from alembic.config import Config
@@ -22,6 +23,9 @@ from hub.ports.database import schema
 
 BUSY_TIMEOUT_MS = 10_000
 _WRITES = "homeport_writes"
+_listeners: WeakKeyDictionary[Engine, list[Callable[[Mapping[Any, Any]], None]]] = (
+    WeakKeyDictionary()
+)
 
 
 def open_engine(url: str) -> Engine:
@@ -65,6 +69,16 @@ def write_session(engine: Engine) -> Iterator[Session]:
             session.rollback()
             raise
         session.commit()
+    for hear in _listeners.get(engine, ()):
+        hear(session.info)
+
+
+def after_commit(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> None:
+    """Call `hear` with `session.info` after each writing session that ended well.
+
+    It runs on the thread that wrote, must not raise, and does not run if anything failed.
+    """
+    _listeners.setdefault(engine, []).append(hear)
 
 
 def migrate(engine: Engine) -> None:

@@ -1,0 +1,238 @@
+"""Signing in: sessions of people and API keys of programs, both as random bearer tokens.
+
+1. Tokens are stored hashed, expire, and can be revoked; they are shown once.
+2. An unknown e-mail address costs the same work as a wrong password, and answers the same.
+3. Passwords are checked outside of any transaction: argon2 must not hold the write lock.
+4. An API key never permits more than its person may do at the moment of the call.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from argon2.exceptions import VerificationError
+from sqlalchemy import Engine, select, update
+from sqlalchemy.orm import Session
+
+from hub.errors import InvalidInputError, NotAuthenticatedError, NotFoundError
+from hub.ports.database.engine import read_session, write_session
+from hub.ports.database.people_tables import ApiKey, Person, WebSession
+from hub.services import audit
+from hub.services.caller import ROLE_SCOPES, Caller, Role, Scope
+from hub.services.people import HASHER, MAX_PASSWORD, check_new_password, normal_email
+from hub.services.tokens import Tokens, secret_hash
+
+SESSION_PREFIX = "hps_"
+API_KEY_PREFIX = "hpk_"
+_S = 1_000_000_000
+SESSION_NS = 12 * 3600 * _S
+"""How long a session lasts."""
+
+# What a password is checked against when nobody has the e-mail address.
+_NOBODY = HASHER.hash("nobody has this password")
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A new session; `token` is shown now and never again."""
+
+    token: str
+    expires_at: int
+    caller: Caller
+    must_change_password: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewApiKey:
+    """A new API key; `key` is shown now and never again."""
+
+    id: str
+    key: str
+    expires_at: int | None
+
+
+def sign_in(engine: Engine, email: str, password: str, at: int, tokens: Tokens) -> SignedIn:
+    """Open a session.
+
+    Args:
+        engine: the database; this runs its own short transactions.
+        email: as typed.
+        password: as typed.
+        at: now, ns.
+        tokens: source of the session's token.
+
+    Raises:
+        NotAuthenticatedError: e-mail and password do not fit, or the account is disabled.
+    """
+    person = _checked(engine, email, password)
+    token = tokens.secret(SESSION_PREFIX)
+    expires_at = at + SESSION_NS
+    with write_session(engine) as session:
+        # Disabled or changed while the password was being checked.
+        present = session.get(Person, person.id)
+        if present is None or not _usable(present, person.password_hash):
+            raise _refusal()
+        if HASHER.check_needs_rehash(present.password_hash):
+            present.password_hash = HASHER.hash(password)
+        session.add(
+            WebSession(
+                token_hash=secret_hash(token),
+                person_id=person.id,
+                created_at=at,
+                expires_at=expires_at,
+            )
+        )
+        audit.record(session, at, f"person:{person.id}", "session.open", f"person:{person.id}", {})
+    return SignedIn(token, expires_at, _caller(person, None), person.password_one_time)
+
+
+def authenticate(session: Session, token: str, at: int) -> Caller:
+    """Tell who holds a session token or an API key.
+
+    Raises:
+        NotAuthenticatedError: unknown, expired or revoked, or the account is disabled.
+    """
+    digest = secret_hash(token)
+    found: WebSession | ApiKey | None
+    if token.startswith(API_KEY_PREFIX):
+        found = session.scalar(select(ApiKey).where(ApiKey.key_hash == digest))
+    else:
+        found = session.get(WebSession, digest)
+    if found is None or found.revoked_at is not None:
+        raise NotAuthenticatedError("This token is not known or was revoked. Sign in again.")
+    if found.expires_at is not None and at >= found.expires_at:
+        raise NotAuthenticatedError("This session or key has expired. Sign in again.")
+    person = session.get_one(Person, found.person_id)
+    if person.disabled_at is not None:
+        raise NotAuthenticatedError("This account is disabled. Ask an operator.")
+    return _caller(person, found.scopes if isinstance(found, ApiKey) else None)
+
+
+def sign_out(session: Session, token: str, at: int) -> None:
+    """End a session; one that is not known or already ended is left as it is."""
+    found = session.get(WebSession, secret_hash(token))
+    if found is not None and found.revoked_at is None:
+        found.revoked_at = at
+
+
+def revoke_all(session: Session, person_id: str, at: int) -> None:
+    """End all sessions of a person."""
+    session.execute(
+        update(WebSession)
+        .where(WebSession.person_id == person_id, WebSession.revoked_at.is_(None))
+        .values(revoked_at=at)
+    )
+
+
+def change_password(engine: Engine, caller: Caller, old: str, new: str, at: int) -> None:
+    """Change the caller's password and end all their sessions.
+
+    Raises:
+        InvalidInputError: the new password is too short, too long, or the old one.
+        NotAuthenticatedError: the old password is wrong.
+    """
+    check_new_password(new)
+    if new == old:
+        raise InvalidInputError("The new password is the old one. Choose another.")
+    with read_session(engine) as session:
+        email = session.get_one(Person, caller.person_id).email
+    checked = _checked(engine, email, old)
+    hashed = HASHER.hash(new)
+    with write_session(engine) as session:
+        person = session.get_one(Person, caller.person_id)
+        if not _usable(person, checked.password_hash):
+            raise _refusal()
+        person.password_hash = hashed
+        person.password_changed_at = at
+        person.password_one_time = False
+        revoke_all(session, person.id, at)
+        audit.record(session, at, caller.actor, "person.password", f"person:{person.id}", {})
+
+
+def create_api_key(
+    session: Session,
+    caller: Caller,
+    name: str,
+    scopes: Collection[Scope],
+    expires_at: int | None,
+    at: int,
+    tokens: Tokens,
+) -> NewApiKey:
+    """Give the caller a key for a program.
+
+    Args:
+        session: a writing session.
+        caller: whose key it will be.
+        name: what it is for.
+        scopes: what it permits; only what the caller may do now.
+        expires_at: ns, or None.
+        at: now, ns.
+        tokens: source of the key.
+
+    Raises:
+        ForbiddenError: the caller lacks one of the scopes.
+        InvalidInputError: no scopes, no name, or an expiry in the past.
+    """
+    if not scopes or not 1 <= len(name.strip()) <= 200:
+        raise InvalidInputError("An API key needs a name and at least one scope.")
+    if expires_at is not None and expires_at <= at:
+        raise InvalidInputError("The key would expire before it is made. Choose a later expiry.")
+    for scope in scopes:
+        caller.require(scope)
+    key = tokens.secret(API_KEY_PREFIX)
+    row = ApiKey(
+        id=tokens.new_id(),
+        key_hash=secret_hash(key),
+        person_id=caller.person_id,
+        name=name.strip(),
+        scopes=sorted(scopes),
+        created_at=at,
+        expires_at=expires_at,
+    )
+    session.add(row)
+    session.flush()
+    details = {"name": row.name, "scopes": row.scopes}
+    audit.record(session, at, caller.actor, "api_key.create", f"api_key:{row.id}", details)
+    return NewApiKey(row.id, key, expires_at)
+
+
+def revoke_api_key(session: Session, caller: Caller, key_id: str, at: int) -> None:
+    """End an API key of the caller.
+
+    Raises:
+        NotFoundError: the caller has no such key.
+    """
+    row = session.get(ApiKey, key_id)
+    if row is None or row.person_id != caller.person_id:
+        raise NotFoundError(f"You have no API key {key_id}.", api_key=key_id)
+    if row.revoked_at is None:
+        row.revoked_at = at
+        audit.record(session, at, caller.actor, "api_key.revoke", f"api_key:{row.id}", {})
+
+
+def _checked(engine: Engine, email: str, password: str) -> Person:
+    """Return the person whose e-mail and password these are, at the same cost if nobody's."""
+    with read_session(engine) as session:
+        person = session.scalar(select(Person).where(Person.email == normal_email(email)))
+    try:
+        HASHER.verify(_NOBODY if person is None else person.password_hash, password[:MAX_PASSWORD])
+    except VerificationError:
+        raise _refusal() from None
+    if person is None or person.disabled_at is not None:
+        raise _refusal()
+    return person
+
+
+def _usable(person: Person, password_hash: str) -> bool:
+    return person.disabled_at is None and person.password_hash == password_hash
+
+
+def _refusal() -> NotAuthenticatedError:
+    return NotAuthenticatedError("E-mail address and password do not fit. Try again.")
+
+
+def _caller(person: Person, scopes: Collection[str] | None) -> Caller:
+    role = Role(person.role)
+    allowed = ROLE_SCOPES[role]
+    if scopes is not None:
+        allowed = frozenset(scope for scope in allowed if scope in scopes)
+    return Caller(role, person.id, person.owner_id, allowed)

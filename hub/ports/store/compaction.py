@@ -32,7 +32,6 @@ from hub.ports.store.parquet import ROW_GROUP
 from hub.ports.store.partitions import PartitionedSink, days_of
 from hub.ports.store.sources import BatchSource, FileSource, Source
 
-FANOUT: Final = 8  # as many files of a kind become one
 TIERS: Final = (ROW_GROUP, 1 << 20, 1 << 23)  # samples; a file beyond the last stays as it is
 
 
@@ -45,11 +44,13 @@ class CompactionPolicy:
             It bounds memory: about four times as much.
         wait_ns: a sealed segment created longer ago than this starts a run too.
         grace_ns: how long replaced files stay for readers that may still use them.
+        fanout: as many files of a kind become one.
     """
 
     run_bytes: int = 160 << 20
     wait_ns: int = 300 * 1_000_000_000
     grace_ns: int = 120 * 1_000_000_000
+    fanout: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ class Compactor:
             yield "read the journal"
             files, entries = self._write(BatchSource(batches), generation)
             yield "wrote data files"
-            if len(latest) >= FANOUT:
+            if len(latest) >= self._policy.fanout:
                 entries = merge_latest(
                     [*(read_latest(self._folder / name) for name in latest), entries]
                 )
@@ -259,7 +260,7 @@ class Compactor:
             first, last = (int(d) for d in days_of(np.array([file.min_time, file.max_time])))
             day = first if tier and first == last else None
             groups[tier, day].append(file)
-        return next((group for group in groups.values() if len(group) >= FANOUT), [])
+        return next((group for group in groups.values() if len(group) >= self._policy.fanout), [])
 
     def _publish(self, manifest: Manifest) -> None:
         manifest.write(self._folder)

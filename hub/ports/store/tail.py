@@ -7,6 +7,7 @@
 What must never live here: Parquet, visibility.
 """
 
+import itertools
 import mmap
 import threading
 from array import array
@@ -73,7 +74,7 @@ class Tail:
             del first_row  # an array that is looked at cannot grow
             parts = []
             edges = np.flatnonzero(np.diff(block, prepend=-1))
-            for here, there in zip(edges, [*edges[1:], rows.size], strict=True):
+            for here, there in itertools.pairwise([*edges, rows.size]):
                 number = int(block[here])
                 batch = decode(self._payload(self._places[number]))
                 parts.append(expand(batch, rows[here:there] - self._first_row[number]))

@@ -1,0 +1,354 @@
+"""What every telemetry store promises, against a slow and obvious oracle, in every phase."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hub.errors import InvalidInputError
+from hub.ports.journal.telemetry import ANONYMOUS, REASON_SHIFT, TelemetryBatch, encode
+from hub.ports.journal.writer import JournalWriter
+from hub.ports.store import compaction, parquet, partitions, sources
+from hub.ports.store.compaction import CompactionPolicy, Compactor
+from hub.ports.store.embedded import EmbeddedStore
+from hub.ports.store.port import BucketColumns, Cursor, TelemetryStore, Visibility
+
+DAY = 86_400 * 1_000_000_000
+BASE = 20_500 * DAY
+SLOTS = (1, 2, 70_000, (1 << 32) - 1)
+METRICS = (0, 1, 5)
+LIMITS = (-(1 << 63), (1 << 63) - 1)
+VISIBILITIES = (
+    Visibility(),
+    Visibility(min_epoch=1, max_epoch=2),
+    Visibility(min_epoch=2, reasons=frozenset({1, 4})),
+    Visibility(min_epoch=3, max_epoch=2),
+    Visibility(reasons=frozenset(range(8))),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    slot: int
+    epoch: int
+    reason: int
+    stream: int
+    seq: int
+    time: int
+    samples: tuple[tuple[int, float], ...]
+
+    def shown(self, visible: Visibility) -> bool:
+        accepted = self.reason == 0 or self.reason in visible.reasons
+        return accepted and visible.min_epoch <= self.epoch <= visible.max_epoch
+
+
+def batch_of(rows: Sequence[Row]) -> TelemetryBatch:
+    samples = [sample for row in rows for sample in row.samples]
+    flags = [(row.reason << REASON_SHIFT) | (0 if row.stream else ANONYMOUS) for row in rows]
+    time = np.array([row.time for row in rows], np.int64)
+    return TelemetryBatch(
+        slot=np.array([row.slot for row in rows], np.uint32),
+        epoch=np.array([row.epoch for row in rows], np.uint32),
+        flags=np.array(flags, np.uint32),
+        count=np.array([len(row.samples) for row in rows], np.uint32),
+        stream=np.array([row.stream for row in rows], np.uint64),
+        seq=np.array([row.seq for row in rows], np.uint64),
+        raw_time=time - 5,
+        time=time,
+        metric=np.array([metric for metric, _ in samples], np.uint16),
+        value=np.array([value for _, value in samples], np.float64),
+    )
+
+
+class Oracle:
+    """Rows in a list, and loops."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = [row for row in rows if row.samples]
+
+    def series(
+        self, slots: Sequence[int], metric: int, start: int, end: int, visible: Visibility
+    ) -> list[tuple[int, int, int, float]]:
+        found = [
+            (row.time, row.stream, row.seq, value)
+            for row in self.rows
+            for number, value in row.samples
+            if row.slot in slots and number == metric
+            if start <= row.time < end and row.shown(visible)
+        ]
+        return sorted(found)
+
+    def buckets(
+        self,
+        slots: Sequence[int],
+        metric: int,
+        start: int,
+        end: int,
+        step: int,
+        visible: Visibility,
+    ) -> list[tuple[int, int, float, float, float, float]]:
+        result = []
+        series = self.series(slots, metric, start, end, visible)
+        for begin, group in itertools.groupby(series, lambda row: row[0] // step * step):
+            rows = list(group)
+            values = [value for *_, value in rows]
+            last = max((time, seq, stream, value) for time, stream, seq, value in rows)[3]
+            mean = sum(values) / len(values)
+            result.append((begin, len(values), min(values), max(values), mean, last))
+        return result
+
+    def latest(self, slot: int, visible: Visibility) -> list[tuple[int, int, float]]:
+        result = []
+        for metric in METRICS:
+            series = self.series([slot], metric, *LIMITS, visible)
+            if series:
+                time, _, _, value = max((t, seq, stream, v) for t, stream, seq, v in series)
+                result.append((metric, time, value))
+        return result
+
+    def count(self, slots: Sequence[int] | None) -> int:
+        return sum(slots is None or row.slot in slots for row in self.rows)
+
+
+class Harness(Protocol):
+    """How the contract fills an adapter and moves it through the phases it has."""
+
+    phases: Sequence[str]
+
+    def fill(self, batches: Sequence[Sequence[Row]]) -> None: ...
+    def enter(self, phase: str) -> None: ...
+    def stores(self) -> Sequence[TelemetryStore]: ...
+    def close(self) -> None: ...
+
+
+class EmbeddedHarness:
+    """Two journals; each batch in a sealed segment of its own, so any half can be compacted."""
+
+    phases = ("all in the journal", "half compacted", "all compacted", "merged", "pruned")
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.journals = {name: folder / "journal" / name for name in ("0", "1")}
+        self.stack = ExitStack()
+        self.now = BASE
+        self.writers = [
+            self.stack.enter_context(JournalWriter.open(path, now_ns=self.now))
+            for path in self.journals.values()
+        ]
+        # Asked from the beginning, so that it sees every change of the files.
+        self.long_lived = EmbeddedStore(folder / "store", self.journals)
+        self.held: list[Sequence[Row]] = []
+
+    def fill(self, batches: Sequence[Sequence[Row]]) -> None:
+        for number, rows in enumerate(batches):
+            writer = self.writers[number % 2]
+            self.now += 1_000 * 1_000_000_000
+            writer.append(1, encode(batch_of(rows)), self.now)
+            writer.append(2, [b"a finding, none of the store's business"], self.now)
+            if number == len(batches) // 2:
+                self._seal()
+        self._sealed = [path.stat().st_size for path in sorted(self.folder.rglob("*.hpj"))]
+
+    def _seal(self) -> None:
+        self.now += 1_000 * 1_000_000_000
+        for writer in self.writers:
+            writer.seal_if_due(self.now)
+
+    def enter(self, phase: str) -> None:
+        if phase == "half compacted":
+            self._compact(CompactionPolicy(run_bytes=1, fanout=1000))
+        elif phase == "all compacted":
+            self._seal()
+            self._compact(CompactionPolicy(run_bytes=1, fanout=1000))
+        elif phase == "merged":
+            self._compact(CompactionPolicy(fanout=2, grace_ns=0))
+        elif phase == "pruned":
+            self._compact(CompactionPolicy(fanout=2, grace_ns=0), prune=True)
+
+    def _compact(self, policy: CompactionPolicy, *, prune: bool = False) -> None:
+        below = {name: 1 << 60 for name in self.journals if prune}
+        with Compactor(self.folder / "store", self.journals, policy) as compactor:
+            compactor.run(self.now, below)
+
+    def stores(self) -> Sequence[TelemetryStore]:
+        return self.long_lived, EmbeddedStore(self.folder / "store", self.journals)
+
+    def close(self) -> None:
+        self.stack.close()
+
+
+ADAPTERS: dict[str, Callable[[Path], Harness]] = {"embedded": EmbeddedHarness}
+
+
+@pytest.fixture(params=sorted(ADAPTERS))
+def adapter(request: pytest.FixtureRequest) -> Callable[[Path], Harness]:
+    return ADAPTERS[request.param]
+
+
+@pytest.fixture
+def tiny_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make row groups, chunks and days so small that a few rows fill many."""
+    monkeypatch.setattr(parquet, "ROW_GROUP", 4)
+    monkeypatch.setattr(partitions, "ROW_GROUP", 4)
+    monkeypatch.setattr(sources, "CHUNK", 6)
+    monkeypatch.setattr(compaction, "TIERS", (4, 16, 1000))
+
+
+TIMES = st.one_of(
+    st.integers(0, 20).map(lambda minute: BASE + minute * 60 * 1_000_000_000),
+    st.integers(BASE, BASE + DAY),
+    st.integers(-3, 3).map(lambda day: BASE + day * DAY),
+    st.sampled_from([0, -1, -DAY, LIMITS[0] + 2 * DAY, LIMITS[1] - DAY]),
+)
+VALUES = st.floats(-1e6, 1e6).map(lambda value: value + 0.0)  # no negative zero
+SAMPLES = st.dictionaries(st.sampled_from(METRICS), VALUES, max_size=3)
+ROW_PARTS = st.tuples(
+    st.sampled_from(SLOTS),
+    st.integers(0, 3),
+    st.sampled_from([0, 0, 0, 1, 2, 4]),
+    st.sampled_from([0, 7, (1 << 64) - 1]),
+    TIMES,
+    SAMPLES,
+)
+
+
+@st.composite
+def batches_of_rows(draw: st.DrawFn) -> list[list[Row]]:
+    seqs: dict[tuple[int, int], Iterator[int]] = {}
+    batches = []
+    for parts in draw(st.lists(st.lists(ROW_PARTS, min_size=1, max_size=12), max_size=8)):
+        rows = []
+        for slot, epoch, reason, stream, time, samples in parts:
+            # Anonymous rows (stream 0) have no identity: their seq is always 0.
+            counter = seqs.setdefault((slot, stream), itertools.count())
+            seq = next(counter) if stream else 0
+            rows.append(Row(slot, epoch, reason, stream, seq, time, tuple(samples.items())))
+        batches.append(rows)
+    return batches
+
+
+def bucket_rows(columns: BucketColumns) -> list[tuple[int, int, float, float, float, float]]:
+    names = ("start", "count", "min", "max", "mean", "last")
+    return list(zip(*(getattr(columns, name).tolist() for name in names), strict=True))
+
+
+def approximately(rows: list[tuple[int, int, float, float, float, float]]) -> list[object]:
+    return [(*row[:4], pytest.approx(row[4], rel=1e-9, abs=1e-6), row[5]) for row in rows]
+
+
+def all_pages(
+    store: TelemetryStore, slot: int, metric: int, span: tuple[int, int], visible: Visibility
+) -> list[tuple[int, int, int, float]]:
+    rows: list[tuple[int, int, int, float]] = []
+    after: Cursor | None = None
+    for limit in itertools.cycle((1, 2, 5)):
+        page = store.range(slot, metric, *span, visible=visible, limit=limit, after=after)
+        columns = (page.time, page.stream, page.seq, page.value)
+        rows += zip(*(column.tolist() for column in columns), strict=True)
+        assert len(page.time) <= limit
+        after = page.following
+        if after is None:
+            return rows
+        assert len(page.time) == limit
+    raise AssertionError
+
+
+def check_everything(store: TelemetryStore, oracle: Oracle) -> None:
+    spans = (LIMITS, (BASE, BASE + DAY), (BASE + 90 * 1_000_000_000, BASE + 600 * 1_000_000_000))
+    assert store.count() == oracle.count(None)
+    for slots in ((), (1,), SLOTS, (3,)):
+        assert store.count(slots) == oracle.count(slots)
+    for visible, slot in itertools.product(VISIBILITIES, SLOTS):
+        latest = store.latest(slot, visible=visible)
+        columns = (latest.metric, latest.time, latest.value)
+        found = list(zip(*(column.tolist() for column in columns), strict=True))
+        assert found == oracle.latest(slot, visible)
+    for visible, span in itertools.product(VISIBILITIES[:3], spans):
+        for slot, metric in ((1, 0), (70_000, 5), (SLOTS[-1], 1)):
+            expected = oracle.series([slot], metric, *span, visible)
+            assert all_pages(store, slot, metric, span, visible) == expected
+            for step in (60 * 1_000_000_000, DAY):
+                got = store.buckets(slot, metric, *span, step, visible=visible)
+                wanted = oracle.buckets([slot], metric, *span, step, visible)
+                assert bucket_rows(got) == approximately(wanted)
+        for slots in ((), (2, 1, 1), SLOTS):
+            got = store.fleet(slots, 0, *span, DAY, visible=visible)
+            wanted = oracle.buckets(slots, 0, *span, DAY, visible)
+            assert bucket_rows(got) == approximately(wanted)
+
+
+@pytest.mark.usefixtures("tiny_files")
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(batches=batches_of_rows())
+def test_every_query_equals_the_oracle_in_every_phase(
+    adapter: Callable[[Path], Harness],
+    tmp_path_factory: pytest.TempPathFactory,
+    batches: list[list[Row]],
+) -> None:
+    harness = adapter(tmp_path_factory.mktemp("store"))
+    oracle = Oracle([row for rows in batches for row in rows])
+    try:
+        harness.fill(batches)
+        for phase in harness.phases:
+            harness.enter(phase)
+            for store in harness.stores():
+                check_everything(store, oracle)
+    finally:
+        harness.close()
+
+
+@pytest.fixture
+def harness(adapter: Callable[[Path], Harness], tmp_path: Path) -> Iterator[Harness]:
+    made = adapter(tmp_path)
+    yield made
+    made.close()
+
+
+def test_an_empty_store_answers_with_nothing(harness: Harness) -> None:
+    for store in harness.stores():
+        check_everything(store, Oracle([]))
+
+
+def test_equal_times_with_different_seq_are_both_returned(harness: Harness) -> None:
+    rows = [Row(1, 1, 0, 7, seq, BASE, ((0, float(seq)),)) for seq in range(3)]
+    harness.fill([rows[:1], rows[1:]])
+    for phase in harness.phases:
+        harness.enter(phase)
+        for store in harness.stores():
+            page = store.range(1, 0, BASE, BASE + 1, visible=Visibility(), limit=10)
+            assert page.seq.tolist() == [0, 1, 2]
+            assert store.latest(1, visible=Visibility()).value.tolist() == [2.0]
+
+
+def test_a_lapsed_owners_rows_show_only_once_they_are_allowed(harness: Harness) -> None:
+    kept = Row(1, 1, 1, 7, 0, BASE, ((0, 1.0),))  # quarantined: lapsed
+    harness.fill([[kept]])
+    for phase in harness.phases:
+        harness.enter(phase)
+        for store in harness.stores():
+            assert store.latest(1, visible=Visibility()).time.size == 0
+            renewed = Visibility(reasons=frozenset({1}))
+            assert store.latest(1, visible=renewed).time.tolist() == [BASE]
+            next_owner = Visibility(min_epoch=2, reasons=frozenset({1}))
+            assert store.latest(1, visible=next_owner).time.size == 0
+
+
+def test_impossible_questions_are_refused(harness: Harness) -> None:
+    for store in harness.stores():
+        with pytest.raises(InvalidInputError, match="limit"):
+            store.range(1, 0, 0, 1, visible=Visibility(), limit=0)
+        with pytest.raises(InvalidInputError, match="bucket"):
+            store.buckets(1, 0, 0, 1, 0, visible=Visibility())
+        with pytest.raises(InvalidInputError, match="bucket"):
+            store.fleet([1], 0, 0, 1, 0)

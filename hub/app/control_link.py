@@ -35,9 +35,6 @@ from hub.metrics import Metrics
 from hub.ports.broker.port import ClientIdentity
 
 CHANNELS = (Up.PRESENCE, Up.EVENT, Up.REPORTED, Up.REPLY, Up.GET)
-MAX_FRAME_BYTES = 65_536
-"""No control message needs more; longer ones are dropped as malformed."""
-
 QUEUE_FRAMES = 10_000
 KEEPALIVE_S = 15
 _RECONNECT_S = (1, 15)
@@ -127,8 +124,6 @@ class Inbox:
 
     def _read(self, frame: Frame) -> Callable[[], None]:
         """Decode a frame to the call of the handler that it stands for."""
-        if len(frame.payload) > MAX_FRAME_BYTES:
-            raise WireError(f"control message of {len(frame.payload)} bytes is too large")
         topic = topics.parse(frame.topic, self._root)
         device, data, at, handler = topic.device, frame.payload, frame.at, self._handler
         if topic.direction != "up":

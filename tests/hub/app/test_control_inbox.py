@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_sdk.wire import topics
+from device_sdk.wire.cbor import MAX_CONTROL_BYTES
 from device_sdk.wire.codes import ReplyStatus
 from device_sdk.wire.messages import Event, Get, Presence, Reply, Reported
-from hub.app.control_link import MAX_FRAME_BYTES, Frame, Inbox
+from hub.app.control_link import Frame, Inbox
 from hub.metrics import Metrics
 
 DEVICE = "abcdefgh01234567"
@@ -94,7 +95,7 @@ def test_a_wrong_shard_is_forged(desk: Desk) -> None:
         b"\xa1\x00",
         Presence().encode()[:-1],
         Presence().encode() + b"\x00",
-        b"\x00" * (MAX_FRAME_BYTES + 1),
+        b"\x00" * (MAX_CONTROL_BYTES + 1),
     ],
 )
 def test_a_malformed_payload_is_dropped_and_counted(desk: Desk, payload: bytes) -> None:

@@ -105,22 +105,15 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def callout(admission: authd.Admission) -> Iterator[None]:
-    ready = threading.Event()
-    stops: queue.Queue[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        stops.put((asyncio.get_running_loop(), stop))
-        await authd.serve(admission, ready.set, stop)
-
-    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    ready, stop = threading.Event(), threading.Event()
+    work = authd.serve(admission, ready.set, stop)
+    thread = threading.Thread(target=asyncio.run, args=(work,))
     thread.start()
-    loop, stop = stops.get(timeout=WAIT_S)
     try:
         assert ready.wait(WAIT_S)
         yield
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        stop.set()
         thread.join()
 
 

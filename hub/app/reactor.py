@@ -1,0 +1,339 @@
+"""The reactor: follows the workers' logs of findings and dead letters into the database.
+
+1. What a batch of records changes and the reader's cursor commit in one transaction, so a record
+   takes effect exactly once whatever is killed and whenever.
+2. A record counts only when it is on disk: the log is synced before the transaction commits, or a
+   power failure could leave the cursor ahead of the log.
+3. Pushes and live events go out after the commit and are best effort; the database is the truth.
+4. A record that cannot be read or applied is counted, logged and passed over, alone. A database or
+   disk that fails is not the records' fault: nothing moves, and it is tried again.
+
+What a finding means is the business of `hub.services`; nothing of it is known here.
+"""
+
+import logging
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.orm import Session
+
+from device_sdk.wire import cbor
+from hub.errors import StorageError
+from hub.metrics import Metrics
+from hub.ports.database.engine import read_session, write_session
+from hub.ports.database.record_tables import Cursor, DeadLetter
+from hub.ports.journal.block import MAX_PAYLOAD, Block, Kind
+from hub.ports.journal.durability import sync_file
+from hub.ports.journal.reader import JournalReader
+
+BATCH_BYTES = 4_194_304
+"""About how many bytes of a log one transaction takes."""
+
+POLL_S = 0.02
+RETRY_S = 1.0
+_NOT_THE_RECORDS_FAULT = (OperationalError, InterfaceError, InternalError, StorageError, OSError)
+
+_log = logging.getLogger("homeport.reactor")
+
+R = TypeVar("R")
+
+Record = Mapping[str, Any]
+
+_FIELDS: Mapping[int, Mapping[str, type]] = {
+    Kind.FINDINGS: {
+        "id": bytes,
+        "slot": int,
+        "metric": int,
+        "kind": int,
+        "severity": int,
+        "time": int,
+        "since": int,
+        "surprise": float,
+        "observed": float,
+        "low": float,
+        "high": float,
+        "offset": int,
+    },
+    Kind.DEAD_LETTERS: {
+        "id": bytes,
+        "slot": int,
+        "topic": str,
+        "code": int,
+        "detail": str,
+        "sha256": bytes,
+        "bytes": bytes,
+        "time": int,
+    },
+}
+
+
+class Entry(NamedTuple):
+    """A record and its place: offset of its block in the log, position in the block."""
+
+    offset: int
+    position: int
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Follower(Generic[R]):
+    """What is done with one log.
+
+    Args:
+        name: name of the cursor, such as `findings/0`; never reused for another log.
+        folder: folder of the log; it may not exist yet.
+        kind: kind of its blocks; blocks of other kinds are passed over.
+        apply: takes entries into the database, in the given session and at the given time (ns
+            UTC). It must not commit, and raises for records it cannot take.
+        publish: told, after the commit, what `apply` returned.
+    """
+
+    name: str
+    folder: Path
+    kind: Kind
+    apply: Callable[[Session, Sequence[Entry], int], R]
+    publish: Callable[[R], None]
+
+
+class Reactor:
+    """Follows several logs. One thread runs it.
+
+    Args:
+        engine: the database.
+        followers: the logs and what is done with each.
+        metrics: records that are passed over are counted here.
+        clock: the present time, ns UTC.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        followers: Sequence[Follower[Any]],
+        metrics: Metrics,
+        clock: Callable[[], int],
+    ) -> None:
+        self._trails = [_Trail(engine, follower, metrics) for follower in followers]
+        self._clock = clock
+        self._problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps the reactor from going on at present, `None` if nothing does."""
+        return self._problem
+
+    def step(self) -> int:
+        """Take what is new in each log, up to about `BATCH_BYTES` of each.
+
+        Returns:
+            How many records were taken, those passed over included.
+
+        Raises:
+            StorageError: a log is damaged, pruned or older than its cursor.
+            OSError: a log cannot be read or synced.
+            SQLAlchemyError: the database failed. In each case nothing of that log has moved.
+        """
+        return sum(trail.step(self._clock()) for trail in self._trails)
+
+    def run(self, stop: threading.Event) -> None:
+        """Follow the logs until `stop` is set. Failures are logged and tried again."""
+        while not stop.is_set():
+            try:
+                taken = self.step()
+            except Exception as error:  # noqa: BLE001  alerts must not stop for good
+                if self._problem is None:
+                    _log.exception("the reactor is stuck; it tries again every %s s", RETRY_S)
+                self._problem = str(error)
+                stop.wait(RETRY_S)
+                continue
+            if self._problem is not None:
+                _log.info("the reactor goes on")
+                self._problem = None
+            if taken == 0:
+                stop.wait(POLL_S)
+
+
+class _Trail(Generic[R]):
+    """One follower on its way along its log."""
+
+    def __init__(self, engine: Engine, follower: Follower[R], metrics: Metrics) -> None:
+        self._engine = engine
+        self._follower = follower
+        self._metrics = metrics
+        self._reader: JournalReader | None = None
+
+    def step(self, at: int) -> int:
+        """Take one batch; see `Reactor.step`."""
+        reader = self._reader or self._open()
+        self._reader = None  # after a failure, begin again at the cursor
+        entries, bad, moved = self._read(reader)
+        if moved:
+            results = self._commit(entries, reader.offset, at)
+            self._publish(results)
+        self._reader = reader
+        return len(entries) + bad
+
+    def _open(self) -> JournalReader:
+        with read_session(self._engine) as session:
+            cursor = session.get(Cursor, self._follower.name)
+        return JournalReader(self._follower.folder, cursor.offset if cursor else 0)
+
+    def _read(self, reader: JournalReader) -> tuple[list[Entry], int, bool]:
+        """Read and sync a batch: its entries, how many were bad, whether the reader moved."""
+        start = reader.offset
+        entries: list[Entry] = []
+        bad = 0
+        for block in reader.blocks():
+            for position, record in enumerate(self._records(block)):
+                if record is None:
+                    bad += 1
+                else:
+                    entries.append(Entry(block.offset, position, record))
+            if reader.offset - start >= BATCH_BYTES:
+                break
+        moved = reader.offset > start
+        if moved and reader.segment is not None:
+            _sync(reader.segment.path)
+        return entries, bad, moved
+
+    def _records(self, block: Block) -> Iterator[Record | None]:
+        """Yield the records of a block, `None` for each that cannot be read."""
+        if block.kind != self._follower.kind:
+            return
+        try:
+            items = _items(block)
+        except ValueError as error:
+            self._pass_over(block.offset, None, error)
+            yield None
+            return
+        for position, item in enumerate(items):
+            try:
+                record = checked(self._follower.kind, item)
+            except ValueError as error:
+                self._pass_over(block.offset, position, error)
+                yield None
+            else:
+                yield record
+
+    def _commit(self, entries: Sequence[Entry], end: int, at: int) -> list[R]:
+        follower = self._follower
+        try:
+            with write_session(self._engine) as session:
+                results = [follower.apply(session, entries, at)] if entries else []
+                session.merge(Cursor(name=follower.name, offset=end))
+        except _NOT_THE_RECORDS_FAULT:
+            raise
+        except Exception:  # noqa: BLE001  one of the records is at fault; find out which
+            _log.warning("a batch of %s failed; taking its records one by one", follower.name)
+            return self._commit_singly(entries, end, at)
+        return results
+
+    def _commit_singly(self, entries: Sequence[Entry], end: int, at: int) -> list[R]:
+        results = []
+        with write_session(self._engine) as session:
+            for entry in entries:
+                try:
+                    with session.begin_nested():
+                        result = self._follower.apply(session, [entry], at)
+                except _NOT_THE_RECORDS_FAULT:
+                    raise
+                except Exception as error:  # noqa: BLE001  whatever it is, the others go on
+                    self._pass_over(entry.offset, entry.position, error)
+                else:
+                    results.append(result)
+            session.merge(Cursor(name=self._follower.name, offset=end))
+        return results
+
+    def _pass_over(self, offset: int, position: int | None, error: Exception) -> None:
+        self._metrics.dropped_frames.labels("reactor_record").inc()
+        place = {"log": self._follower.name, "offset": offset, "position": position}
+        _log.error("a record is passed over: %r", error, extra=place)
+
+    def _publish(self, results: Sequence[R]) -> None:
+        for result in results:
+            try:
+                self._follower.publish(result)
+            except Exception:  # noqa: BLE001  it is committed; only its announcement failed
+                _log.exception("what %s changed could not be announced", self._follower.name)
+
+
+def _items(block: Block) -> list[Any]:
+    items = cbor.decode(bytes(block.payload), max_bytes=MAX_PAYLOAD)
+    if not isinstance(items, list):
+        raise ValueError("the payload is not an array")  # noqa: TRY004  the log is wrong
+    return items
+
+
+def checked(kind: int, item: object) -> Record:
+    """Check a record of a log.
+
+    Args:
+        kind: kind of the block it stood in.
+        item: what was decoded.
+
+    Returns:
+        Exactly the keys of that kind. A float may have been written as an integer; a bound of a
+        finding that is not a number becomes `None`: there is none.
+
+    Raises:
+        ValueError: not a map, or a field is missing or of another type.
+    """
+    if not isinstance(item, dict):
+        raise ValueError("the record is not a map")  # noqa: TRY004  the log is wrong, no caller is
+    record: dict[str, Any] = {}
+    for name, kind_of_value in _FIELDS[kind].items():
+        value = item.get(name)
+        if kind_of_value is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind_of_value:
+            raise ValueError(f"field {name} is not of type {kind_of_value.__name__}")
+        record[name] = value
+    for bound in ("low", "high"):
+        if bound in record and math.isnan(record[bound]):
+            record[bound] = None
+    return record
+
+
+def keep_dead_letters(log: str) -> Callable[[Session, Sequence[Entry], int], int]:
+    """Return the `apply` of a dead letter log.
+
+    Args:
+        log: name of the log, such as `deadletters/0`; part of the letters' identity.
+
+    Returns:
+        A function that adds one row for each letter and returns how many.
+    """
+
+    def apply(session: Session, entries: Sequence[Entry], _at: int) -> int:
+        for offset, position, letter in entries:
+            row = DeadLetter(
+                log=log,
+                offset=offset,
+                position=position,
+                at=letter["time"],
+                slot=letter["slot"],
+                channel=letter["topic"].rpartition("/")[2],
+                reason=letter["code"],
+                hash=letter["sha256"],
+                size=len(letter["bytes"]),
+                sample=letter["bytes"],
+            )
+            session.add(row)
+        session.flush()
+        return len(entries)
+
+    return apply
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sync_file(descriptor)
+    finally:
+        os.close(descriptor)

@@ -352,7 +352,7 @@ def _encode_times(times: Sequence[int]) -> tuple[int, int, TypedArray]:
     steps = [time - base for time in times]
     unit = math.gcd(*steps) or 1
     for candidate in (1, unit):
-        if max(high - base, base - low) // candidate < 1 << 31:
+        if candidate < 1 << 63 and max(high - base, base - low) // candidate < 1 << 31:
             small = steps if candidate == 1 else [step // candidate for step in steps]
             return base, candidate, _little(INT32, array("i", small))
     if max(high - base, base - low) >= 1 << 63:

@@ -1,0 +1,159 @@
+"""Stage 7, detect: one kernel call updates every series of the batch and returns findings.
+
+1. Series get their records on first sight, a block a device, in journal order: replay allocates the same ones.
+2. Quarantined rows are late for the detector: limits are checked, nothing is learned, nothing else is found.
+3. The algorithm lives in `analytics`; this stage only translates slots and metrics to records and back.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from analytics.detector import Detector
+from hub.pipeline.frames import I64, U8, U16, U32
+from hub.pipeline.metric_table import MetricTable
+from hub.pipeline.outcome import FoundIn
+from hub.ports.journal.telemetry import REASON_MASK, TelemetryBatch
+
+
+@njit(
+    "i8(i8, u4[::1], u4[::1], u4[::1], i8[::1], u2[::1], i8[::1], u2[::1], i8[::1], i8[::1], b1[::1], u4, u4[::1])",
+    cache=True,
+    nogil=True,
+)
+def _map_samples(  # type: ignore[no-untyped-def]  # noqa: ANN202
+    rows,  # noqa: ANN001
+    slot,  # noqa: ANN001
+    flags,  # noqa: ANN001
+    width,  # noqa: ANN001
+    row_time,  # noqa: ANN001
+    metric,  # noqa: ANN001
+    base,  # noqa: ANN001
+    room,  # noqa: ANN001
+    index,  # noqa: ANN001
+    time,  # noqa: ANN001
+    late,  # noqa: ANN001
+    quarantined,  # noqa: ANN001
+    unknown,  # noqa: ANN001
+):
+    """Record index, time and lateness of each sample; returns how many slots in `unknown` need records first."""
+    at = 0
+    missing = np.int64(0)
+    for i in range(rows):
+        s = slot[i]
+        first = base[s]
+        is_late = (flags[i] & quarantined) != 0
+        lacking = first < 0
+        for _ in range(width[i]):
+            lacking |= metric[at] >= room[s]
+            index[at] = first + np.int64(metric[at])
+            time[at] = row_time[i]
+            late[at] = is_late
+            at += 1
+        if lacking and (missing == 0 or unknown[missing - 1] != s):
+            unknown[missing] = s
+            missing += 1
+    return missing
+
+
+class DetectStage:
+    """Holds the detector and the place of each device's series in it.
+
+    Args:
+        detector: state of all series of this worker.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self._base: I64 = np.full(1, -1, np.int64)
+        self._room: U16 = np.zeros(1, np.uint16)
+        self._model: NDArray[np.uint16] = np.zeros(1, np.uint16)
+        self._metrics: MetricTable | None = None
+
+    def use(self, model: NDArray[np.uint16], metrics: MetricTable) -> None:
+        """Take the devices' models (u16[N] by slot) and the catalogue of a new gate snapshot."""
+        self._reach(model.size)
+        changed = self._metrics is not None and not _same_limits(self._metrics, metrics)
+        self._model, self._metrics = np.ascontiguousarray(model, np.uint16), metrics
+        if changed:
+            for slot in np.flatnonzero(self._base >= 0).tolist():
+                self._configure(slot, int(self._base[slot]), int(self._room[slot]))
+
+    def detect(self, batch: TelemetryBatch) -> FoundIn:
+        """Update all series of a journalled batch."""
+        index: I64 = np.empty(batch.samples, np.int64)
+        time: I64 = np.empty(batch.samples, np.int64)
+        late: NDArray[np.bool_] = np.empty(batch.samples, np.bool_)
+        # A replayed journal may name devices newer than the gate snapshot at hand.
+        self._reach(int(batch.slot.max(initial=0)) + 1)
+        for _ in range(2):
+            unknown: U32 = np.empty(batch.rows, np.uint32)
+            missing = _map_samples(
+                batch.rows, batch.slot, batch.flags, batch.count, batch.time, batch.metric, self._base, self._room,
+                index, time, late, np.uint32(REASON_MASK), unknown,
+            )  # fmt: skip
+            if missing == 0:
+                break
+            for slot in dict.fromkeys(unknown[:missing].tolist()):
+                self._allocate(slot, batch)
+        findings = self._detector.update(index, time, batch.value, late)
+        rows = np.searchsorted(np.cumsum(batch.count), findings["sample"], side="right")
+        return FoundIn(findings, batch.slot[rows], batch.metric[findings["sample"]])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What a snapshot must keep."""
+        state: U8 = np.frombuffer(self._detector.dump(), np.uint8)
+        return {"series_base": self._base, "series_room": self._room, "detector": state}
+
+    @classmethod
+    def restore(cls, arrays: dict[str, NDArray[Any]]) -> "DetectStage":
+        """The stage as `arrays` kept it."""
+        stage = cls(Detector.load(arrays["detector"].tobytes()))
+        stage._base, stage._room = arrays["series_base"].copy(), arrays["series_room"].copy()
+        return stage
+
+    @property
+    def series(self) -> int:
+        """Number of series that have records."""
+        return len(self._detector)
+
+    def _reach(self, slots: int) -> None:
+        more = slots - self._base.size
+        if more > 0:
+            self._base = np.concatenate([self._base, np.full(more, -1, np.int64)])
+            self._room = np.concatenate([self._room, np.zeros(more, np.uint16)])
+
+    def _model_of(self, slot: int) -> int:
+        return int(self._model[slot]) if slot < self._model.size else 0
+
+    def _allocate(self, slot: int, batch: TelemetryBatch) -> None:
+        """Give a device a block of records, or a larger one when its model has grown."""
+        assert self._metrics is not None  # noqa: S101  the runner calls `use` before anything else
+        of_model = self._metrics.models == self._model_of(slot)
+        wanted = int(self._metrics.index[of_model].max(initial=0)) + 1
+        owner = np.repeat(batch.slot, batch.count) == slot
+        room = max(wanted, int(batch.metric[owner].max(initial=0)) + 1)
+        first = self._detector.allocate(room)
+        old, kept = int(self._base[slot]), int(self._room[slot])
+        if old >= 0:
+            self._detector.move(old, first, kept)
+        self._base[slot], self._room[slot] = first, room
+        self._configure(slot, first, room)
+
+    def _configure(self, slot: int, first: int, room: int) -> None:
+        m = self._metrics
+        assert m is not None  # noqa: S101  as above
+        for row in np.flatnonzero(m.models == self._model_of(slot)).tolist():
+            if m.index[row] < room:
+                self._detector.configure(
+                    first + int(m.index[row]), float(m.low[row]), float(m.high[row]), int(m.kind[row])
+                )
+
+
+def _same_limits(one: MetricTable, other: MetricTable) -> bool:
+    return all(
+        np.array_equal(getattr(one, name), getattr(other, name), equal_nan=name in ("low", "high"))
+        for name in ("models", "index", "low", "high", "kind")
+    )

@@ -1,0 +1,165 @@
+"""Stage 5, journal: keep what is new, synced, before anybody is told.
+
+1. Dead letters are synced before the receipt that rejects them; rows and settlements before the receipt that stores them.
+2. A row that was settled before is dropped here (exactly once); a row that cannot be remembered is dropped unreceipted.
+3. An error of the disk is not handled: the worker ends, opens the journal again and replays.
+"""
+
+import hashlib
+
+import numpy as np
+from numba import njit
+
+from device_sdk.wire import cbor
+from device_sdk.wire.codes import RejectCode
+from hub.pipeline.frames import Rows
+from hub.pipeline.identity import BEYOND, DUPLICATE, StreamTable
+from hub.pipeline.outcome import Journal, Lost, Rejection, Stored
+from hub.ports.journal.block import Buffer, Kind
+from hub.ports.journal.telemetry import TelemetryBatch, encode
+
+MAX_DEAD_LETTERS = 256  # of one micro-batch; what is beyond is counted, not kept
+MAX_DEAD_BYTES = 64 << 10
+
+
+@njit(
+    "i8(i8, u1[::1], u4[::1], u4[::1], u4[::1], u4[::1], u8[::1], u8[::1], i8[::1], i8[::1], u2[::1], f8[::1])",
+    cache=True,
+    nogil=True,
+)
+def _compact(  # type: ignore[no-untyped-def]  # noqa: ANN202
+    rows,  # noqa: ANN001
+    status,  # noqa: ANN001
+    slot,  # noqa: ANN001
+    epoch,  # noqa: ANN001
+    flags,  # noqa: ANN001
+    width,  # noqa: ANN001
+    stream,  # noqa: ANN001
+    seq,  # noqa: ANN001
+    raw_time,  # noqa: ANN001
+    time,  # noqa: ANN001
+    metric,  # noqa: ANN001
+    value,  # noqa: ANN001
+):
+    """Move the rows with status NEW to the front, in order; returns how many (samples follow `width`)."""
+    kept = 0
+    read = 0
+    write = 0
+    for i in range(rows):
+        n = np.int64(width[i])
+        if status[i] == 0:
+            if kept != i:
+                slot[kept] = slot[i]
+                epoch[kept] = epoch[i]
+                flags[kept] = flags[i]
+                width[kept] = width[i]
+                stream[kept] = stream[i]
+                seq[kept] = seq[i]
+                raw_time[kept] = raw_time[i]
+                time[kept] = time[i]
+                for k in range(n):
+                    metric[write + k] = metric[read + k]
+                    value[write + k] = value[read + k]
+            kept += 1
+            write += n
+        read += n
+    return kept
+
+
+class JournalStage:
+    """Appends and syncs one micro-batch.
+
+    Args:
+        telemetry: journal of this worker; it is the truth for rows and for which streams are settled.
+        dead_letters: log of what was rejected.
+        streams: which rows are settled.
+    """
+
+    def __init__(self, telemetry: Journal, dead_letters: Journal, streams: StreamTable) -> None:
+        self._telemetry = telemetry
+        self._dead_letters = dead_letters
+        self._streams = streams
+
+    def write(self, rows: Rows, rejections: list[Rejection], lost: list[Lost], received: int) -> Stored:
+        """Drop what is settled already, append the rest, sync.
+
+        Raises:
+            StorageError: the disk failed; nothing of this batch may be receipted.
+        """
+        kept = self._bury(rejections, received)
+        rejected = self._settle(rejections, lost, received)
+        before = rows.rows
+        status = self._streams.admit(
+            rows.slot[:before], rows.flags[:before], rows.stream[:before], rows.seq[:before]
+        )
+        duplicates = int(np.count_nonzero(status == DUPLICATE))
+        beyond = int(np.count_nonzero(status == BEYOND))
+        if duplicates or beyond:
+            r = rows
+            rows.rows = int(
+                _compact(
+                    before, status, r.slot, r.epoch, r.flags, r.width, r.stream, r.seq, r.raw_time, r.time,
+                    r.metric, r.value,
+                )  # fmt: skip
+            )
+            rows.samples = int(r.width[: rows.rows].sum(dtype=np.int64))
+        batch = rows.batch()
+        offset = -1
+        if rows.rows:
+            offset = self._telemetry.append(Kind.TELEMETRY, encode(batch), received)
+        synced = self._telemetry.sync()
+        return Stored(batch, offset, synced, rejected, duplicates, beyond, kept)
+
+    def _bury(self, rejections: list[Rejection], received: int) -> int:
+        kept = rejections[:MAX_DEAD_LETTERS]
+        if kept:
+            letters = cbor.encode([_dead_letter(r, received) for r in kept])
+            self._dead_letters.append(Kind.DEAD_LETTERS, [letters], received)
+            self._dead_letters.sync()
+        return len(kept)
+
+    def _settle(
+        self, rejections: list[Rejection], lost: list[Lost], received: int
+    ) -> list[tuple[int, int, int, int]]:
+        """Settle rejected and lost rows, journalled so that a restart remembers them."""
+        settled: list[list[int]] = []
+        told: list[tuple[int, int, int, int]] = []
+        for r in rejections:
+            if r.stream is not None and self._streams.settle(r.slot, r.stream, r.start, r.end):
+                settled.append([r.slot, r.stream, r.start, r.end])
+                entry = self._streams.find(r.slot, r.stream)
+                if entry is not None:
+                    told.append((entry, r.start, r.end, int(r.code)))
+        settled.extend(
+            [gone.slot, gone.stream, gone.start, gone.end]
+            for gone in lost
+            if self._streams.settle(gone.slot, gone.stream, gone.start, gone.end)
+        )
+        if settled:
+            self._telemetry.append(Kind.SETTLEMENTS, [cbor.encode(settled)], received)
+        return told
+
+
+def replay(streams: StreamTable, kind: int, payload: Buffer, batch: TelemetryBatch | None) -> None:
+    """Take a journalled block into the stream table again, on start."""
+    if batch is not None:
+        streams.admit(batch.slot, batch.flags, batch.stream, batch.seq, window=1 << 62)
+    elif kind == Kind.SETTLEMENTS:
+        for slot, stream, start, end in cbor.decode(bytes(payload), max_bytes=1 << 28):
+            streams.settle(slot, stream, start, end)
+
+
+def _dead_letter(rejection: Rejection, received: int) -> dict[str, object]:
+    digest = hashlib.sha256(rejection.payload).digest()
+    identity = hashlib.sha256(rejection.topic.encode() + b"\n" + received.to_bytes(8, "big") + digest)
+    return {
+        "id": identity.digest()[:16],
+        "slot": rejection.slot,
+        "topic": rejection.topic,
+        "code": int(RejectCode(rejection.code)),
+        "detail": rejection.detail,
+        "sha256": digest,
+        "bytes": rejection.payload[:MAX_DEAD_BYTES],
+        "time": received,
+    }
+

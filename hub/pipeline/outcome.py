@@ -1,0 +1,99 @@
+"""What became of a micro-batch, as later stages need to know it.
+
+1. Small, rare things (rejections, lost ranges) are objects; everything frequent stays in columns.
+2. A stage takes these from the runner, never from another stage.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_sdk.wire.codes import RejectCode
+from hub.pipeline.frames import U16, U32
+from hub.ports.journal.block import Buffer
+from hub.ports.journal.telemetry import TelemetryBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Something a device sent that will never be accepted.
+
+    Attributes:
+        slot: device slot; 0 when the topic did not authenticate.
+        topic: as received.
+        code: reject code of docs/wire.md.
+        detail: what is wrong, for people.
+        payload: the bytes of the message.
+        stream: identity of the rejected rows, or None when none could be read (then there is no receipt).
+        start, end: their seqs, `end` exclusive.
+    """
+
+    slot: int
+    topic: str
+    code: RejectCode
+    detail: str
+    payload: bytes
+    stream: int | None = None
+    start: int = 0
+    end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Rows that a device says will never come, because its spool was full."""
+
+    slot: int
+    stream: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What this micro-batch left behind.
+
+    Attributes:
+        batch: the rows that were new; views, valid until the next decode.
+        offset: of their block in the journal; -1 if there were none.
+        synced: journal offset below which everything is on disk.
+        rejected: (entry in the stream table, start, end, code) to be told in receipts.
+        duplicates, beyond: rows dropped because they were settled, or could not be remembered.
+        dead_letters: messages kept as dead letters.
+    """
+
+    batch: TelemetryBatch
+    offset: int
+    synced: int
+    rejected: list[tuple[int, int, int, int]]
+    duplicates: int
+    beyond: int
+    dead_letters: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoundIn:
+    """Findings of one batch with what they are about.
+
+    Attributes:
+        findings: analytics' FINDING[F].
+        slot: u32[F]. metric: u16[F].
+    """
+
+    findings: NDArray[np.void]
+    slot: U32
+    metric: U16
+
+
+class Journal(Protocol):
+    """The part of a journal writer that the pipeline uses."""
+
+    def append(self, kind: int, parts: Sequence[Buffer], received_ns: int) -> int:
+        """Append a block; returns its offset."""
+        ...
+
+    def sync(self) -> int:
+        """Make everything appended durable."""
+        ...

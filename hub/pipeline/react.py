@@ -1,0 +1,60 @@
+"""Stage 9, react: hand findings on, durably, to whoever turns them into alerts and pushes.
+
+1. A finding's id follows from its place in the journal: after a replay it is the same finding, not another.
+2. Findings are appended to a log of their own and synced; the reactor follows it with a cursor in the database.
+3. No SQL and no network here.
+"""
+
+import hashlib
+from collections import Counter
+
+from device_sdk.wire import cbor
+from hub.pipeline.outcome import FoundIn, Journal
+from hub.ports.journal.block import Kind
+
+_BLOCK = 512  # findings in one block, so that the reactor's transactions stay small
+
+
+def finding_id(worker: int, offset: int, sample: int, kind: int) -> bytes:
+    """16 bytes that name a finding: worker, journal offset of its block, sample in it, kind."""
+    return hashlib.sha256(f"{worker}/{offset}/{sample}/{kind}".encode()).digest()[:16]
+
+
+class ReactStage:
+    """Appends findings to the findings log.
+
+    Args:
+        log: the findings log.
+        worker: number of this worker.
+    """
+
+    def __init__(self, log: Journal, worker: int) -> None:
+        self._log = log
+        self._worker = worker
+
+    def react(self, found: FoundIn, offset: int, received: int) -> Counter[int]:
+        """Log the findings of the block at `offset`; returns how many there were, by kind."""
+        count = len(found.findings)
+        for start in range(0, count, _BLOCK):
+            block = [self._record(found, i, offset) for i in range(start, min(start + _BLOCK, count))]
+            self._log.append(Kind.FINDINGS, [cbor.encode(block)], received)
+        if count:
+            self._log.sync()
+        return Counter(found.findings["kind"].tolist())
+
+    def _record(self, found: FoundIn, i: int, offset: int) -> dict[str, object]:
+        f = found.findings[i]
+        return {
+            "id": finding_id(self._worker, offset, int(f["sample"]), int(f["kind"])),
+            "slot": int(found.slot[i]),
+            "metric": int(found.metric[i]),
+            "kind": int(f["kind"]),
+            "severity": int(f["severity"]),
+            "time": int(f["time"]),
+            "since": int(f["since"]),
+            "surprise": float(f["surprise"]),
+            "observed": float(f["observed"]),
+            "low": float(f["expected_low"]),
+            "high": float(f["expected_high"]),
+            "offset": offset,
+        }

@@ -1,0 +1,130 @@
+"""The way of one message, in the order in which it happens.
+
+1. `turn` reads as the list of stages; each stage is a module that knows none of the others.
+2. Nothing is receipted before it is journalled and synced; nothing is detected that was not journalled.
+3. No clock here: both times are arguments. No SQL, no object per message.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from analytics.detector import Detector
+from device_sdk.wire.codes import RejectCode
+from hub.pipeline.detect import DetectStage
+from hub.pipeline.directory import Directory
+from hub.pipeline.frames import Rows
+from hub.pipeline.identity import StreamTable
+from hub.pipeline.journal import JournalStage, replay
+from hub.pipeline.outcome import Stored
+from hub.pipeline.react import ReactStage
+from hub.pipeline.receipt import ReceiptStage
+from hub.pipeline.receive import Receiver
+from hub.pipeline.store import StoreStage
+from hub.ports.journal.block import Block, Kind
+from hub.ports.journal.telemetry import decode
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn did, for metrics.
+
+    Attributes:
+        messages, bytes: received.
+        stored: what the journal took; None if nothing came.
+        rejected: rejections by code.
+        receipts: sent.
+        findings: logged, by kind.
+    """
+
+    messages: int = 0
+    bytes: int = 0
+    stored: Stored | None = None
+    rejected: Counter[RejectCode] = field(default_factory=Counter)
+    receipts: int = 0
+    findings: Counter[int] = field(default_factory=Counter)
+
+
+class Pipeline:
+    """The stages of one worker.
+
+    Args:
+        receiver: connected (or about to be) to the broker.
+        directory: the gate snapshot to start with.
+        journal, receipts, detector, followers, reactions: the stages that hold state.
+    """
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        directory: Directory,
+        journal: JournalStage,
+        receipts: ReceiptStage,
+        detector: DetectStage,
+        followers: StoreStage,
+        reactions: ReactStage,
+    ) -> None:
+        self._receiver = receiver
+        self._journal = journal
+        self._receipts = receipts
+        self._detector = detector
+        self._followers = followers
+        self._reactions = reactions
+        self._rows = Rows(1 << 16, 1 << 19)
+        self.use(directory)
+
+    def use(self, directory: Directory) -> None:
+        """Swap to another gate snapshot, between two turns."""
+        self.directory = directory
+        self._receipts.use(directory.device_id, directory.shard)
+        self._detector.use(directory.model, directory.metrics)
+
+    def turn(self, now_ns: int, monotonic_s: float, wait_s: float, linger_s: float) -> Turn:
+        """Take one micro-batch all the way.
+
+        Args:
+            now_ns: time of receipt, ns since 1970 UTC.
+            monotonic_s: monotonic seconds, for the connection's keep-alive.
+            wait_s: how long to wait for data. linger_s: how long a small batch may gather.
+
+        Raises:
+            LinkError: the broker is gone; connect again.
+            StorageError: the disk failed; end the process.
+        """
+        frames = self._receiver.receive(monotonic_s, wait_s, linger_s)
+        if frames.count == 0:
+            return Turn(receipts=self._receipt(now_ns))
+        directory, rows = self.directory, self._rows
+        directory.authenticator.authenticate(frames)
+        directory.gate.gate(frames, now_ns)
+        rejections, lost = directory.decoder.decode(frames, rows, now_ns)
+        stored = self._journal.write(rows, rejections, lost, now_ns)
+        self._receipts.reject(stored.rejected)
+        sent = self._receipt(now_ns)
+        self._receiver.send(self._receipts.waits(frames, now_ns))
+        found = self._detector.detect(stored.batch)
+        self._followers.store(stored.synced, now_ns)
+        findings = self._reactions.react(found, stored.offset, now_ns)
+        size = int(frames.payload_size[: frames.count].sum())
+        rejected = Counter(r.code for r in rejections)
+        return Turn(frames.count, size, stored, rejected, sent, findings)
+
+    def _receipt(self, now_ns: int) -> int:
+        data, count = self._receipts.receipts(now_ns)
+        if count:
+            self._receiver.send(data)
+        return count
+
+
+def replay_block(block: Block, streams: StreamTable, detector: DetectStage, reactions: ReactStage) -> None:
+    """Take a journalled block into the state again, on start; its findings are logged again under the same ids."""
+    if block.kind != Kind.TELEMETRY:
+        replay(streams, block.kind, block.payload, None)
+        return
+    batch = decode(block.payload)
+    replay(streams, block.kind, block.payload, batch)
+    reactions.react(detector.detect(batch), block.offset, block.received_ns)
+
+
+def fresh_state(window: int) -> tuple[StreamTable, DetectStage]:
+    """State of a worker that has never run."""
+    return StreamTable(window), DetectStage(Detector(4096))

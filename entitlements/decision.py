@@ -10,6 +10,7 @@ No clock, no database: the instant is an argument and everything else is in `Fac
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from entitlements import status
 from entitlements.codes import Arg, Code
@@ -84,8 +85,7 @@ class Explanation:
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """What is decided at one instant, before it is known until when.
 
     Args:

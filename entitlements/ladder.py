@@ -10,7 +10,6 @@ No rung looks at another instant; how decisions develop over time is found in `d
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from entitlements.codes import Arg, Code
@@ -75,8 +74,7 @@ class Outcome(NamedTuple):
     grant_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """One feature of one product at one instant, as the rungs see it.
 
     Args:

@@ -1,8 +1,7 @@
-"""How the records stand towards a device that connects, or is connected already.
+"""What the broker's auth callout asks of the database: may this certificate come in?
 
-1. A device comes in with a certificate that the records know and nobody revoked.
-2. A certificate that a newer one superseded stays good until it ends: a device that renewed may
-   not have switched yet. Revoking the device or the certificate is what ends it.
+1. Read only. Whoever is not positively welcome is not let in.
+2. A superseded certificate stays welcome until it expires: the answer to a renewal may get lost.
 """
 
 from collections.abc import Collection
@@ -15,45 +14,39 @@ from hub.ports.database.product_tables import Certificate, Device
 
 
 def standing(session: Session, device_id: str, fingerprint: str) -> Standing:
-    """Tell how a device and one of its certificates stand.
+    """Tell how a device's certificate stands.
 
     Args:
-        session: reads.
+        session: any session.
         device_id: common name of the certificate.
-        fingerprint: SHA-256 of the certificate, lower-case hex.
+        fingerprint: SHA-256 of the certificate in lower-case hex.
     """
-    row = session.execute(
-        select(Device.revoked_at, Certificate.serial, Certificate.revoked_at)
-        .outerjoin(
-            Certificate,
-            (Certificate.slot == Device.slot) & (Certificate.fingerprint == fingerprint),
-        )
-        .where(Device.device_id == device_id)
-    ).one_or_none()
-    if row is None:
+    device = session.execute(
+        select(Device.slot, Device.revoked_at).where(Device.device_id == device_id)
+    ).first()
+    if device is None:
         return Standing.UNKNOWN_DEVICE
-    device_revoked, certificate_revoked = row[0], row[2]
-    serial: str | None = row[1]  # None where the outer join found no certificate
-    if device_revoked is not None:
+    if device.revoked_at is not None:
         return Standing.REVOKED_DEVICE
-    if serial is None:
+    certificate = session.execute(
+        select(Certificate.slot, Certificate.revoked_at).where(
+            Certificate.fingerprint == fingerprint
+        )
+    ).first()
+    if certificate is None or certificate.slot != device.slot:
         return Standing.UNKNOWN_CERTIFICATE
-    if certificate_revoked is not None:
+    if certificate.revoked_at is not None:
         return Standing.REVOKED_CERTIFICATE
     return Standing.WELCOME
 
 
 def unwelcome(session: Session, device_ids: Collection[str]) -> set[str]:
-    """Return those of the connected devices that are revoked or not known (any more)."""
-    wanted = list(device_ids)
+    """Return those of the device ids that may not be connected: revoked or unknown."""
+    asked = list(device_ids)
     welcome: set[str] = set()
-    for start in range(0, len(wanted), 500):  # SQLite limits the parameters of one statement
-        welcome.update(
-            session.scalars(
-                select(Device.device_id).where(
-                    Device.device_id.in_(wanted[start : start + 500]),
-                    Device.revoked_at.is_(None),
-                )
-            )
+    for start in range(0, len(asked), 1_000):
+        query = select(Device.device_id).where(
+            Device.device_id.in_(asked[start : start + 1_000]), Device.revoked_at.is_(None)
         )
-    return set(wanted) - welcome
+        welcome.update(session.scalars(query))
+    return set(asked) - welcome

@@ -214,7 +214,9 @@ def _checked(engine: Engine, email: str, password: str) -> Person:
     with read_session(engine) as session:
         person = session.scalar(select(Person).where(Person.email == normal_email(email)))
     try:
-        HASHER.verify(_NOBODY if person is None else person.password_hash, password[:MAX_PASSWORD])
+        HASHER.verify(
+            _NOBODY if person is None else person.password_hash, password[: MAX_PASSWORD + 1]
+        )
     except VerificationError:
         raise _refusal() from None
     if person is None or person.disabled_at is not None:

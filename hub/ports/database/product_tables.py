@@ -46,8 +46,8 @@ class Device(Base):
     enrolled_at: Mapped[Instant]
     revoked_at: Mapped[Instant | None]
     # What the device says of itself.
-    firmware: Mapped[Name | None]
-    sdk: Mapped[Name | None]
+    firmware: Mapped[str | None]
+    sdk: Mapped[str | None]
     boot: Mapped[bytes | None]
     online: Mapped[bool]
     last_contact: Mapped[Instant | None]

@@ -1,0 +1,193 @@
+"""Who owns a product: claiming with the code on its label, and releasing.
+
+1. The claim code is the proof; whoever has the product in hand can read it.
+2. Ten wrong codes within an hour, by one person or for one product, and every further try is
+   refused for a while, the right code too. Refusals are audited.
+3. A product has one owner at a time; each change of owner has a new owner epoch, never reused.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from hub.errors import ConflictError, ForbiddenError, NotFoundError, RateLimitedError
+from hub.ports.database.ownership_tables import ClaimAttempt, Ownership
+from hub.ports.database.product_tables import Product
+from hub.services import audit, changes, products
+from hub.services.caller import Caller, Role, Scope
+from hub.services.tokens import Tokens
+
+WRONG_TRIES = 10
+WINDOW_NS = 3_600_000_000_000
+_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A product that has a new owner."""
+
+    product_id: str
+    serial: str
+    epoch: int
+
+
+def claim(
+    session: Session,
+    caller: Caller,
+    code: str,
+    at: int,
+    tokens: Tokens,
+    *,
+    serial: str | None = None,
+) -> Claimed:
+    """Make the caller's household the owner of a product.
+
+    A wrong code is remembered even though this raises: it commits what it remembers itself.
+
+    Args:
+        session: a writing session of its own, used for nothing else.
+        caller: a customer.
+        code: the claim code as typed.
+        at: now, ns.
+        tokens: hashes the code.
+        serial: serial number as typed, if asked for; the code must then be of that product.
+
+    Raises:
+        ConflictError: somebody owns the product.
+        ForbiddenError: the caller is not a customer.
+        NotFoundError: no product has this code.
+        RateLimitedError: too many wrong codes.
+    """
+    caller.require(Scope.PRODUCTS_CLAIM)
+    if caller.role is not Role.CUSTOMER or caller.owner_id is None:
+        raise ForbiddenError("Only a customer can claim a product. Sign in as one.")
+    by_code = select(Product).where(Product.claim_code_hash == tokens.claim_hash(code))
+    product = session.scalars(by_code).first()
+    named = product
+    if serial is not None and (product is None or product.serial != serial.strip()):
+        named = session.scalars(select(Product).where(Product.serial == serial.strip())).first()
+        product = None
+    _check_tries(session, caller, named, at)
+    if product is None:
+        tried = ClaimAttempt(
+            at=at, person_id=caller.person_id, product_id=named.id if named else None
+        )
+        session.add(tried)
+        session.commit()
+        raise NotFoundError(
+            "No product has this claim code. Check it against the label: it has twelve letters and "
+            "digits, without 0, 1, I, L, O and U."
+        )
+    return _take(session, caller, product, at)
+
+
+def release(session: Session, caller: Caller, product_id: str, at: int) -> None:
+    """End the present ownership of a product: the owner gives it up, or staff take it back.
+
+    Raises:
+        ConflictError: nobody owns it.
+        NotFoundError: no such product, or not one of the caller's.
+    """
+    caller.require(Scope.ENTITLEMENTS_WRITE if caller.is_staff else Scope.PRODUCTS_CLAIM)
+    product = products.visible(session, caller, product_id)
+    present = open_ownership(session, product.id)
+    if present is None:
+        raise ConflictError(
+            f"Nobody owns product {product.serial}, so nothing was released.", product=product_id
+        )
+    present.ended_at = max(at, present.started_at)
+    details = {"epoch": present.epoch, "owner": present.owner_id}
+    audit.record(session, at, caller.actor, "product.release", f"product:{product.id}", details)
+    changes.note(session, product.id)
+
+
+def open_ownership(session: Session, product_id: str) -> Ownership | None:
+    """Return the ownership of a product that lasts, if there is one."""
+    return session.scalars(
+        select(Ownership).where(Ownership.product_id == product_id, Ownership.ended_at.is_(None))
+    ).first()
+
+
+def own_epochs(session: Session, product_id: str, owner_id: str) -> tuple[int, int] | None:
+    """Return the first and last owner epoch of a household's present, unbroken ownership.
+
+    A household that owned, sold and bought back sees only from the buying back on.
+
+    Returns:
+        `(first, last)`, or None if the household does not own the product now.
+    """
+    rows = session.execute(
+        select(Ownership.epoch, Ownership.owner_id, Ownership.ended_at)
+        .where(Ownership.product_id == product_id)
+        .order_by(Ownership.epoch.desc())
+    ).all()
+    if not rows or rows[0].owner_id != owner_id or rows[0].ended_at is not None:
+        return None
+    first = rows[0].epoch
+    for row in rows[1:]:
+        if row.owner_id != owner_id:
+            break
+        first = row.epoch
+    return first, rows[0].epoch
+
+
+def _take(session: Session, caller: Caller, product: Product, at: int) -> Claimed:
+    present = open_ownership(session, product.id)
+    if present is not None:
+        whose = "You own" if present.owner_id == caller.owner_id else "Somebody owns"
+        raise ConflictError(
+            f"{whose} product {product.serial} already. Its owner must release it before it can be "
+            "claimed again.",
+            serial=product.serial,
+        )
+    newest = session.scalar(
+        select(func.max(Ownership.epoch)).where(Ownership.product_id == product.id)
+    )
+    row = Ownership(
+        product_id=product.id,
+        epoch=(newest or 0) + 1,
+        owner_id=caller.owner_id,
+        started_at=at,
+    )
+    session.add(row)
+    try:
+        session.flush()
+    except IntegrityError as error:  # where writers do not queue, the index decides who was first
+        raise ConflictError(
+            f"Somebody else claimed product {product.serial} at the same time.",
+            serial=product.serial,
+        ) from error
+    details = {"epoch": row.epoch, "owner": caller.owner_id}
+    audit.record(session, at, caller.actor, "product.claim", f"product:{product.id}", details)
+    changes.note(session, product.id)
+    return Claimed(product.id, product.serial, row.epoch)
+
+
+def _check_tries(session: Session, caller: Caller, product: Product | None, at: int) -> None:
+    """Refuse if the person or the product has had too many wrong codes within the window."""
+    wait = _wait(session, ClaimAttempt.person_id == caller.person_id, at)
+    if product is not None:
+        wait = max(wait, _wait(session, ClaimAttempt.product_id == product.id, at))
+    if not wait:
+        return
+    about = f"product:{product.id}" if product else f"person:{caller.person_id}"
+    audit.record_refusal(session, at, caller.actor, "product.claim.refused", about, {})
+    minutes = -(-wait // (60 * _S))
+    raise RateLimitedError(
+        f"There were {WRONG_TRIES} wrong claim codes within an hour. Try again in {minutes} "
+        "minute(s).",
+        retry_after_s=-(-wait // _S),
+    )
+
+
+def _wait(session: Session, whose: ColumnElement[bool], at: int) -> int:
+    """Return how long (ns) until fewer than the allowed wrong tries are in the window; 0: now."""
+    tries = session.scalars(
+        select(ClaimAttempt.at)
+        .where(whose, ClaimAttempt.at > at - WINDOW_NS)
+        .order_by(ClaimAttempt.at.desc())
+        .limit(WRONG_TRIES)
+    ).all()
+    return tries[-1] + WINDOW_NS - at if len(tries) == WRONG_TRIES else 0

@@ -1,0 +1,279 @@
+"""Products as things somebody made, owns and looks up.
+
+1. A product is registered when it is made; its enrolment secret and claim code are shown then and
+   never again.
+2. A customer sees the products their household owns now; staff see all. Anything else is not found.
+3. Look-ups go by indexed columns only: there are millions of products.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Select, and_, select, true
+from sqlalchemy.orm import Session
+
+from hub.errors import ConflictError, InvalidInputError, NotFoundError
+from hub.ports.database.catalogue_tables import ProductModel
+from hub.ports.database.ownership_tables import Ownership
+from hub.ports.database.people_tables import Person
+from hub.ports.database.product_tables import Device, Product
+from hub.services import audit
+from hub.services.caller import Caller, Scope
+from hub.services.people import normal_email
+from hub.services.tokens import Tokens, secret_hash
+
+_SERIAL = re.compile(r"[!-~]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Manufactured:
+    """A product that was just registered; secret and code are shown now and never again."""
+
+    product_id: str
+    model: str
+    serial: str
+    enrolment_secret: str
+    claim_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProductSummary:
+    """A product in a list. `device_id` and `slot` are None until it enrols.
+
+    `epoch` is the owner epoch now (0: nobody's); instants are ns.
+    """
+
+    product_id: str
+    serial: str
+    model: str
+    model_title: str
+    name: str | None
+    zone: str
+    order_reference: str | None
+    hardware_lot: str | None
+    region: str | None
+    made_at: int
+    owner_id: str | None
+    epoch: int
+    device_id: str | None
+    slot: int | None
+    online: bool
+    firmware: str | None
+    last_contact: int | None
+    revoked_at: int | None
+
+
+def register(
+    session: Session,
+    caller: Caller,
+    *,
+    model: str,
+    serial: str,
+    at: int,
+    tokens: Tokens,
+    order_reference: str | None = None,
+    hardware_lot: str | None = None,
+    region: str | None = None,
+    zone: str = "UTC",
+) -> Manufactured:
+    """Register a product that was made.
+
+    Raises:
+        ConflictError: the model has a product with this serial.
+        InvalidInputError: the serial is not 1 to 64 visible ASCII characters.
+        NotFoundError: no such model.
+    """
+    caller.require(Scope.PRODUCTS_REGISTER)
+    if not _SERIAL.fullmatch(serial):
+        raise InvalidInputError(
+            f"The serial number {serial!r} must be 1 to 64 visible ASCII characters."
+        )
+    number = session.scalar(select(ProductModel.number).where(ProductModel.name == model))
+    if number is None:
+        raise NotFoundError(
+            f"There is no product model {model!r}. Add it to the catalogue first.", model=model
+        )
+    if _by_serial(session, number, serial) is not None:
+        raise ConflictError(
+            f"{model} {serial} is registered already. Its secrets are not shown again.",
+            model=model,
+            serial=serial,
+        )
+    secret, code = tokens.secret(), tokens.claim_code()
+    product = Product(
+        id=tokens.new_id(),
+        model_number=number,
+        serial=serial,
+        zone=zone,
+        order_reference=order_reference,
+        hardware_lot=hardware_lot,
+        region=region,
+        enrolment_secret_hash=secret_hash(secret),
+        claim_code_hash=tokens.claim_hash(code),
+        made_at=at,
+    )
+    session.add(product)
+    session.flush()
+    details = {"model": model, "serial": serial}
+    audit.record(session, at, caller.actor, "product.register", f"product:{product.id}", details)
+    return Manufactured(product.id, model, serial, secret, code)
+
+
+def visible(session: Session, caller: Caller, product_id: str) -> Product:
+    """Return a product that the caller may see.
+
+    Raises:
+        NotFoundError: no such product, or not one of the caller's.
+    """
+    query = select(Product).where(Product.id == product_id, _seen_by(caller))
+    product = session.scalars(query).first()
+    if product is None:
+        raise NotFoundError(f"There is no product {product_id}.", product=product_id)
+    return product
+
+
+def visible_device(session: Session, caller: Caller, product_id: str) -> Device:
+    """Return the device of a product that the caller may see.
+
+    Raises:
+        NotFoundError: no such product, or not one of the caller's.
+        ConflictError: it has not enrolled yet.
+    """
+    product = visible(session, caller, product_id)
+    device = session.scalar(select(Device).where(Device.product_id == product.id))
+    if device is None:
+        raise ConflictError(
+            f"Product {product.serial} has not connected yet. Power it on and let it enrol first.",
+            product=product_id,
+        )
+    return device
+
+
+def listed(
+    session: Session, caller: Caller, *, after: str | None = None, limit: int = 50
+) -> list[ProductSummary]:
+    """List the products that the caller sees, in the order of their ids.
+
+    Args:
+        session: any session.
+        caller: customers get their own, staff all.
+        after: id of the last product of the page before.
+        limit: at most so many.
+    """
+    caller.require(Scope.PRODUCTS_READ)
+    query = _summaries().where(_seen_by(caller)).order_by(Product.id).limit(limit)
+    if after is not None:
+        query = query.where(Product.id > after)
+    return [_summary(*row) for row in session.execute(query)]
+
+
+def found(session: Session, caller: Caller, text: str, *, limit: int = 50) -> list[ProductSummary]:
+    """Look products up by what somebody on the phone can say.
+
+    Args:
+        session: any session.
+        caller: customers find only among their own products.
+        text: a serial number or its beginning, an e-mail address of an owner, an order reference,
+            a device id, or a product id.
+        limit: at most so many.
+
+    Raises:
+        InvalidInputError: nothing to look for.
+    """
+    caller.require(Scope.PRODUCTS_READ)
+    text = text.strip()
+    if not text:
+        raise InvalidInputError(
+            "Say what to look for: a serial number, e-mail address, order or device id."
+        )
+    if "@" in text:
+        owners = select(Person.owner_id).where(Person.email == normal_email(text))
+        ways = [Ownership.owner_id.in_(owners)]
+    else:
+        ways = [
+            Product.id == text,
+            Device.device_id == text,
+            Product.order_reference == text,
+            # A range instead of LIKE: both databases use the index for it.
+            and_(Product.serial >= text, Product.serial < text + "\x7f"),
+        ]
+    # One query a way: each walks its own index; an OR over two tables walks none.
+    products: dict[str, ProductSummary] = {}
+    for way in ways:
+        query = _summaries().where(way, _seen_by(caller)).order_by(Product.serial).limit(limit)
+        for row in session.execute(query):
+            summary = _summary(*row)
+            products[summary.product_id] = summary
+    return list(products.values())[:limit]
+
+
+def summary(session: Session, caller: Caller, product_id: str) -> ProductSummary:
+    """Return one product as lists show it.
+
+    Raises:
+        NotFoundError: no such product, or not one of the caller's.
+    """
+    caller.require(Scope.PRODUCTS_READ)
+    query = _summaries().where(Product.id == product_id, _seen_by(caller))
+    row = session.execute(query).first()
+    if row is None:
+        raise NotFoundError(f"There is no product {product_id}.", product=product_id)
+    return _summary(*row)
+
+
+def by_slot(session: Session, slots: Sequence[int]) -> dict[int, str]:
+    """Return the product ids of device slots."""
+    query = select(Device.slot, Device.product_id).where(Device.slot.in_(slots))
+    return {slot: product_id for slot, product_id in session.execute(query)}
+
+
+def _by_serial(session: Session, number: int, serial: str) -> Product | None:
+    return session.scalars(
+        select(Product).where(Product.model_number == number, Product.serial == serial)
+    ).first()
+
+
+def _summaries() -> Select[tuple[Product, ProductModel, Device, Ownership]]:
+    open_ownership = and_(Ownership.product_id == Product.id, Ownership.ended_at.is_(None))
+    return (
+        select(Product, ProductModel, Device, Ownership)
+        .join(ProductModel, ProductModel.number == Product.model_number)
+        .outerjoin(Device, Device.product_id == Product.id)
+        .outerjoin(Ownership, open_ownership)
+    )
+
+
+def _seen_by(caller: Caller) -> ColumnElement[bool]:
+    """The condition under which a caller may know of a product."""
+    if caller.is_staff:
+        return true()
+    owned = select(Ownership.product_id).where(
+        Ownership.owner_id == caller.owner_id, Ownership.ended_at.is_(None)
+    )
+    return Product.id.in_(owned)
+
+
+def _summary(
+    product: Product, model: ProductModel, device: Device | None, ownership: Ownership | None
+) -> ProductSummary:
+    return ProductSummary(
+        product_id=product.id,
+        serial=product.serial,
+        model=model.name,
+        model_title=model.title,
+        name=product.name,
+        zone=product.zone,
+        order_reference=product.order_reference,
+        hardware_lot=product.hardware_lot,
+        region=product.region,
+        made_at=product.made_at,
+        owner_id=ownership.owner_id if ownership else None,
+        epoch=ownership.epoch if ownership else 0,
+        device_id=device.device_id if device else None,
+        slot=device.slot if device else None,
+        online=device.online if device else False,
+        firmware=device.firmware if device else None,
+        last_contact=device.last_contact if device else None,
+        revoked_at=device.revoked_at if device else None,
+    )

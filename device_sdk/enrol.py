@@ -206,3 +206,36 @@ def _parse(fields: Any, key: DeviceKey) -> Enrolment:
     if enrolment.shard != shard_of(enrolment.device_id) or not enrolment.signing_keys:
         raise EnrolmentError("The hub's answer has a wrong shard or no signing keys.")
     return enrolment
+
+
+class Renewal:
+    """Keeps an enrolment's certificate fresh.
+
+    Args:
+        folder: where the enrolment is remembered.
+        api: the hub.
+        key: the enrolled key.
+        enrolment: the enrolment in force.
+    """
+
+    def __init__(self, folder: Path, api: HubApi, key: DeviceKey, enrolment: Enrolment) -> None:
+        self._folder = folder
+        self._api = api
+        self._key = key
+        self.enrolment = enrolment
+
+    def renew_if_due(self, now_ns: int) -> bool:
+        """Renew once two thirds of the certificate's life are over; tells whether it did.
+
+        Raises:
+            EnrolmentError: renewal was due and failed; the certificate stays as it is.
+        """
+        now_s = now_ns // 1_000_000_000
+        if now_s < self.enrolment.renewal_due_s():
+            return False
+        fresh = self._api.renew(self.enrolment, self._key, now_s)
+        if fresh.device_id != self.enrolment.device_id:
+            raise EnrolmentError("The hub renewed another device's certificate; it was not used.")
+        save(self._folder, fresh)
+        self.enrolment = fresh
+        return True

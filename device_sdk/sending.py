@@ -1,0 +1,226 @@
+"""What to send when: window, gaps, timeouts, throttling, and streams that must be left.
+
+1. Packs go in order of seq; no seq at or beyond watermark + window is sent (one pack always may).
+2. Sent again from the watermark: after reconnecting, when a receipt shows a gap, when no receipt
+   came for five cadences (with jitter, doubling), when the hub's incarnation changed, and after
+   `retry_after`.
+3. A stream is left for a new one when the hub asks for it, when its watermark is above what was
+   ever sent (the spool was rolled back), and when the next pack lies beyond the window behind rows
+   that are no longer held.
+4. Time comes in as an argument (monotonic seconds) and randomness as `jitter` (0 to 1). No threads,
+   no network.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from device_sdk.sealing import SealedPack
+from device_sdk.spool import Spool
+from device_sdk.wire.codes import RejectCode
+from device_sdk.wire.receipt import Receipt, StreamReceipt
+
+DEFAULT_WINDOW = 8_192
+DEFAULT_CADENCE = 1.0
+PATIENCE = 5
+"""Cadences without a receipt after which packs are sent again."""
+_MOST_PATIENT = 16
+
+Ranges = list[tuple[int, int]]
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far one stream is: what is settled beyond the watermark, and the next seq to send."""
+
+    watermark: int | None = None
+    settled: Ranges = field(default_factory=list)
+    cursor: int = 0
+    quiet_until: float = 0.0
+
+
+class Sender:
+    """Decides which packs to publish.
+
+    Args:
+        spool: where packs wait.
+        publish: hands a pack to the connection; False if there is none.
+        jitter: random numbers from 0 to 1.
+    """
+
+    def __init__(
+        self, spool: Spool, publish: Callable[[bytes], bool], jitter: Callable[[], float]
+    ) -> None:
+        self._spool = spool
+        self._publish = publish
+        self._jitter = jitter
+        self._progress: dict[bytes, _Progress] = {}
+        self._online = False
+        self._window = DEFAULT_WINDOW
+        self._cadence = DEFAULT_CADENCE
+        self._paused_until: float | None = None
+        self._deadline: float | None = None
+        self._timeouts = 0
+        self._incarnation = spool.fact("incarnation")
+        self.packs_sent = 0
+        self.rows_settled = 0
+        self.receipts = 0
+        self.streams_left = 0
+        self.rejected: Counter[int] = Counter()
+
+    def connected(self, now: float) -> None:
+        """Start over from the watermark on a fresh connection."""
+        self._online = True
+        self._timeouts = 0
+        self._paused_until = None
+        self._rewind()
+        self.pump(now)
+
+    def disconnected(self) -> None:
+        """Stop sending."""
+        self._online = False
+        self._deadline = None
+
+    def pump(self, now: float) -> None:
+        """Send what may be sent now."""
+        if not self._online:
+            return
+        if self._paused_until is not None:
+            if now < self._paused_until:
+                return
+            self._paused_until = None
+        if self._deadline is not None and now >= self._deadline:
+            self._timeouts += 1
+            self._rewind()
+        outstanding = False
+        for stream, first, _ in self._spool.streams():
+            outstanding |= self._pump_stream(stream, first)
+        if not outstanding:
+            self._deadline = None
+        elif self._deadline is None:
+            self._deadline = now + self._patience()
+
+    def due(self) -> float | None:
+        """Return when `pump` must be called again even if nothing happens."""
+        if not self._online:
+            return None
+        return self._deadline if self._paused_until is None else self._paused_until
+
+    def receipt(self, receipt: Receipt, now: float) -> None:
+        """Take in a receipt: forget what is settled, and send what it shows to be missing."""
+        self.receipts += 1
+        self._timeouts = 0
+        self._deadline = None
+        self._window = max(1, receipt.window)
+        self._cadence = min(max(receipt.cadence_ms / 1000, 0.05), 300.0)
+        if receipt.incarnation != self._incarnation:
+            if self._incarnation is not None:
+                # The hub was restored: what it told us before no longer holds.
+                self._progress.clear()
+            self._incarnation = receipt.incarnation
+            self._spool.keep_fact("incarnation", receipt.incarnation)
+        for entry in receipt.streams:
+            self._settle(entry, now, abandoned=entry.stream in receipt.abandon)
+        held = {stream for stream, _, _ in self._spool.streams()}
+        for stream in receipt.abandon:
+            if stream in held:
+                self._leave(stream, 0)
+        if receipt.retry_after_ms is not None:
+            self._paused_until = now + receipt.retry_after_ms / 1000 * (1 + 0.25 * self._jitter())
+            self._rewind()
+        self.pump(now)
+
+    def _pump_stream(self, stream: bytes, first: int) -> bool:
+        """Send packs of one stream up to the window; tell whether rows are without receipt."""
+        progress = self._progress.setdefault(stream, _Progress())
+        base = first if progress.watermark is None else progress.watermark
+        progress.cursor = max(progress.cursor, first)
+        while pack := self._spool.next_pack(stream, progress.cursor):
+            if pack.end - base > self._window and not pack.first == first <= base:
+                if pack.first == first:
+                    # Rows before it are gone (dropped, or lost by a restored hub), so the watermark
+                    # will never get here. It was never sent under this watermark, so moving it
+                    # repeats nothing.
+                    self._leave(stream, first)
+                break
+            if not self._send(pack):
+                break
+            progress.cursor = pack.end
+        return progress.cursor > first
+
+    def _send(self, pack: SealedPack) -> bool:
+        if not self._publish(pack.data):
+            return False
+        self.packs_sent += 1
+        return True
+
+    def _settle(self, entry: StreamReceipt, now: float, *, abandoned: bool) -> None:
+        following = {stream: end for stream, _, end in self._spool.streams()}.get(entry.stream)
+        if following is None:
+            return
+        rejections = [
+            (start, end)
+            for start, end, code in entry.rejections
+            # A conflict on a stream that must be left: the rows are sound, only their identity is
+            # not.
+            if not (abandoned and code == RejectCode.CONFLICT)
+        ]
+        highest = max([entry.watermark, *(end for _, end in [*entry.ranges, *rejections])])
+        if highest > following:
+            self._progress.pop(entry.stream, None)
+            self._leave(entry.stream, 0)
+            return
+        progress = self._progress.setdefault(entry.stream, _Progress())
+        progress.watermark = max(entry.watermark, progress.watermark or 0)
+        settled = merge([(0, progress.watermark), *progress.settled, *entry.ranges, *rejections])
+        self.rows_settled += self._spool.settle(entry.stream, settled)
+        progress.settled = [(start, end) for start, end in settled if end > progress.watermark]
+        for start, end, code in entry.rejections:
+            self.rejected[code] += end - start
+        if entry.ranges:
+            self._fill_gap(entry.stream, entry.ranges[-1][0], progress, now)
+
+    def _fill_gap(self, stream: bytes, top: int, progress: _Progress, now: float) -> None:
+        """Send again what lies below settled rows and is not settled itself."""
+        if now < progress.quiet_until or not self._online or self._paused_until is not None:
+            return
+        progress.quiet_until = now + 2 * self._cadence * (1 + self._jitter())
+        seq = 0
+        while (pack := self._spool.next_pack(stream, seq)) and pack.first < min(
+            top, progress.cursor
+        ):
+            if not self._send(pack):
+                return
+            seq = pack.end
+
+    def _leave(self, stream: bytes, start: int) -> None:
+        """Move what is held of a stream to a new one."""
+        progress = self._progress.pop(stream, _Progress())
+        held = {stream: first for stream, first, _ in self._spool.streams()}[stream]
+        settled: set[int] = set()
+        for low, high in [(0, progress.watermark or 0), *progress.settled]:
+            settled.update(range(max(low, held), high))
+        self._spool.move(stream, start, settled)
+        self.streams_left += 1
+
+    def _rewind(self) -> None:
+        for progress in self._progress.values():
+            progress.cursor = 0
+        self._deadline = None
+
+    def _patience(self) -> float:
+        factor = min(1 << self._timeouts, _MOST_PATIENT)
+        return PATIENCE * self._cadence * factor * (1 + 0.5 * self._jitter())
+
+
+def merge(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    """Return ranges (end exclusive) rising, apart and without empty ones."""
+    merged: Ranges = []
+    for start, end in sorted(ranges):
+        if start >= end:
+            continue
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged

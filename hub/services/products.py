@@ -9,6 +9,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, select, true
 from sqlalchemy.orm import Session
@@ -189,7 +190,7 @@ def found(session: Session, caller: Caller, text: str, *, limit: int = 50) -> li
         )
     if "@" in text:
         owners = select(Person.owner_id).where(Person.email == normal_email(text))
-        ways = [Ownership.owner_id.in_(owners)]
+        ways: list[ColumnElement[bool]] = [Ownership.owner_id.in_(owners)]
     else:
         ways = [
             Product.id == text,
@@ -225,7 +226,7 @@ def summary(session: Session, caller: Caller, product_id: str) -> ProductSummary
 def by_slot(session: Session, slots: Sequence[int]) -> dict[int, str]:
     """Return the product ids of device slots."""
     query = select(Device.slot, Device.product_id).where(Device.slot.in_(slots))
-    return {slot: product_id for slot, product_id in session.execute(query)}
+    return {row.slot: row.product_id for row in session.execute(query)}
 
 
 def _by_serial(session: Session, number: int, serial: str) -> Product | None:
@@ -234,7 +235,7 @@ def _by_serial(session: Session, number: int, serial: str) -> Product | None:
     ).first()
 
 
-def _summaries() -> Select[tuple[Product, ProductModel, Device, Ownership]]:
+def _summaries() -> Select[*tuple[Any, ...]]:
     open_ownership = and_(Ownership.product_id == Product.id, Ownership.ended_at.is_(None))
     return (
         select(Product, ProductModel, Device, Ownership)

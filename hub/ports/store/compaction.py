@@ -191,7 +191,10 @@ class Compactor:
         replaced: tuple[str, ...] = ()
         if batches:
             yield "read the journal"
-            files, entries = self._write(BatchSource(batches), generation)
+            source = BatchSource(batches)
+            del batches  # copied; lets go of the mapped segments
+            files, entries = self._write(source, generation)
+            del source
             yield "wrote data files"
             if len(latest) >= self._policy.fanout:
                 entries = merge_latest(

@@ -25,7 +25,7 @@ from hub.ports.store.manifest import DataFile
 from hub.ports.store.parquet import ParquetSource
 from hub.ports.store.partitions import days_of, own_days
 
-CHUNK: Final = 1 << 20  # samples sorted at once
+CHUNK: Final = 1 << 19  # samples sorted at once
 
 
 class Source(Protocol):

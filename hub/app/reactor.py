@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from device_sdk.wire import cbor
@@ -38,7 +38,6 @@ BATCH_BYTES = 4_194_304
 
 POLL_S = 0.02
 RETRY_S = 1.0
-_NOT_THE_RECORDS_FAULT = (OperationalError, InterfaceError, InternalError, StorageError, OSError)
 
 _log = logging.getLogger("homeport.reactor")
 
@@ -189,14 +188,19 @@ class _Trail(Generic[R]):
         start = reader.offset
         entries: list[Entry] = []
         bad = 0
-        for block in reader.blocks():
-            for position, record in enumerate(self._records(block)):
-                if record is None:
-                    bad += 1
-                else:
-                    entries.append(Entry(block.offset, position, record))
-            if reader.offset - start >= BATCH_BYTES:
-                break
+        try:
+            for block in reader.blocks():
+                for position, record in enumerate(self._records(block)):
+                    if record is None:
+                        bad += 1
+                    else:
+                        entries.append(Entry(block.offset, position, record))
+                if reader.offset - start >= BATCH_BYTES:
+                    break
+        except StorageError:
+            if reader.offset == start:
+                raise
+            # What stands before the damage is taken first; the next step meets it again.
         moved = reader.offset > start
         if moved and reader.segment is not None:
             _sync(reader.segment.path)
@@ -227,9 +231,9 @@ class _Trail(Generic[R]):
             with write_session(self._engine) as session:
                 results = [follower.apply(session, entries, at)] if entries else []
                 session.merge(Cursor(name=follower.name, offset=end))
-        except _NOT_THE_RECORDS_FAULT:
-            raise
-        except Exception:  # noqa: BLE001  one of the records is at fault; find out which
+        except Exception as error:
+            if not _blames_records(error):
+                raise
             _log.warning("a batch of %s failed; taking its records one by one", follower.name)
             return self._commit_singly(entries, end, at)
         return results
@@ -241,9 +245,9 @@ class _Trail(Generic[R]):
                 try:
                     with session.begin_nested():
                         result = self._follower.apply(session, [entry], at)
-                except _NOT_THE_RECORDS_FAULT:
-                    raise
-                except Exception as error:  # noqa: BLE001  whatever it is, the others go on
+                except Exception as error:
+                    if not _blames_records(error):
+                        raise
                     self._pass_over(entry.offset, entry.position, error)
                 else:
                     results.append(result)
@@ -261,6 +265,13 @@ class _Trail(Generic[R]):
                 self._follower.publish(result)
             except Exception:  # noqa: BLE001  it is committed; only its announcement failed
                 _log.exception("what %s changed could not be announced", self._follower.name)
+
+
+def _blames_records(error: Exception) -> bool:
+    """Say whether an error came from what was applied, not from a failing database or disk."""
+    if isinstance(error, DBAPIError):
+        return isinstance(error, IntegrityError | DataError)
+    return not isinstance(error, StorageError | OSError)
 
 
 def _items(block: Block) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
 from device_sdk.wire import cbor
@@ -195,10 +195,18 @@ def test_blocks_of_other_kinds_are_passed_by(scene: Scene) -> None:
     assert (scene.applied(), scene.passed_over()) == ([1], 0)
 
 
-def test_a_database_that_fails_loses_nothing(scene: Scene) -> None:
+@pytest.mark.parametrize(
+    "failure",
+    [
+        OperationalError("insert", {}, Exception("disk is full")),
+        DatabaseError("insert", {}, Exception("database disk image is malformed")),
+        OSError(5, "Input/output error"),
+    ],
+)
+def test_a_database_that_fails_loses_nothing(scene: Scene, failure: Exception) -> None:
     scene.write(finding(1), finding(2))
-    scene.failures.append(OperationalError("insert", {}, Exception("disk is full")))
-    with pytest.raises(OperationalError):
+    scene.failures.append(failure)
+    with pytest.raises(type(failure)):
         scene.reactor.step()
     assert (scene.applied(), scene.cursor(), scene.published) == ([], 0, [])
     assert scene.passed_over() == 0
@@ -258,15 +266,18 @@ def test_segments_are_followed_from_one_to_the_next(tmp_path: Path) -> None:
 
 
 def test_a_damaged_log_stops_the_reactor_and_says_where(scene: Scene) -> None:
-    first = scene.write(finding(1))
-    scene.write(finding(2))
+    scene.write(finding(1))
+    second = scene.write(finding(2))
+    scene.write(finding(3))
     path = list_segments(scene.folder)[0].path
     data = bytearray(path.read_bytes())
-    data[SEGMENT_HEADER_SIZE + first + 40] ^= 1
+    data[SEGMENT_HEADER_SIZE + second + 40] ^= 1
     path.write_bytes(data)
-    with pytest.raises(StorageError, match=path.name):
-        scene.reactor.step()
-    assert (scene.applied(), scene.cursor()) == ([], 0)
+    assert scene.reactor.step() == 1
+    for _ in range(2):
+        with pytest.raises(StorageError, match=path.name):
+            scene.reactor.step()
+    assert (scene.applied(), scene.cursor()) == ([1], second)
 
 
 def test_dead_letters_become_rows(scene: Scene, tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ class Alert(Base):
     kind: Mapped[int]
     severity: Mapped[int]
     epoch: Mapped[int]
+    since: Mapped[Instant]
     opened_at: Mapped[Instant]
     last_at: Mapped[Instant]
     count: Mapped[int]

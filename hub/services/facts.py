@@ -1,0 +1,233 @@
+"""Loads what `entitlements` decides from, for one product or for all in a few queries.
+
+1. The number of queries does not depend on the number of products.
+2. Models and plans are shared objects, one for all products.
+3. A product that has not enrolled has facts too: its slot is 0 and its device id is empty.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from entitlements import facts as e
+from hub.errors import NotFoundError
+from hub.ports.database import catalogue_tables as c
+from hub.ports.database import ownership_tables as o
+from hub.ports.database.product_tables import Device, Product
+
+CHUNK = 10_000
+"""Products whose facts are asked for at once by id; databases limit the number of parameters."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Models by number and plan versions by (name, version)."""
+
+    models: Mapping[int, e.Model]
+    plans: Mapping[tuple[str, int], e.PlanVersion]
+
+
+def load_catalogue(session: Session) -> Catalogue:
+    """Load all models and plans, in five queries."""
+    features: dict[int, dict[str, e.Feature]] = defaultdict(dict)
+    for f in session.scalars(select(c.Feature)):
+        features[f.model_number][f.name] = e.Feature(
+            f.name, e.FeatureKind(f.kind), f.safe, f.default
+        )
+    metrics: dict[int, list[e.Metric]] = defaultdict(list)
+    for m in session.scalars(select(c.Metric).order_by(c.Metric.model_number, c.Metric.index)):
+        metrics[m.model_number].append(
+            e.Metric(m.index, m.name, m.unit, m.low, m.high, e.MetricKind(m.kind))
+        )
+    models = {
+        row.number: e.Model(row.number, row.name, features[row.number], tuple(metrics[row.number]))
+        for row in session.execute(select(c.ProductModel.number, c.ProductModel.name))
+    }
+    terms: dict[int, dict[str, e.FeatureTerms]] = defaultdict(dict)
+    for p in session.scalars(select(c.PlanFeature)):
+        terms[p.plan_version_id][p.feature] = e.FeatureTerms(p.value)
+    versions = session.execute(
+        select(c.PlanVersion.id, c.Plan.name, c.PlanVersion.version).join(
+            c.Plan, c.Plan.id == c.PlanVersion.plan_id
+        )
+    )
+    plans = {
+        (row.name, row.version): e.PlanVersion(row.name, row.version, terms[row.id])
+        for row in versions
+    }
+    return Catalogue(models, plans)
+
+
+def load_one(session: Session, product_id: str) -> e.Facts:
+    """Load the facts of one product.
+
+    Raises:
+        NotFoundError: no such product.
+    """
+    loaded = load_some(session, [product_id])
+    if product_id not in loaded:
+        raise NotFoundError(f"There is no product {product_id}.", product=product_id)
+    return loaded[product_id]
+
+
+def load_some(session: Session, product_ids: Sequence[str]) -> dict[str, e.Facts]:
+    """Load the facts of the given products, by product id; unknown ids are left out."""
+    catalogue = load_catalogue(session)
+    loaded: dict[str, e.Facts] = {}
+    for start in range(0, len(product_ids), CHUNK):
+        chunk = product_ids[start : start + CHUNK]
+        loaded.update(_load(session, catalogue, chunk, enrolled=False))
+    return loaded
+
+
+def load_enrolled(session: Session) -> tuple[Catalogue, dict[str, e.Facts]]:
+    """Load the catalogue and the facts of all products that have enrolled, by product id."""
+    catalogue = load_catalogue(session)
+    return catalogue, _load(session, catalogue, None, enrolled=True)
+
+
+def _load(
+    session: Session, catalogue: Catalogue, ids: Sequence[str] | None, *, enrolled: bool
+) -> dict[str, e.Facts]:
+    def rows(query: Select[*tuple[Any, ...]], column: InstrumentedAttribute[str]) -> Iterable[Any]:
+        return session.execute(query if ids is None else query.where(column.in_(ids)))
+
+    ownership = _grouped(
+        (row.product_id, e.Ownership(row.epoch, row.owner_id, row.started_at, row.ended_at))
+        for row in rows(_OWNERSHIP, o.Ownership.product_id)
+    )
+    subscriptions = _grouped(
+        (
+            row.product_id,
+            e.Subscription(
+                row.id,
+                row.name,
+                row.version,
+                row.starts_at,
+                row.trial_end,
+                row.paid_until,
+                row.grace_s,
+                row.cancelled_at,
+                row.ends_at,
+                row.epoch,
+            ),
+        )
+        for row in rows(_SUBSCRIPTIONS, o.Subscription.product_id)
+    )
+    holds = _grouped(
+        (
+            row.product_id,
+            e.Hold(
+                row.id,
+                e.HoldKind(row.kind),
+                row.starts_at,
+                row.ends_at,
+                None if row.features is None else frozenset(row.features),
+                row.subscription_id,
+                row.reason,
+                row.author,
+            ),
+        )
+        for row in rows(_HOLDS, o.Hold.product_id)
+    )
+    grants = _grouped(
+        (
+            row.product_id,
+            e.Grant(
+                row.id,
+                row.feature,
+                row.starts_at,
+                row.ends_at,
+                row.value,
+                row.reason,
+                row.author,
+            ),
+        )
+        for row in rows(_GRANTS, o.Grant.product_id)
+    )
+    products = _PRODUCTS.join(Device) if enrolled else _PRODUCTS.outerjoin(Device)
+    return {
+        row.id: e.Facts(
+            e.Device(
+                row.slot or 0, row.device_id or "", row.enrolled_at or row.made_at, row.revoked_at
+            ),
+            catalogue.models[row.model_number],
+            ownership.get(row.id, ()),
+            subscriptions.get(row.id, ()),
+            catalogue.plans,
+            holds.get(row.id, ()),
+            grants.get(row.id, ()),
+        )
+        for row in rows(products, Product.id)
+    }
+
+
+def _grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, tuple[T, ...]]:
+    groups: dict[str, list[T]] = defaultdict(list)
+    for product_id, fact in pairs:
+        groups[product_id].append(fact)
+    return {product_id: tuple(facts) for product_id, facts in groups.items()}
+
+
+# Columns, not mapped objects: at a million products the identity map would cost more than the rows.
+_PRODUCTS = select(
+    Product.id,
+    Product.model_number,
+    Product.made_at,
+    Device.slot,
+    Device.device_id,
+    Device.enrolled_at,
+    Device.revoked_at,
+).select_from(Product)
+_OWNERSHIP = select(
+    o.Ownership.product_id,
+    o.Ownership.epoch,
+    o.Ownership.owner_id,
+    o.Ownership.started_at,
+    o.Ownership.ended_at,
+).order_by(o.Ownership.product_id, o.Ownership.epoch)
+_SUBSCRIPTIONS = (
+    select(
+        o.Subscription.product_id,
+        o.Subscription.id,
+        c.Plan.name,
+        c.PlanVersion.version,
+        o.Subscription.starts_at,
+        o.Subscription.trial_end,
+        o.Subscription.paid_until,
+        o.Subscription.grace_s,
+        o.Subscription.cancelled_at,
+        o.Subscription.ends_at,
+        o.Subscription.epoch,
+    )
+    .join(c.PlanVersion, c.PlanVersion.id == o.Subscription.plan_version_id)
+    .join(c.Plan, c.Plan.id == c.PlanVersion.plan_id)
+    .order_by(o.Subscription.product_id, o.Subscription.starts_at, o.Subscription.id)
+)
+_HOLDS = select(
+    o.Hold.product_id,
+    o.Hold.id,
+    o.Hold.kind,
+    o.Hold.starts_at,
+    o.Hold.ends_at,
+    o.Hold.features,
+    o.Hold.subscription_id,
+    o.Hold.reason,
+    o.Hold.author,
+).order_by(o.Hold.product_id, o.Hold.id)
+_GRANTS = select(
+    o.Grant.product_id,
+    o.Grant.id,
+    o.Grant.feature,
+    o.Grant.starts_at,
+    o.Grant.ends_at,
+    o.Grant.value,
+    o.Grant.reason,
+    o.Grant.author,
+).order_by(o.Grant.product_id, o.Grant.id)

@@ -1,0 +1,175 @@
+"""The signed state of a device: everything the hub wants it to know, and its entitlement token.
+
+1. A state's version rises when its content changes, and only then; likewise the token's.
+2. Both are signed afresh for each issue: time of issue and hub time are not content.
+3. Versions are kept in the database, so they never fall, whatever is restarted.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from device_sdk.wire import cose, topics
+from device_sdk.wire.state import (
+    Endpoint,
+    EntitlementToken,
+    FeatureGrant,
+    State,
+    encode_state,
+    encode_token,
+)
+from entitlements.grants import feature_grants, token_terms
+from entitlements.ladder import owner_epoch
+from hub.errors import NotFoundError
+from hub.ports.database.engine import read_session, write_session
+from hub.ports.database.product_tables import Device
+from hub.services.facts import load_one
+from hub.services.signing_keys import SigningKeys
+
+_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where devices find this hub.
+
+    Args:
+        broker_host: as devices reach it.
+        broker_port: likewise.
+        api: base address of the API.
+        root: topic root.
+    """
+
+    broker_host: str
+    broker_port: int
+    api: str
+    root: str = topics.ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedState:
+    """A signed state, ready for `down/state`."""
+
+    device_id: str
+    version: int
+    entitlement_version: int
+    payload: bytes
+
+
+class StateIssuer:
+    """Issues states.
+
+    Args:
+        engine: the database.
+        keys: sign.
+        place: told to devices.
+        trust: DER certificates that devices are to trust.
+    """
+
+    def __init__(
+        self, engine: Engine, keys: SigningKeys, place: Place, trust: tuple[bytes, ...]
+    ) -> None:
+        self._engine = engine
+        self._keys = keys
+        self._place = place
+        self._trust = trust
+
+    def issue(self, device_id: str, at: int) -> IssuedState:
+        """Sign the present state of a device.
+
+        Args:
+            device_id: of the device.
+            at: now, ns.
+
+        Raises:
+            NotFoundError: no such device.
+        """
+        # Most calls find nothing new, and reading never waits for a writer.
+        with read_session(self._engine) as session:
+            device = _device(session, device_id)
+            token, state = self._contents(session, device, at)
+        if _digest_of(encode_state(state)) == device.state_digest:
+            return self._signed(token, state, device, at)
+        with write_session(self._engine) as session:
+            device = _device(session, device_id)
+            token, state = self._contents(session, device, at)
+            _count(device, encode_token(token), encode_state(state))
+        return self._signed(token, state, device, at)
+
+    def _contents(
+        self, session: Session, device: Device, at: int
+    ) -> tuple[EntitlementToken, State]:
+        """Build token and state without versions and times, which do not count as content."""
+        facts = load_one(session, device.product_id)
+        epoch = owner_epoch(facts, at)
+        terms = token_terms(facts, at)
+        features = {
+            name: FeatureGrant(grant.allowed, grant.code, grant.until_s, grant.safe, grant.args)
+            for name, grant in feature_grants(facts, at).items()
+        }
+        token = EntitlementToken(
+            device=device.device_id,
+            id=bytes(16),
+            version=0,
+            owner_epoch=epoch,
+            issued=0,
+            expires=terms.expires_s,
+            grace=terms.grace_s,
+            device_key_hash=hashlib.sha256(device.public_key).digest(),
+            features=features,
+        )
+        shard = topics.shard_of(device.device_id)
+        place = self._place
+        state = State(
+            device=device.device_id,
+            version=0,
+            owner_epoch=epoch,
+            entitlement=encode_token(token),
+            configuration=dict(sorted(device.desired.items())),
+            update=None,
+            trust=self._trust,
+            endpoint=Endpoint(place.broker_host, place.broker_port, place.root, shard, place.api),
+            time=0,
+            signing_keys=self._keys.public(),
+        )
+        return token, state
+
+    def _signed(
+        self, token: EntitlementToken, state: State, device: Device, at: int
+    ) -> IssuedState:
+        version = device.entitlement_version
+        identity = hashlib.sha256(f"{device.device_id}/{version}/{at}".encode()).digest()[:16]
+        claims = encode_token(replace(token, id=identity, version=version, issued=at // _S))
+        key = self._keys.present
+        signed = replace(
+            state,
+            version=device.state_version,
+            entitlement=cose.sign1(key, claims, cose.ENTITLEMENT_EXTERNAL),
+            time=at,
+        )
+        payload = cose.sign1(key, encode_state(signed), cose.STATE_EXTERNAL)
+        return IssuedState(device.device_id, device.state_version, version, payload)
+
+
+def _device(session: Session, device_id: str) -> Device:
+    device = session.scalars(select(Device).where(Device.device_id == device_id)).first()
+    if device is None:
+        raise NotFoundError(f"There is no device {device_id}.", device=device_id)
+    return device
+
+
+def _count(device: Device, token: bytes, state: bytes) -> None:
+    """Raise the versions of what changed."""
+    token_digest, state_digest = _digest_of(token), _digest_of(state)
+    if token_digest != device.entitlement_digest:
+        device.entitlement_digest = token_digest
+        device.entitlement_version += 1
+    if state_digest != device.state_digest:
+        device.state_digest = state_digest
+        device.state_version += 1
+
+
+def _digest_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -4,11 +4,13 @@
    standard error, so a chatty library cannot confuse the supervisor.
 2. End: SIGTERM or SIGINT sets `stop`. So does the end of standard input, whose other end only the
    supervisor holds: no process outlives it, however it died, on any system.
-3. A process that does not end in time after that is killed with all it started.
+3. Without a supervisor, nothing that this process started outlives it either, and it is killed
+   if it does not end in time.
 
 The other half is `hub.app.supervisor`.
 """
 
+import atexit
 import os
 import signal
 import threading
@@ -58,8 +60,14 @@ class Child:
     def _wait_for_orphanage(self) -> None:
         while os.read(0, 64):
             pass
+        atexit.register(_end_group)
         os.kill(os.getpid(), signal.SIGTERM)
         threading.Event().wait(_LAST_RESORT_S)
-        if os.getpgrp() == os.getpid():
-            os.killpg(0, signal.SIGKILL)
-        os._exit(1)
+        _end_group()
+
+
+def _end_group() -> None:
+    """Kill this process and all it started; a supervised process leads a group of its own."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)

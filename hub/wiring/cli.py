@@ -1,0 +1,184 @@
+"""The command line `homeport`.
+
+1. One function a command; what it does is done elsewhere.
+2. Errors are one sentence on standard error and exit status 1; wrong usage is status 2.
+3. Commands that change what the hub knows ask the running hub, the only writer of its database.
+4. Packages outside the hub add commands by the entry point group `homeport.commands`.
+"""
+
+import json
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hub.config import Settings, load
+from hub.errors import HubError
+from hub.wiring import compose, logs, roles
+from hub.wiring.running_hub import RunningHub
+
+app = typer.Typer(
+    name="homeport",
+    help="Telemetry and entitlement hub for connected products.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+catalogue_app = typer.Typer(no_args_is_help=True, help="Product models, plans and features.")
+product_app = typer.Typer(no_args_is_help=True, help="Manufactured products.")
+person_app = typer.Typer(no_args_is_help=True, help="People who sign in.")
+audit_app = typer.Typer(no_args_is_help=True, help="The audit trail.")
+database_app = typer.Typer(no_args_is_help=True, help="The relational database.")
+app.add_typer(catalogue_app, name="catalogue")
+app.add_typer(product_app, name="product")
+app.add_typer(person_app, name="person")
+app.add_typer(audit_app, name="audit")
+app.add_typer(database_app, name="db")
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="Settings file; without it homeport.toml, if it is there."),
+]
+
+
+@app.command()
+def serve(config: ConfigFile = None) -> None:
+    """Run a hub until Ctrl-C: broker, ingest, API and compaction."""
+    from hub.wiring import serve as hub  # noqa: PLC0415  this command alone needs it
+
+    settings = load(config)
+    logs.configure("supervisor", settings.log_level, None)
+    hub.run(settings, config, typer.echo)
+
+
+@app.command("config")
+def show_config(config: ConfigFile = None) -> None:
+    """Print the effective settings, without secrets."""
+    _show(load(config).public())
+
+
+@app.command()
+def warm(config: ConfigFile = None) -> None:
+    """Compile all numeric kernels into the cache folder, so that no start waits for that."""
+    settings = load(config)
+    roles.use_cache(settings)
+    from hub.wiring.kernels import load_all  # noqa: PLC0415  numba reads its cache folder now
+
+    typer.echo(f"{load_all()} kernels are compiled in {settings.cache_dir}.")
+
+
+@catalogue_app.command("apply")
+def apply_catalogue(
+    file: Annotated[Path, typer.Argument(help="Catalogue in TOML.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Bring models, metrics, features and plans to what a file says."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HubError(f"The catalogue {file} cannot be read: {error}.") from error
+    answer = RunningHub(load(config)).ask(
+        "PUT",
+        "/api/v1/catalogue",
+        params={"dry_run": dry_run},
+        content=text.encode(),
+        headers={"Content-Type": "application/toml"},
+    )
+    _show(answer)
+
+
+@product_app.command("add")
+def add_product(
+    model: Annotated[str, typer.Argument(help="Product model.")],
+    serial: Annotated[str, typer.Argument(help="Serial number.")],
+    config: ConfigFile = None,
+) -> None:
+    """Register a product that was made; prints its secrets, which are not shown again."""
+    body = {"products": [{"model": model, "serial": serial}]}
+    _show(RunningHub(load(config)).ask("POST", "/api/v1/products", json=body))
+
+
+@person_app.command("add")
+def add_person(
+    email: Annotated[str, typer.Argument(help="What they sign in with.")],
+    name: Annotated[str, typer.Argument(help="What to call them.")],
+    role: Annotated[str, typer.Option(help="customer, support or operator.")] = "customer",
+    config: ConfigFile = None,
+) -> None:
+    """Create somebody who can sign in; prints their one-time password."""
+    body = {"email": email, "name": name, "role": role}
+    _show(RunningHub(load(config)).ask("POST", "/api/v1/people", json=body))
+
+
+@app.command()
+def revoke(
+    device_id: Annotated[str, typer.Argument(help="Device to shut out for good.")],
+    config: ConfigFile = None,
+) -> None:
+    """Revoke a device: its certificates stop working and its connection ends."""
+    RunningHub(load(config)).ask("POST", f"/api/v1/devices/{device_id}/revoke")
+    typer.echo(f"The device {device_id} is revoked.")
+
+
+@audit_app.command("verify")
+def verify_audit(config: ConfigFile = None) -> None:
+    """Check the chain of hashes over the audit trail. Works beside a running hub."""
+    from hub.ports.database.engine import read_session  # noqa: PLC0415  heavy, and only here
+    from hub.services import audit  # noqa: PLC0415  heavy, and only here
+
+    with read_session(compose.engine(_existing(load(config)))) as session:
+        wrong = audit.verify(session)
+        head = audit.head(session)
+    if wrong is not None:
+        raise HubError(
+            f"The audit trail is broken at row {wrong}: it was changed outside of the hub. "
+            "Keep the database as it is and compare it with a backup."
+        )
+    typer.echo(f"The audit trail is whole: {head.id} rows, newest digest {head.digest}.")
+
+
+@database_app.command("migrate")
+def migrate(config: ConfigFile = None) -> None:
+    """Bring the database to the present schema; `serve` does this at each start."""
+    from hub.ports.database import engine  # noqa: PLC0415  heavy, and only here
+
+    engine.migrate(compose.engine(load(config)))
+    typer.echo("The database has the present schema.")
+
+
+def main() -> None:
+    """Run the command line."""
+    for entry in entry_points(group="homeport.commands"):
+        _add(entry.name, entry.load())
+    try:
+        app()
+    except HubError as error:
+        sys.stderr.write(f"{error.detail}\n")
+        sys.exit(1)
+
+
+def _add(name: str, command: Any) -> None:
+    """Add a command or a group of commands of another package."""
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name)
+    else:
+        app.command(name)(command)
+
+
+def _existing(settings: Settings) -> Settings:
+    """Refuse to make a new, empty database for a command that only looks."""
+    url = settings.database_url.get_secret_value()
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+        raise HubError(
+            f"There is no hub in {settings.data_dir}. Name its settings file with --config, "
+            "or its data folder with HOMEPORT_DATA_DIR."
+        )
+    return settings
+
+
+def _show(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -19,12 +19,10 @@ def document() -> dict[str, Any]:
 
 def metrics(model: str) -> tuple[str, ...]:
     """Names of the metrics of a model; empty if there is no such model."""
-    for entry in document()["models"]:
-        if entry["name"] == model:
-            return tuple(metric["name"] for metric in entry["metrics"])
-    return ()
+    entry = document()["models"].get(model, {})
+    return tuple(metric["name"] for metric in entry.get("metrics", ()))
 
 
 def models() -> tuple[str, ...]:
     """Names of all models."""
-    return tuple(entry["name"] for entry in document()["models"])
+    return tuple(document()["models"])

@@ -9,12 +9,15 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from device_sdk.client import Device
-
 from firmware_sim.products.fault import Fault
 from firmware_sim.products.product import Product
+
+if TYPE_CHECKING:
+    from device_sdk.wire.messages import Notice
 
 NS_PER_S: Final = 1_000_000_000
 HISTORY_CHUNK: Final = 512
@@ -33,13 +36,16 @@ class SimulatedProduct:
     def __init__(self, serial: str, product: Product, device: Device) -> None:
         self.serial, self.product, self.device = serial, product, device
         self.configuration: dict[str, Any] = {}
-        self.notices: list[Any] = []
+        self.notices: list[Notice] = []
+        # Set by the first signed state: from then on the device knows its owner's epoch.
+        self.informed = threading.Event()
         self.latest: dict[str, float] = {}
         self._lived_ns = 0
         # Handlers are called by the device's thread while the fleet's thread lives.
         self._lock = threading.Lock()
         device.on_configuration(self._configure)
-        device.on_command(self._command)
+        for name in product.commands:
+            device.on_command(name, partial(self._command, name))
         device.on_notice(self.notices.append)
 
     def inject(self, fault: Fault) -> None:
@@ -47,7 +53,9 @@ class SimulatedProduct:
         with self._lock:
             self.product.inject(fault)
 
-    def history(self, start_ns: int, end_ns: int, step_s: float) -> Iterator[tuple[int, dict[str, float]]]:
+    def history(
+        self, start_ns: int, end_ns: int, step_s: float
+    ) -> Iterator[tuple[int, dict[str, float]]]:
         """Live from one instant to another without waiting.
 
         Args:
@@ -83,6 +91,7 @@ class SimulatedProduct:
         with self._lock:
             errors = self.product.configure(settings)
         self.configuration = {name: value for name, value in settings.items() if name not in errors}
+        self.informed.set()
         return errors
 
     def _command(self, name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:

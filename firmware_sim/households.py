@@ -45,14 +45,78 @@ class Household:
 
 
 HOUSEHOLDS: Final[Sequence[Household]] = (
-    Household("Ana Gruber", "ana@example.com", ALPINE, "Europe/Vienna", "care", "active", paid_days=200),
-    Household("Ben Okoro", "ben@example.com", MARITIME, "Europe/London", "comfort", "active", paid_days=31),
-    Household("Chiara Conti", "chiara@example.com", ALPINE, "Europe/Rome", "essential", "active", paid_days=120),
-    Household("Dag Lund", "dag@example.com", NORDIC, "Europe/Oslo", "comfort", "in its trial", since_days=10, trial_days=30),
-    Household("Eva Novak", "eva@example.com", CONTINENTAL, "Europe/Prague", "comfort", "payment late, in grace", paid_days=-5),
-    Household("Finn Meyer", "finn@example.com", CONTINENTAL, "Europe/Berlin", "comfort", "lapsed", paid_days=-60),
-    Household("Greta Olsen", "greta@example.com", NORDIC, "Europe/Copenhagen", "care", "cancelled, paid to the end", paid_days=25, cancelled_days=8),
-    Household("Hugo Martin", "hugo@example.com", MARITIME, "Europe/Paris", "essential", "trial ran out", since_days=70, trial_days=30),
+    Household(
+        "Ana Gruber", "ana@example.com", ALPINE, "Europe/Vienna", "care", "active", paid_days=200
+    ),
+    Household(
+        "Ben Okoro", "ben@example.com", MARITIME, "Europe/London", "comfort", "active", paid_days=31
+    ),
+    Household(
+        "Chiara Conti",
+        "chiara@example.com",
+        ALPINE,
+        "Europe/Rome",
+        "essential",
+        "active",
+        paid_days=120,
+    ),
+    Household(
+        "Dag Lund",
+        "dag@example.com",
+        NORDIC,
+        "Europe/Oslo",
+        "comfort",
+        "in its trial",
+        since_days=10,
+        trial_days=30,
+    ),
+    Household(
+        "Eva Novak",
+        "eva@example.com",
+        CONTINENTAL,
+        "Europe/Prague",
+        "comfort",
+        "payment late, in grace",
+        paid_days=-5,
+    ),
+    Household(
+        "Finn Meyer",
+        "finn@example.com",
+        CONTINENTAL,
+        "Europe/Berlin",
+        "comfort",
+        "lapsed",
+        paid_days=-60,
+    ),
+    Household(
+        "Greta Olsen",
+        "greta@example.com",
+        NORDIC,
+        "Europe/Copenhagen",
+        "care",
+        "cancelled, paid to the end",
+        paid_days=25,
+        cancelled_days=8,
+    ),
+    Household(
+        "Hugo Martin",
+        "hugo@example.com",
+        MARITIME,
+        "Europe/Paris",
+        "essential",
+        "trial ran out",
+        since_days=70,
+        trial_days=30,
+    ),
     Household("Ines Costa", "ines@example.com", MARITIME, "Europe/Lisbon", None, "no plan"),
-    Household("Jan Kowalski", "jan@example.com", CONTINENTAL, "Europe/Warsaw", "care", "not claimed yet", paid_days=300, claimed=False),
-)  # fmt: skip
+    Household(
+        "Jan Kowalski",
+        "jan@example.com",
+        CONTINENTAL,
+        "Europe/Warsaw",
+        "care",
+        "not claimed yet",
+        paid_days=300,
+        claimed=False,
+    ),
+)

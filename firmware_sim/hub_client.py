@@ -6,12 +6,27 @@
 """
 
 import ssl
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 
 import httpx
 
+from firmware_sim.recording import Row, time_ns
+
 TIMEOUT_S: Final = 30.0
+PAGE_ROWS: Final = 20_000
+FIRST_NS: Final = -(2**63)
+LAST_NS: Final = 2**63 - 1
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def rfc3339(instant_ns: int) -> str:
+    """Return an instant (ns since 1970 UTC) as RFC 3339."""
+    seconds, fraction = divmod(instant_ns, 1_000_000_000)
+    whole = (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{whole}.{fraction:09d}Z"
 
 
 class HubAnswerError(Exception):
@@ -73,9 +88,21 @@ class HubClient:
             HubAnswerError: the hub refused.
             httpx.TransportError: the hub cannot be reached.
         """
+        return self._ask(method, f"/api/v1{path}", body, query)
+
+    def ready(self) -> None:
+        """Return if the hub can work.
+
+        Raises:
+            HubAnswerError: it cannot.
+            httpx.TransportError: it cannot be reached.
+        """
+        self._ask("GET", "/readyz", None, {})
+
+    def _ask(self, method: str, path: str, body: Any, query: Mapping[str, Any]) -> Any:
         answer = self._http.request(
             method,
-            f"/api/v1{path}",
+            path,
             json=body,
             params={name: value for name, value in query.items() if value is not None},
         )
@@ -87,3 +114,53 @@ class HubClient:
         except (ValueError, KeyError, TypeError):
             code, detail = "unreadable", answer.text[:200]
         raise HubAnswerError(answer.status_code, code, detail)
+
+    def pages(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """Yield every item of a listing, page by page.
+
+        Args:
+            path: path below `/api/v1`.
+            query: filters.
+
+        Yields:
+            Each item.
+        """
+        after: str | None = None
+        while True:
+            page = self.call("GET", path, after=after, **query)
+            yield from page["items"]
+            after = page["next"]
+            if after is None:
+                return
+
+    def rows(
+        self, device_id: str, metric: str, start_ns: int | None = None, end_ns: int | None = None
+    ) -> Iterator[Row]:
+        """Yield the stored rows of one metric as this caller may see them.
+
+        Args:
+            device_id: the device.
+            metric: the metric.
+            start_ns: first instant, ns since 1970 UTC; None is the beginning of time.
+            end_ns: end, exclusive; None is the end of time.
+
+        Yields:
+            Each row, in order of time.
+        """
+        query: Mapping[str, Any] = {
+            "metric": metric,
+            "from": rfc3339(FIRST_NS if start_ns is None else start_ns),
+            "to": rfc3339(LAST_NS if end_ns is None else end_ns),
+            "limit": PAGE_ROWS,
+        }
+        after: str | None = None
+        while True:
+            page = self.call("GET", f"/products/{device_id}/telemetry", after=after, **query)
+            for text, value in zip(page["time"], page["value"], strict=True):
+                instant = time_ns(text)
+                if instant is None:
+                    raise HubAnswerError(200, "unreadable", f"{text!r} is not a time")
+                yield Row(instant, value)
+            after = page["next"]
+            if after is None:
+                return

@@ -18,6 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
+
+from firmware_sim.hub_client import HubAnswerError, HubClient
+
 START_TIMEOUT_S: Final = 90.0  # the first start on a machine may compile kernels
 STOP_TIMEOUT_S: Final = 20.0
 PREFIX: Final = "HOMEPORT_"
@@ -64,10 +68,9 @@ def find(data_dir: Path) -> Address:
     path = data_dir / "run" / "hub.json"
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        token_file = Path(facts.get("token_file") or data_dir / "run" / "operator.token")
-        token = token_file.read_text(encoding="utf-8").strip()
+        token = Path(facts["operator_token_file"]).read_text(encoding="utf-8").strip()
         return Address(
-            api=str(facts["api"]).rstrip("/"),
+            api=str(facts["api_url"]),
             ca_file=Path(facts["ca_file"]),
             token=token,
             data_dir=data_dir,
@@ -82,6 +85,30 @@ def find(data_dir: Path) -> Address:
         raise LocalHubError(
             f"{path} cannot be used: {error}. Is the hub of this version, and yours?"
         ) from error
+
+
+def running(data_dir: Path) -> Address:
+    """Find the hub that runs with a data folder, and make sure that it answers.
+
+    Args:
+        data_dir: its data folder.
+
+    Returns:
+        Its address.
+
+    Raises:
+        LocalHubError: no hub runs there, or it does not answer.
+    """
+    address = find(data_dir)
+    try:
+        with HubClient(address.api, address.ca_file) as client:
+            client.ready()
+    except (OSError, HubAnswerError, httpx.TransportError) as error:
+        raise LocalHubError(
+            f"The hub of {data_dir} does not answer at {address.api} ({error}). "
+            "Was it killed? Start it with `homeport serve`."
+        ) from error
+    return address
 
 
 class LocalHub:
@@ -172,7 +199,7 @@ class LocalHub:
         return self._process is not None and self._process.poll() is None
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """Stop the hub in order; what does not end in time is killed, with all it started.
+        """Stop the hub in order; if it does not end in time, kill it.
 
         Args:
             timeout_s: how long it may take to end by itself.
@@ -184,10 +211,9 @@ class LocalHub:
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout_s)
-        # The supervisor's children share its session; after an orderly stop none is left.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+            # What a killed supervisor leaves behind ends by itself: it watches a pipe to it.
+            process.kill()
+            process.wait()
 
 
 @contextmanager

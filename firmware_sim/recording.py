@@ -149,14 +149,14 @@ class Recording:
         if len(parts) != len(HEADER):
             found = "one field" if len(parts) == 1 else f"{len(parts)} fields"
             raise self._broken(number, text, f"two fields, timestamp,value, but there is {found}")
-        time_ns = _time_ns(parts[0].strip())
-        if time_ns is None:
+        instant = time_ns(parts[0].strip())
+        if instant is None:
             raise self._broken(number, text, EXPECTED_TIME)
         written = parts[1].strip()
         value = float(written) if NUMBER.fullmatch(written) else float("nan")
         if not isfinite(value):
             raise self._broken(number, text, "a finite number like 73.96 after the comma")
-        return Row(time_ns, value)
+        return Row(instant, value)
 
     def _broken(self, number: int, text: str, expected: str) -> RecordingError:
         shown = text if len(text) <= 80 else text[:77] + "..."
@@ -172,7 +172,15 @@ def _fields(text: str) -> list[str]:
     return next(csv.reader([text]), [])
 
 
-def _time_ns(text: str) -> int | None:
+def time_ns(text: str) -> int | None:
+    """Read a timestamp.
+
+    Args:
+        text: as rule 3 says.
+
+    Returns:
+        ns since 1970 UTC, or None if it is no time or does not fit 64 bits.
+    """
     match = TIMESTAMP.fullmatch(text)
     if match is None:
         return None
@@ -182,5 +190,5 @@ def _time_ns(text: str) -> int | None:
         moment = datetime.fromisoformat(f"{date} {clock}{offset}")
     except ValueError:
         return None
-    time_ns = (moment - EPOCH) // SECOND * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))
-    return time_ns if -INT64_MAX <= time_ns <= INT64_MAX else None
+    instant = (moment - EPOCH) // SECOND * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))
+    return instant if -INT64_MAX - 1 <= instant <= INT64_MAX else None

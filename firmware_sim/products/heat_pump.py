@@ -99,6 +99,7 @@ class HeatPump:
     """
 
     model = "heat-pump"
+    commands = ("identify",)
 
     def __init__(
         self,
@@ -168,7 +169,7 @@ class HeatPump:
 
     def perform(self, command: str, arguments: Mapping[str, Setting]) -> dict[str, Setting]:
         """Obey `identify` (the display blinks for `seconds`); see `Product.perform`."""
-        if command != "identify":
+        if command not in self.commands:
             raise UnknownCommandError(f"a heat pump has no command {command!r}; it knows: identify")
         self.identified += 1
         return {"blinking_s": arguments.get("seconds", 30)}
@@ -308,5 +309,5 @@ class HeatPump:
             ),
             "compressor_hz": sensors["compressor_hz"].read(self._hz),
             "power_w": round(max(0.0, self._power_w * (1.0 + self._random.gauss(0.0, 0.004))), 1),
-            "energy_kwh": round(self.energy_kwh, 3),
+            "energy_kwh": round(self.energy_kwh, 4),
         }

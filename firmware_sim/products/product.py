@@ -21,6 +21,7 @@ class Product(Protocol):
     """A product as fleets and demos see it."""
 
     model: str
+    commands: tuple[str, ...]
 
     def step(self, dt_s: float, now_ns: int) -> dict[str, float]:
         """Live until an instant and read every sensor there.

@@ -1,0 +1,124 @@
+"""What the demo shows: progress while it works, then addresses, the finding and the push.
+
+1. Words for people; one-time passwords are shown here and nowhere else.
+2. Without a terminal the same facts come as plain lines.
+3. Never here: what happens; that is `demo`'s.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from firmware_sim.fleet import SimulatedProduct
+from firmware_sim.local_hub import Address
+from firmware_sim.onboarding import Login
+
+if TYPE_CHECKING:
+    from firmware_sim.demo import Home
+
+
+class Screen:
+    """The demo's screen.
+
+    Args:
+        console: where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Show that something goes on, and that it is done."""
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            progress.add_task(escape(what), total=None)
+            yield
+        self._done(what)
+
+    @contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show how far something has come.
+
+        Args:
+            what: what goes on.
+            total: rows in all.
+
+        Yields:
+            Takes how many rows more are done.
+        """
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} rows"),
+        )
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            task = progress.add_task(escape(what), total=total)
+            yield lambda rows: progress.advance(task, rows)
+        self._done(f"{what}: {total:,} rows")
+
+    def addresses(self, address: Address, homes: "Sequence[Home]", support: Login) -> None:
+        """Show who is who and how to look."""
+        table = Table("customer", "sign-in", "one-time password", "product", "plan", "standing")
+        for home in homes:
+            table.add_row(
+                home.household.name,
+                home.customer.email,
+                home.customer.password,
+                home.made.serial,
+                home.household.plan or "-",
+                home.household.standing,
+            )
+        table.add_row("Support", support.email, support.password, "all", "", "")
+        self._console.print(table)
+        first = homes[0]
+        device = first.product.device.device_id if first.product else ""
+        token = address.data_dir / "run" / "operator.token"
+        curl = f'curl --cacert {address.ca_file} -H "Authorization: Bearer $(cat {token})"'
+        product = f"{address.api}/api/v1/products/{device}"
+        lines = (
+            f"API      {address.api}/api/v1   (described at {address.api}/api/v1/openapi.json)",
+            f"Broker   mqtts://{address.facts.get('mqtt_host')}:{address.facts.get('mqtt_port')}",
+            "",
+            f'curl --cacert {ca} -H "Authorization: Bearer $(cat {token})" \\',
+            f"  '{address.api}/api/v1/products/{device}'",
+            f'curl --cacert {ca} -H "Authorization: Bearer $(cat {token})" \\',
+            f"  '{address.api}/api/v1/products/{device}/telemetry?metric=power_w&step=1h&format=csv'",
+        )
+        for line in lines:
+            self._plain(line)
+        self._plain("")
+
+    def found(self, product: SimulatedProduct, finding: dict[str, Any], seconds: float) -> None:
+        """Show the finding."""
+        self._console.print(
+            f"[bold yellow]Found[/] after {seconds:.0f} s: {finding['kind']} of "
+            f"{finding['metric']} on {product.serial}: {finding['observed']:.2f}, "
+            f"expected {finding['expected_low']:.2f} to {finding['expected_high']:.2f} "
+            f"(surprise {finding['surprise']:.1f})",
+            soft_wrap=True,
+        )
+
+    def applied(self, product: SimulatedProduct, seconds: float) -> None:
+        """Show that the push was applied."""
+        settings = ", ".join(f"{name} = {value}" for name, value in product.configuration.items())
+        self._console.print(
+            f"[bold green]Applied[/] by {product.serial} after {seconds * 1000:.0f} ms: {settings}",
+            soft_wrap=True,
+        )
+
+    def staying(self) -> None:
+        """Say how to stop."""
+        self._console.print("The products live on, one row a second. Ctrl-C stops everything.")
+
+    def _done(self, what: str) -> None:
+        self._console.print(f"[green]done[/] {escape(what)}", soft_wrap=True)
+
+    def _plain(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True, markup=False, highlight=False)

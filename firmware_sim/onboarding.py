@@ -1,0 +1,177 @@
+"""How a product gets to its customer: made, sold, signed in for, claimed, and switched on.
+
+1. Each step is one call of the public API by the one who does it in life: manufacturer or customer.
+2. Secrets and passwords are handed on in memory and shown to the person at the screen only.
+3. Never here: what the product measures.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from device_sdk.client import Device
+from firmware_sim import catalogue
+from firmware_sim.hub_client import HubClient, rfc3339
+from firmware_sim.local_hub import Address
+
+CONNECT_TIMEOUT_S: Final = 30.0
+FIRMWARE: Final = "2.4.0"
+
+
+class OnboardingError(Exception):
+    """A product did not come to life; the message says what to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A product as it leaves the factory.
+
+    Args:
+        product_id: the hub's id of it.
+        model: product model.
+        serial: serial number.
+        secret: its enrolment secret.
+        claim_code: printed on the box.
+    """
+
+    product_id: str
+    model: str
+    serial: str
+    secret: str = field(repr=False)
+    claim_code: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How somebody signs in.
+
+    Args:
+        email: sign-in name.
+        password: the one-time password.
+    """
+
+    email: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Customer(Login):
+    """A customer.
+
+    Args:
+        owner_id: their household.
+    """
+
+    owner_id: str
+
+
+def apply_catalogue(vendor: HubClient) -> None:
+    """Tell the hub what the manufacturer makes and sells."""
+    vendor.call("POST", "/catalogue", catalogue.document())
+
+
+def make(vendor: HubClient, model: str, serial: str, **facts: str) -> Made:
+    """Register a product that was made.
+
+    Args:
+        vendor: the manufacturer.
+        model: product model.
+        serial: serial number.
+        facts: zone, region and so on, as the API names them.
+    """
+    answer = vendor.call(
+        "POST", "/products", {"products": [{"model": model, "serial": serial, **facts}]}
+    )
+    made = answer["products"][0]
+    return Made(made["product_id"], model, serial, made["enrolment_secret"], made["claim_code"])
+
+
+def customer(vendor: HubClient, email: str, name: str, zone: str = "UTC") -> Customer:
+    """Create a customer with a household of their own."""
+    made = vendor.call(
+        "POST", "/people", {"email": email, "name": name, "role": "customer", "zone": zone}
+    )
+    return Customer(email, made["one_time_password"], made["owner_id"])
+
+
+def staff(vendor: HubClient, email: str, name: str) -> Login:
+    """Create somebody of the manufacturer's support."""
+    made = vendor.call("POST", "/people", {"email": email, "name": name, "role": "support"})
+    return Login(email, made["one_time_password"])
+
+
+def push_configuration(caller: HubClient, device_id: str, settings: dict[str, Any]) -> None:
+    """Change settings of a product; what is not named stays as it is."""
+    caller.call("PATCH", f"/products/{device_id}/configuration", settings)
+
+
+def subscribe(
+    vendor: HubClient,
+    owner_id: str,
+    product_id: str,
+    plan: str,
+    starts_ns: int,
+    **dates_ns: int | None,
+) -> None:
+    """Record that a customer subscribed to a plan.
+
+    Args:
+        vendor: the manufacturer.
+        owner_id: the customer's household.
+        product_id: for which product.
+        plan: name of the plan.
+        starts_ns: when it begins, ns since 1970 UTC.
+        dates_ns: `trial_end`, `paid_until`, `cancelled_at`, `ends_at`.
+    """
+    dates = {name: rfc3339(at) for name, at in dates_ns.items() if at is not None}
+    body: dict[str, Any] = {
+        "product_id": product_id,
+        "plan": plan,
+        "starts_at": rfc3339(starts_ns),
+        **dates,
+    }
+    vendor.call("POST", f"/owners/{owner_id}/subscriptions", body)
+
+
+def sign_in(address: Address, email: str, password: str) -> HubClient:
+    """Sign in; the caller closes the client."""
+    with HubClient(address.api, address.ca_file) as door:
+        answer = door.call("POST", "/sessions", {"email": email, "password": password})
+    return HubClient(address.api, address.ca_file, answer["token"])
+
+
+def claim(home: HubClient, made: Made) -> None:
+    """Claim a product with the code on its box."""
+    home.call("POST", "/claims", {"claim_code": made.claim_code})
+
+
+def switch_on(made: Made, folder: Path, address: Address) -> Device:
+    """Switch a product on: it enrols if it has not, and connects.
+
+    Args:
+        made: the product.
+        folder: its own memory.
+        address: the hub.
+
+    Returns:
+        The device, which the caller closes.
+
+    Raises:
+        OnboardingError: it did not connect in time.
+    """
+    device = Device.open(
+        folder,
+        hub=address.api,
+        ca_file=address.ca_file,
+        serial=made.serial,
+        model=made.model,
+        secret=made.secret,
+        firmware=FIRMWARE,
+    )
+    if not device.wait_connected(CONNECT_TIMEOUT_S):
+        device.close()
+        raise OnboardingError(
+            f"{made.serial} enrolled but could not connect within {CONNECT_TIMEOUT_S:.0f} s. "
+            f"Look at the logs in {address.data_dir / 'run'}."
+        )
+    return device

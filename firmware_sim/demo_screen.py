@@ -86,10 +86,8 @@ class Screen:
             f"API      {address.api}/api/v1   (described at {address.api}/api/v1/openapi.json)",
             f"Broker   mqtts://{address.facts.get('mqtt_host')}:{address.facts.get('mqtt_port')}",
             "",
-            f'curl --cacert {ca} -H "Authorization: Bearer $(cat {token})" \\',
-            f"  '{address.api}/api/v1/products/{device}'",
-            f'curl --cacert {ca} -H "Authorization: Bearer $(cat {token})" \\',
-            f"  '{address.api}/api/v1/products/{device}/telemetry?metric=power_w&step=1h&format=csv'",
+            f"{curl} '{product}'",
+            f"{curl} '{product}/telemetry?metric=power_w&step=1h&format=csv'",
         )
         for line in lines:
             self._plain(line)

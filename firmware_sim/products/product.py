@@ -20,8 +20,15 @@ class UnknownCommandError(Exception):
 class Product(Protocol):
     """A product as fleets and demos see it."""
 
-    model: str
-    commands: tuple[str, ...]
+    @property
+    def model(self) -> str:
+        """Name of its model in the catalogue."""
+        ...
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Names of the commands it knows."""
+        ...
 
     def step(self, dt_s: float, now_ns: int) -> dict[str, float]:
         """Live until an instant and read every sensor there.

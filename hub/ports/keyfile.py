@@ -13,6 +13,11 @@ from hub.errors import StorageError
 from hub.ports.journal.durability import make_folder, sync_file, sync_folder
 
 
+def make_private_folder(folder: Path) -> None:
+    """Create a folder and its missing parents with mode 0700; one that exists is left as it is."""
+    make_folder(folder)
+
+
 def create_private(path: Path, data: bytes) -> bool:
     """Create a secret file unless it exists; of two processes that race, one wins whole.
 

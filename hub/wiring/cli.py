@@ -82,7 +82,7 @@ def apply_catalogue(
     except (OSError, UnicodeDecodeError) as error:
         raise HubError(f"The catalogue {file} cannot be read: {error}.") from error
     answer = RunningHub(load(config)).ask(
-        "PUT",
+        "POST",
         "/api/v1/catalogue",
         params={"dry_run": dry_run},
         content=text.encode(),

@@ -7,6 +7,7 @@
 """
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub.config import Settings
@@ -17,6 +18,7 @@ from hub.ports.broker.nats_server import (
     load_or_create_issuer,
 )
 from hub.ports.broker.nkeys import account_name
+from hub.ports.broker.port import INGEST
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,9 +26,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from hub.app.authd import Admission
+    from hub.app.ingest import IngestConfig
     from hub.ports.broker.callout import Standing
     from hub.ports.broker.port import Broker, EmbeddedBroker
+    from hub.ports.store.port import TelemetryStore
     from hub.services.pki import CertificateAuthority
+    from hub.services.tokens import Tokens
 
 
 def now() -> int:
@@ -72,6 +77,68 @@ def broker(settings: Settings) -> "Broker":
     from hub.ports.broker.nats_client import NatsBroker  # noqa: PLC0415  heavy, see rule 3
 
     return NatsBroker(settings)
+
+
+def tokens(settings: Settings) -> "Tokens":
+    """Return the source of ids and secrets."""
+    from hub.services.signing_keys import load_pepper  # noqa: PLC0415  heavy, see rule 3
+    from hub.services.tokens import Tokens  # noqa: PLC0415  heavy, see rule 3
+
+    return Tokens(load_pepper(settings.keys_dir))
+
+
+def journals(settings: Settings) -> dict[str, Path]:
+    """Return the telemetry journals by the names under which the store knows them."""
+    return {str(n): settings.journal_dir(n) for n in range(settings.ingest.workers)}
+
+
+def store(settings: Settings) -> "TelemetryStore":
+    """Open the telemetry store for reading."""
+    from hub.ports.store.embedded import EmbeddedStore  # noqa: PLC0415  heavy, see rule 3
+
+    return EmbeddedStore(settings.store_dir, journals(settings))
+
+
+def ingest(settings: Settings, worker: int) -> "IngestConfig":
+    """Return what an ingest worker works with; the hub must have been prepared."""
+    from hub.app.ingest import IngestConfig  # noqa: PLC0415  heavy, see rule 3
+    from hub.pipeline.receive import LinkAddress  # noqa: PLC0415  heavy, see rule 3
+    from hub.ports.database.engine import read_session  # noqa: PLC0415  heavy, see rule 3
+    from hub.services.identity import incarnation  # noqa: PLC0415  heavy, see rule 3
+
+    who = broker(settings).identity(f"{INGEST}-{worker}")
+    with read_session(engine(settings)) as session:
+        value = incarnation(session, tokens(settings))
+    return IngestConfig(
+        worker=worker,
+        address=LinkAddress(
+            host=who.host,
+            port=who.port,
+            client_id=who.name,
+            trust=who.ca_file,
+            certificate=who.certificate_file,
+            key=who.key_file,
+        ),
+        incarnation=value,
+        gate=settings.gate_dir,
+        journal=settings.journal_dir(worker),
+        findings=settings.findings_dir(worker),
+        dead_letters=settings.deadletters_dir(worker),
+        checkpoints=settings.detector_dir(worker),
+        progress=progress_file(settings, worker),
+        metrics=settings.run_dir / "metrics",
+        window=settings.ingest.window_rows,
+        cadence_ms=settings.ingest.cadence_ms,
+        messages=settings.ingest.batch_messages,
+        linger_s=settings.ingest.batch_ms / 1_000,
+        segment_bytes=settings.ingest.segment_bytes,
+        clock=now,
+    )
+
+
+def progress_file(settings: Settings, worker: int) -> Path:
+    """Where an ingest worker says how far it has come."""
+    return settings.run_dir / f"ingest-{worker}.progress"
 
 
 def admission(settings: Settings) -> "Admission":

@@ -16,11 +16,18 @@ import numpy.typing as npt
 from analytics import kernel
 from analytics.findings import FINDING, SeriesKind
 from analytics.parameters import Parameters
-from analytics.records import LAYOUT, RECORD, fresh
+from analytics.records import LAYOUT, RECORD, STEP, fresh
 
 _MAGIC = b"HPDETEC1"
 _HEAD = struct.Struct("<8sII")  # magic, CRC-32 of the rest, length of the JSON header
 _ROOM = 1024  # findings written per kernel call before the buffer is emptied
+
+_Batch = tuple[
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.float64],
+    npt.NDArray[np.bool_],
+]
 
 
 class SnapshotError(ValueError):
@@ -64,7 +71,7 @@ class Detector:
         first, end = self._used, self._used + n
         if end > len(self._records):
             more = max(end, 2 * len(self._records)) - len(self._records)
-            self._records = np.concatenate([self._records, fresh(more)])
+            self._records = np.concatenate([self._records, fresh(more)]).view(np.recarray)
         self._used = end
         return first
 
@@ -112,13 +119,36 @@ class Detector:
             IndexError: a sample names a series that has not been allocated; nothing was updated.
             ValueError: the arrays differ in length, or a value is not finite; nothing was updated.
         """
+        return self._run(self._checked(index, time, value, late), np.empty(0))
+
+    def score(
+        self,
+        index: npt.NDArray[np.int64],
+        time: npt.NDArray[np.int64],
+        value: npt.NDArray[np.float64],
+        late: npt.NDArray[np.bool_],
+    ) -> npt.NDArray[np.float64]:
+        """Take a batch as `update` does, but return how strange each sample is.
+
+        Returns:
+            float64[S], at least 0 and 0 for late samples; the state afterwards is that of `update`.
+        """
         batch = self._checked(index, time, value, late)
+        scores = np.zeros(len(batch[0]))
+        self._run(batch, scores)
+        return scores
+
+    def _run(self, batch: _Batch, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.void]:
+        """Call the kernel until the batch is through, emptying its room for findings."""
+        scratch = np.zeros(1, STEP).view(np.recarray)
         chunks = []
         start = 0
         while start < len(batch[0]):
-            found = np.empty(_ROOM, FINDING)
-            start, count = kernel.update(self._records, self._settings, *batch, start, found)
-            chunks.append(found[:count])
+            found = np.zeros(_ROOM, FINDING).view(np.recarray)
+            start, count = kernel.update(
+                self._records, self._settings, *batch, start, scratch, found, scores
+            )
+            chunks.append(found[:count].view(np.ndarray))
         return np.concatenate(chunks) if chunks else np.empty(0, FINDING)
 
     def _checked(
@@ -127,12 +157,7 @@ class Detector:
         time: npt.NDArray[np.int64],
         value: npt.NDArray[np.float64],
         late: npt.NDArray[np.bool_],
-    ) -> tuple[
-        npt.NDArray[np.int64],
-        npt.NDArray[np.int64],
-        npt.NDArray[np.float64],
-        npt.NDArray[np.bool_],
-    ]:
+    ) -> _Batch:
         """Return the batch as the kernel's signature wants it, or refuse it whole."""
         batch = (
             np.ascontiguousarray(index, np.int64),

@@ -1,42 +1,155 @@
 """One call that takes a batch of samples in journal order and updates every series in it.
 
-1. Strictly online: what is said of a sample depends on that sample and those before it, in journal order.
-2. Where a batch begins and ends changes nothing.
-3. A late sample gets limit checks only; it never touches what has been learned.
+1. Strictly online: what is said of a sample depends on it and on those before it, in journal order.
+2. Where a batch begins and ends changes nothing: all state is in the records.
+3. A late sample, or one not newer than the newest, gets limit checks only; it never touches what was learned.
+4. No fast math: results are the same to the bit on every run and after every restart.
+numba keys its cache by this file: after editing another module of `analytics`, clear the cache.
 """
+
+from typing import Any, Final
 
 import numba as nb
 import numpy as np
 
+from analytics import calibration, evidence, rhythm, score, verdicts
 from analytics.findings import FINDING, Kind, SeriesKind, Severity
 from analytics.parameters import PARAMETERS
-from analytics.records import RECORD
+from analytics.records import (
+    DOWN,
+    LOUDER,
+    QUIETER,
+    RECORD,
+    STEP,
+    TAIL_INNOVATION,
+    TAIL_LOUDER,
+    TAIL_QUIETER,
+    TAIL_SHIFT,
+    UP,
+)
 
-SLOTS_PER_SAMPLE = 8
+FINDINGS_PER_SAMPLE: Final = 8
 """No sample causes more findings than this."""
 
-_OUT_OF_LIMITS = int(Kind.OUT_OF_LIMITS)
-_COUNTER_RESET = int(Kind.COUNTER_RESET)
-_COUNTER = int(SeriesKind.COUNTER)
-_NOTICE = int(Severity.NOTICE)
-_CRITICAL = int(Severity.CRITICAL)
+_OUT_OF_LIMITS: Final = int(Kind.OUT_OF_LIMITS)
+_COUNTER_RESET: Final = int(Kind.COUNTER_RESET)
+_COUNTER: Final = int(SeriesKind.COUNTER)
+_NOTICE: Final = int(Severity.NOTICE)
+_CRITICAL: Final = int(Severity.CRITICAL)
+_SQUARE_FLOOR: Final = 0.5  # quantile of the squared innovation never falls below
 
 
-@nb.njit(nogil=True, inline="never")
-def _report(found, at, sample, index, time, since, kind, severity, surprise, observed, low, high):
-    """Write one finding and return the next free place."""
-    finding = found[at]
-    finding.sample = sample
-    finding.index = index
-    finding.time = time
-    finding.since = since
-    finding.kind = kind
-    finding.severity = severity
-    finding.surprise = surprise
-    finding.observed = observed
-    finding.expected_low = low
-    finding.expected_high = high
-    return at + 1
+@nb.njit(nogil=True)
+def _check_limits(r: Any, p: Any, s: Any, v: float, behind: bool, found: Any) -> None:
+    """Report a value outside its limits: when it leaves them, and again each `limit_rearm_s`."""
+    rearm = p.limit_rearm_s * 1e9
+    if r.low <= v <= r.high:
+        if not behind:
+            r.outside = 0
+        return
+    if behind:
+        due = r.late_outside == 0 or abs(s.time - r.late_limit_time) >= rearm
+        r.late_outside = 1
+    else:
+        due = r.outside == 0 or s.time - r.limit_time >= rearm
+        r.outside = 1
+    if not due:
+        return
+    if behind:
+        r.late_limit_time = s.time
+    else:
+        r.limit_time = s.time
+    verdicts.report(found, s, _OUT_OF_LIMITS, _CRITICAL, s.time, 0.0, v, r.low, r.high)
+
+
+@nb.njit(nogil=True)
+def _begin(r: Any, t: int, x: float) -> None:
+    """Take the first value that the model sees."""
+    rhythm.begin(r, t, x)
+    calibration.begin(r.tail, TAIL_INNOVATION, 6.0)
+    calibration.begin(r.tail, TAIL_SHIFT, 2.5)
+    calibration.begin(r.tail, TAIL_LOUDER, 2.5)
+    calibration.begin(r.tail, TAIL_QUIETER, 2.5)
+
+
+@nb.njit(nogil=True)
+def _weigh(r: Any, p: Any, s: Any) -> None:
+    """Work out how surprising this sample is, in every respect, and learn what is usual."""
+    n = r.learned
+    s.step = max(p.tail_step, 1.0 / (5.0 + 0.1 * n))
+    s.rate = max(1.0 / p.tail_memory, 1.0 / (20.0 + 0.05 * n))
+    square = s.z * s.z
+    s.surprise[TAIL_INNOVATION] = calibration.surprise(r.tail, TAIL_INNOVATION, square)
+    calibration.learn(r.tail, TAIL_INNOVATION, square, _SQUARE_FLOOR, s.step, s.rate, p.tail_cap)
+    evidence.weigh(r, p, s)
+    shift = max(r.evidence[UP], r.evidence[DOWN])
+    s.surprise[TAIL_SHIFT] = calibration.surprise(r.tail, TAIL_SHIFT, shift)
+    s.surprise[TAIL_LOUDER] = calibration.surprise(r.tail, TAIL_LOUDER, r.evidence[LOUDER])
+    s.surprise[TAIL_QUIETER] = calibration.surprise(r.tail, TAIL_QUIETER, r.evidence[QUIETER])
+    s.beyond = score.beyond(r, p, s)
+
+
+@nb.njit(nogil=True)
+def _end_block(r: Any, p: Any, s: Any, found: Any) -> None:
+    """Count this sample in the present block, and judge the block if it is over."""
+    r.block_sum += s.value - s.seasonal - r.reference
+    r.block_count += 1.0
+    if rhythm.settle(r, s):
+        evidence.open_block(r, s.time)
+        r.evidence[UP] = 0.0
+        r.evidence[DOWN] = 0.0
+        return
+    if not r.ready or s.time - r.block_start < 1e9 * evidence.block_length(r, p):
+        return
+    mean = r.block_sum / r.block_count
+    evidence.weigh_block(r, p, s, mean)
+    if verdicts.drift(r, p, s, found):
+        r.reference += mean
+        mean = 0.0
+    evidence.learn_block(r, p, s, mean)
+    evidence.open_block(r, s.time)
+
+
+@nb.njit(nogil=True)
+def _observe(r: Any, p: Any, s: Any, t: int, x: float, found: Any) -> float:
+    """Judge one sample, then learn from it; returns its score."""
+    rhythm.pace(r, s, t, x)
+    rhythm.expect(r, s)
+    _weigh(r, p, s)
+    result = score.score(r, p, s)
+    verdicts.spike(r, p, s, found)
+    verdicts.variance_change(r, p, s, found)
+    verdicts.stuck(r, p, s, found)
+    rhythm.learn(r, p, s)
+    _end_block(r, p, s, found)
+    verdicts.level_shift(r, p, s, found)
+    return result
+
+
+@nb.njit(nogil=True)
+def _take(r: Any, p: Any, s: Any, t: int, v: float, found: Any) -> float:
+    """Take one sample that is in order; returns its score."""
+    x = v
+    usable = True
+    if r.kind == _COUNTER:
+        usable = r.samples > 0 and v >= r.value
+        if usable:
+            x = (v - r.value) / ((t - r.time) * 1e-9)
+        elif r.samples > 0:
+            verdicts.report(found, s, _COUNTER_RESET, _NOTICE, t, 0.0, v, r.value, np.inf)
+    result = 0.0
+    if usable:
+        if r.learned == 0:
+            _begin(r, t, x)
+            r.modelled = 0.0
+        else:
+            result = _observe(r, p, s, t, x, found)
+            r.modelled = s.value
+        r.learned += 1
+    r.samples += 1
+    r.time = t
+    r.value = v
+    return result
 
 
 @nb.njit(
@@ -48,79 +161,58 @@ def _report(found, at, sample, index, time, since, kind, severity, surprise, obs
         nb.float64[::1],
         nb.boolean[::1],
         nb.int64,
+        nb.types.Array(nb.from_dtype(STEP), 1, "C"),
         nb.types.Array(nb.from_dtype(FINDING), 1, "C"),
+        nb.float64[::1],
     ),
     nogil=True,
     cache=True,
+    error_model="numpy",
 )
-def update(records, parameters, index, time, value, late, start, found):
-    """Run samples `start` and later until the batch or the room for findings ends."""
-    setting = parameters[0]
-    rearm = np.int64(setting.limit_rearm_s * 1e9)
-    count = 0
+def update(
+    records: Any,
+    parameters: Any,
+    index: Any,
+    time: Any,
+    value: Any,
+    late: Any,
+    start: int,
+    scratch: Any,
+    found: Any,
+    scores: Any,
+) -> tuple[int, int]:
+    """Run samples from `start` on until the batch or the room for findings ends.
+
+    Args:
+        records: RECORD[N], updated in place.
+        parameters: PARAMETERS[1].
+        index: int64[S], which record.
+        time: int64[S], ns.
+        value: float64[S], finite.
+        late: bool[S].
+        start: first sample to take.
+        scratch: STEP[1].
+        found: FINDING[F], F at least `FINDINGS_PER_SAMPLE`; findings go here.
+        scores: float64[S] to receive the score of each sample, or float64[0].
+
+    Returns:
+        The next sample to take, and the number of findings written.
+    """
+    p = parameters[0]
+    s = scratch[0]
+    s.findings = 0
     i = start
-    while i < index.shape[0] and count + SLOTS_PER_SAMPLE <= found.shape[0]:
+    while i < index.shape[0] and s.findings + FINDINGS_PER_SAMPLE <= found.shape[0]:
         r = records[index[i]]
-        t = time[i]
-        v = value[i]
-        behind = late[i] or (r.samples > 0 and t < r.time)
-        if v < r.low or v > r.high:
-            if behind:
-                if r.late_outside == 0 or abs(t - r.late_limit_time) >= rearm:
-                    count = _report(
-                        found,
-                        count,
-                        i,
-                        index[i],
-                        t,
-                        t,
-                        _OUT_OF_LIMITS,
-                        _CRITICAL,
-                        0.0,
-                        v,
-                        r.low,
-                        r.high,
-                    )
-                    r.late_limit_time = t
-                    r.late_outside = 1
-            else:
-                if r.outside == 0 or t - r.limit_time >= rearm:
-                    count = _report(
-                        found,
-                        count,
-                        i,
-                        index[i],
-                        t,
-                        t,
-                        _OUT_OF_LIMITS,
-                        _CRITICAL,
-                        0.0,
-                        v,
-                        r.low,
-                        r.high,
-                    )
-                    r.limit_time = t
-                r.outside = 1
-        elif not behind:
-            r.outside = 0
+        s.sample = i
+        s.index = index[i]
+        s.time = time[i]
+        behind = late[i] or (r.samples > 0 and time[i] <= r.time)
+        _check_limits(r, p, s, value[i], behind, found)
+        result = 0.0
         if not behind:
-            if r.kind == _COUNTER and r.samples > 0 and v < r.value:
-                count = _report(
-                    found,
-                    count,
-                    i,
-                    index[i],
-                    t,
-                    t,
-                    _COUNTER_RESET,
-                    _NOTICE,
-                    0.0,
-                    v,
-                    r.value,
-                    np.inf,
-                )
-            r.time = t
-            r.value = v
-            r.samples += 1
+            result = _take(r, p, s, time[i], value[i], found)
+        if scores.shape[0]:
+            scores[i] = result
         i += 1
-    return i, count
+    return i, s.findings

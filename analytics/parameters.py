@@ -1,29 +1,106 @@
 """The one global configuration of the detector.
 
-1. One set of numbers serves every series: the detector learns scale, cadence and rhythm, nobody tunes a series.
-2. Every number here has a unit and a reason; whatever can be learned from the data must not become a parameter.
+1. One set of numbers serves every series: scale, cadence and rhythm are learned, nobody tunes a series.
+2. Every number has a unit and a reason; what can be learned from the data must not become a parameter.
 3. A snapshot of a detector carries the parameters it ran with.
 """
 
 from dataclasses import astuple, dataclass, fields
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """Settings of the detector; the defaults are what Homeport ships and measures.
 
+    "Samples" are counted at the series' own cadence; "sigma" is the learned scale of its noise.
+
     Attributes:
-        limit_rearm_s: a value that stays outside its limits is reported again after this many seconds.
+        limit_rearm_s: a value that stays outside its limits is reported again after so long.
+        warm_samples: nothing but limits and resets is reported before so many samples.
+        findings_per_week: false findings accepted per series, week and kind; with the cadence it
+            sets how many nats of surprise a finding needs.
+        least_nats: and never fewer than this.
+        half_life_s: after a finding its kind needs that much more surprise, halving every so often,
+        half_life_samples: or every so many samples, whichever is longer.
+        noise_memory: samples over which noise, spread and correlation are learned.
+        clip: sigma at which a single innovation stops counting for what is learned.
+        level_days: time constant with which the level follows the series,
+        level_samples: and at least so many samples.
+        profile_rate: share of a day's deviation that the daily profile takes over.
+        reference_days: time constant of the reference that drifts are measured against.
+        shift_size: sigma of the level shift that its test is most sensitive to.
+        shift_clip: sigma at which one sample stops adding evidence for a shift.
+        shift_least: least and
+        shift_most: greatest persistent mean of innovations (sigma) the shift test looks for.
+        variance_ratio: ratio of variances that the variance test is most sensitive to.
+        drift_block_s: drifts are judged on means over blocks of so long,
+        drift_block_samples: or so many samples, whichever is longer.
+        drift_size: persistent mean (in standard errors of a block mean) the drift test looks for.
+        drift_nats: evidence that makes a drift.
+        stuck_samples: a run of equal values shorter than this is never called stuck,
+        stuck_ratio: nor one shorter than so many times the longest run known,
+        stuck_runs: nor any before so many runs have been seen.
+        tail_step: step of the running quantile that starts a tail (relative).
+        tail_memory: exceedances over which the shape of a tail is learned.
+        tail_cap: excess (relative to the quantile) beyond which a sample teaches no more.
+        evidence_cap: the same for peaks of accumulated evidence.
+        score_warm: samples after which the score has half its weight.
+        score_half_life: samples in which the memory of past scores halves.
+        score_innovation: weight in the score of the surprise of the innovation,
+        score_shift: of the evidence for a level shift,
+        score_louder: of the evidence for a greater variance,
+        score_quieter: of the evidence for a smaller variance,
+        score_record: of a value beyond all before.
+        record_gain: a record beyond the range by this fraction's inverse counts in full.
     """
 
     limit_rearm_s: float = 86_400.0
+    warm_samples: float = 120.0
+    findings_per_week: float = 0.2
+    least_nats: float = 6.0
+    half_life_s: float = 21_600.0
+    half_life_samples: float = 60.0
+    noise_memory: float = 400.0
+    clip: float = 4.0
+    level_days: float = 1.0
+    level_samples: float = 100.0
+    profile_rate: float = 0.2
+    reference_days: float = 10.0
+    shift_size: float = 3.0
+    shift_clip: float = 3.5
+    shift_least: float = 0.35
+    shift_most: float = 1.5
+    variance_ratio: float = 3.0
+    drift_block_s: float = 3_600.0
+    drift_block_samples: float = 8.0
+    drift_size: float = 1.0
+    drift_nats: float = 8.0
+    stuck_samples: float = 15.0
+    stuck_ratio: float = 2.5
+    stuck_runs: float = 30.0
+    tail_step: float = 0.03
+    tail_memory: float = 150.0
+    tail_cap: float = 300.0
+    evidence_cap: float = 4.0
+    score_warm: float = 100.0
+    score_half_life: float = 50.0
+    score_innovation: float = 0.15
+    score_shift: float = 0.1
+    score_louder: float = 0.5
+    score_quieter: float = 0.05
+    score_record: float = 1.0
+    record_gain: float = 50.0
 
-    def record(self) -> np.ndarray:
+    def record(self) -> npt.NDArray[np.void]:
         """Return the parameters as an array of one record, as the kernel reads them."""
-        return np.array([astuple(self)], dtype=PARAMETERS)
+        return np.array([astuple(self)], dtype=PARAMETERS).view(np.recarray)
 
 
-PARAMETERS = np.dtype([(field.name, np.float64) for field in fields(Parameters)])
+PARAMETERS: Final[np.dtype[Any]] = np.dtype(
+    [(field.name, np.float64) for field in fields(Parameters)]
+)
 """The kernel's view of `Parameters`: one float64 each, in the order of the fields."""

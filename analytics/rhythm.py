@@ -1,0 +1,143 @@
+"""Ordinary life of a series: cadence, level, daily profile, noise and its correlation.
+
+1. Expected value: daily profile + level + what is carried over from the sample before (AR(1)).
+2. Gaps are measured in the series' own cadence; what is carried decays with the gap.
+3. An outlier teaches no more than `clip` sigma; a level that moved for good is `evidence`'s business.
+4. The profile is learned for a day before it is used (additive seasonality as in Holt and Winters).
+"""
+
+import math
+from typing import Any, Final
+
+import numba as nb
+
+from analytics.records import BINS
+
+DAY: Final = 86_400_000_000_000
+_DAY_S: Final = 86_400.0
+_BIN: Final = DAY // BINS
+_LARGEST: Final = 1e30  # values beyond are modelled as this, so that no square overflows
+_SLOWEST_S: Final = 21_600.0  # series with longer cadences get no daily profile
+
+
+@nb.njit(nogil=True)
+def begin(r: Any, t: int, v: float) -> None:
+    """Take the first value that the model sees."""
+    r.start = t
+    r.anchor = v
+    r.run = 1
+    r.run_since = t
+    r.block_start = t
+
+
+@nb.njit(nogil=True)
+def pace(r: Any, s: Any, t: int, v: float) -> None:
+    """Learn the cadence and the quantisation step; say how long the gap was."""
+    seconds = (t - r.time) * 1e-9
+    n = r.learned
+    if n == 1:
+        r.cadence = seconds
+    else:
+        step = max(0.02, 1.0 / n)
+        if seconds > 1.5 * r.cadence:
+            r.cadence *= 1.0 + step
+        elif seconds < 0.5 * r.cadence:
+            r.cadence *= 1.0 - step
+        else:
+            r.cadence += step * (seconds - r.cadence)
+    s.time = t
+    s.seconds = seconds
+    s.gap = seconds / r.cadence
+    s.value = min(max(v - r.anchor, -_LARGEST), _LARGEST)
+    change = abs(s.value - r.modelled)
+    if change > 0.0:
+        r.quantum = change if r.quantum == 0.0 else min(change, r.quantum * 1.001)
+    s.floor = 0.25 * r.quantum * r.quantum + 1e-18 * min(abs(v), _LARGEST) ** 2 + 1e-60
+
+
+@nb.njit(nogil=True)
+def expect(r: Any, s: Any) -> None:
+    """Work out what was expected of this sample, and by how much it differs."""
+    place = (s.time % DAY) / _BIN - 0.5
+    if place < 0.0:
+        place += BINS
+    s.left = int(place)
+    s.right = s.left + 1 if s.left + 1 < BINS else 0
+    s.share = place - s.left
+    s.seasonal = seasonal(r, s) if r.ready else 0.0
+    s.residual = s.value - s.seasonal - r.level
+    s.correlation = min(max(r.product / r.square, 0.0), 0.99) if r.square > 0.0 else 0.0
+    carry = s.correlation
+    s.growth = 1.0
+    if s.gap > 1.5 or s.gap < 0.67:
+        carry = s.correlation**s.gap
+        s.growth = (1.0 - carry * carry) / (1.0 - s.correlation * s.correlation)
+    s.carried = carry * r.residual
+    s.innovation = s.residual - s.carried
+    s.sigma = math.sqrt(max(r.noise * s.growth, s.floor))
+    s.spread = math.sqrt(max(r.spread, s.floor))
+    s.z = min(max(s.innovation / s.sigma, -1e6), 1e6)
+
+
+@nb.njit(nogil=True)
+def seasonal(r: Any, s: Any) -> float:
+    """Return the daily profile at this time of day."""
+    return (1.0 - s.share) * r.profile[s.left] + s.share * r.profile[s.right]
+
+
+@nb.njit(nogil=True)
+def learn(r: Any, p: Any, s: Any) -> None:
+    """Learn noise, correlation, level and profile from this sample."""
+    n = r.learned
+    rate = max(1.0 / n, 1.0 / p.noise_memory)
+    reach = p.clip * p.clip
+    if n < 3:
+        r.noise = max(r.noise, s.innovation * s.innovation)
+        r.spread = max(r.spread, s.residual * s.residual)
+    else:
+        square = min(s.innovation * s.innovation / s.growth, reach * max(r.noise, s.floor))
+        r.noise += rate * (square - r.noise)
+        square = min(s.residual * s.residual, reach * s.spread * s.spread)
+        r.spread += rate * (square - r.spread)
+    kept = s.carried + min(max(s.innovation, -p.clip * s.sigma), p.clip * s.sigma)
+    if s.gap < 2.0:
+        r.product += rate * (kept * r.residual - r.product)
+        r.square += rate * (r.residual * r.residual - r.square)
+    clipped = min(max(s.residual, -p.clip * s.spread), p.clip * s.spread)
+    follow = min(min(s.gap, 3.0) / p.level_samples, s.seconds / (p.level_days * _DAY_S))
+    moved = min(max(1.0 / (1.0 + n), follow), 0.5) * clipped
+    r.level += moved
+    r.residual = kept - moved
+    days = (s.time - r.start) / DAY
+    span = min(s.seconds, 3.0 * r.cadence) * 1e9 / _BIN
+    rate = max(p.profile_rate, 1.0 / (1.0 + days)) * span
+    _shape(r, s.left, (1.0 - s.share) * rate, s.value, clipped)
+    _shape(r, s.right, s.share * rate, s.value, clipped)
+
+
+@nb.njit(nogil=True)
+def _shape(r: Any, b: int, rate: float, value: float, residual: float) -> None:
+    """Learn one bin of the profile: from residuals once it is in use, from values before."""
+    if not (r.seen >> b) & 1:
+        r.profile[b] = value
+        r.seen |= 1 << b
+    elif r.ready:
+        r.profile[b] += min(rate, 0.5) * residual
+    else:
+        r.profile[b] += min(4.0 * rate, 0.5) * (value - r.profile[b])
+
+
+@nb.njit(nogil=True)
+def settle(r: Any, s: Any) -> bool:
+    """Put the profile into use once a day has been seen; returns whether that happened now."""
+    if r.ready or s.time - r.start < DAY or r.cadence >= _SLOWEST_S:
+        return False
+    for b in range(BINS):
+        if not (r.seen >> b) & 1:
+            r.profile[b] = r.level
+    r.ready = 1
+    s.seasonal = seasonal(r, s)
+    r.level = 0.0
+    r.reference = 0.0
+    r.residual = s.value - s.seasonal
+    return True

@@ -1,0 +1,207 @@
+"""From evidence to findings: how much is enough, how often to say it, and what to say.
+
+1. Needed surprise follows from the accepted rate of false findings and from how often a kind looks.
+2. Each kind has its own refractory: after a finding it needs that much more surprise, halving with time.
+3. A confirmed shift or drift becomes the new baseline, so that it is said once.
+4. The band is that of what was observed: of one value, of a mean, or of a standard deviation.
+"""
+
+import math
+from typing import Any, Final
+
+import numba as nb
+
+from analytics import evidence
+from analytics.calibration import threshold
+from analytics.findings import Kind, Severity
+from analytics.records import (
+    DOWN,
+    DRIFT_DOWN,
+    DRIFT_UP,
+    LOUDER,
+    QUIETER,
+    TAIL_INNOVATION,
+    TAIL_LOUDER,
+    TAIL_QUIETER,
+    TAIL_SHIFT,
+    UP,
+)
+
+_SPIKE: Final = int(Kind.SPIKE)
+_LEVEL_SHIFT: Final = int(Kind.LEVEL_SHIFT)
+_DRIFT: Final = int(Kind.DRIFT)
+_STUCK: Final = int(Kind.STUCK)
+_VARIANCE_CHANGE: Final = int(Kind.VARIANCE_CHANGE)
+_NOTICE: Final = int(Severity.NOTICE)
+_WARNING: Final = int(Severity.WARNING)
+_CRITICAL: Final = int(Severity.CRITICAL)
+
+_WEEK_S: Final = 604_800.0
+_LEAST_PERIOD_S: Final = 1e-3
+_CONFIRMED: Final = 4.0  # samples a shift must have lasted; fewer is a spike
+_BAND_NATS: Final = 7.0  # one value in a thousand is outside its band
+_BAND_ERRORS: Final = 3.0  # half width of the band of a mean, in standard errors
+
+
+@nb.njit(nogil=True)
+def report(
+    found: Any,
+    s: Any,
+    kind: int,
+    severity: int,
+    since: int,
+    nats: float,
+    observed: float,
+    low: float,
+    high: float,
+) -> None:
+    """Write one finding."""
+    finding = found[s.findings]
+    s.findings += 1
+    finding.sample = s.sample
+    finding.index = s.index
+    finding.time = s.time
+    finding.since = since
+    finding.kind = kind
+    finding.severity = severity
+    finding.surprise = nats
+    finding.observed = observed
+    finding.expected_low = low
+    finding.expected_high = high
+
+
+@nb.njit(nogil=True)
+def needed(r: Any, p: Any, period: float) -> float:
+    """Return the nats that a kind needs which looks once in `period` seconds."""
+    looks = _WEEK_S / max(period, _LEAST_PERIOD_S)
+    return max(math.log(looks / p.findings_per_week), p.least_nats)
+
+
+@nb.njit(nogil=True)
+def fires(r: Any, p: Any, s: Any, kind: int, nats: float, period: float) -> int:
+    """Return the severity if this kind may speak now, and note that it did; else 0."""
+    if r.samples < p.warm_samples:
+        return 0
+    enough = needed(r, p, period)
+    before = r.fired_nats[kind - 1]
+    if before > 0.0:
+        half_life = max(p.half_life_s, p.half_life_samples * r.cadence) * 1e9
+        before *= 2.0 ** (-(s.time - r.fired[kind - 1]) / half_life)
+    if nats < enough + before:
+        return 0
+    r.fired[kind - 1] = s.time
+    r.fired_nats[kind - 1] = nats
+    if nats >= 3.0 * enough:
+        return _CRITICAL
+    return _WARNING if nats >= 1.5 * enough else _NOTICE
+
+
+@nb.njit(nogil=True)
+def spike(r: Any, p: Any, s: Any, found: Any) -> None:
+    """Judge the innovation of one sample."""
+    nats = s.surprise[TAIL_INNOVATION]
+    if nats <= p.least_nats:
+        return
+    severity = fires(r, p, s, _SPIKE, nats, r.cadence)
+    if severity:
+        middle = r.anchor + s.seasonal + r.level + s.carried
+        half = s.sigma * math.sqrt(threshold(r.tail, TAIL_INNOVATION, _BAND_NATS))
+        observed = r.anchor + s.value
+        report(found, s, _SPIKE, severity, s.time, nats, observed, middle - half, middle + half)
+
+
+@nb.njit(nogil=True)
+def variance_change(r: Any, p: Any, s: Any, found: Any) -> None:
+    """Judge the evidence for more or less noise; the new noise becomes the baseline."""
+    louder = s.surprise[TAIL_LOUDER] >= s.surprise[TAIL_QUIETER]
+    tail = TAIL_LOUDER if louder else TAIL_QUIETER
+    nats = s.surprise[tail]
+    if nats <= p.least_nats:
+        return
+    severity = fires(r, p, s, _VARIANCE_CHANGE, nats, r.cadence)
+    if severity:
+        k = LOUDER if louder else QUIETER
+        noise = math.sqrt(max(r.noise, s.floor))
+        error = _BAND_ERRORS * math.sqrt(2.0 / r.count[k])
+        low = noise * math.sqrt(max(1.0 - error, 0.0))
+        high = noise * math.sqrt(1.0 + error)
+        observed = noise * math.sqrt(r.moved[k] / r.count[k])
+        report(found, s, _VARIANCE_CHANGE, severity, r.began[k], nats, observed, low, high)
+        r.noise *= p.variance_ratio if louder else 1.0 / p.variance_ratio
+        evidence.close(r, p, s, tail, k)
+        r.evidence[LOUDER] = 0.0
+        r.evidence[QUIETER] = 0.0
+
+
+@nb.njit(nogil=True)
+def level_shift(r: Any, p: Any, s: Any, found: Any) -> None:
+    """Judge the evidence for another level; the new level becomes the baseline."""
+    nats = s.surprise[TAIL_SHIFT]
+    k = UP if r.evidence[UP] > r.evidence[DOWN] else DOWN
+    if nats <= p.least_nats or r.count[k] < _CONFIRMED:
+        return
+    severity = fires(r, p, s, _LEVEL_SHIFT, nats, r.cadence)
+    if severity:
+        mean = r.moved[k] / r.count[k]
+        middle = r.anchor + s.seasonal + r.level
+        inflation = (1.0 + s.correlation) / (1.0 - s.correlation) / r.count[k]
+        half = _BAND_ERRORS * s.spread * min(1.0, math.sqrt(inflation))
+        observed = middle + mean
+        report(
+            found, s, _LEVEL_SHIFT, severity, r.began[k], nats, observed, middle - half, middle + half
+        )
+        r.level += mean
+        r.residual -= mean
+        r.shift_since = r.began[k]
+        evidence.close(r, p, s, TAIL_SHIFT, k)
+        r.evidence[UP] = 0.0
+        r.evidence[DOWN] = 0.0
+
+
+@nb.njit(nogil=True)
+def drift(r: Any, p: Any, s: Any, found: Any) -> bool:
+    """Judge the evidence of blocks; returns whether the reference was moved to the present level.
+
+    Evidence that began with a level shift is that shift, already reported.
+    """
+    k = DRIFT_UP if r.evidence[DRIFT_UP] > r.evidence[DRIFT_DOWN] else DRIFT_DOWN
+    nats = r.evidence[k]
+    if nats <= p.drift_nats:
+        return False
+    length = evidence.block_length(r, p)
+    shifted = r.shift_since != 0 and abs(r.began[k] - r.shift_since) <= 2e9 * length
+    severity = 0 if shifted else fires(r, p, s, _DRIFT, nats, length)
+    if severity:
+        middle = r.anchor + s.seasonal + r.reference
+        half = _BAND_ERRORS * evidence.block_error(r, s) / math.sqrt(r.count[k])
+        observed = middle + r.moved[k] / r.count[k]
+        report(found, s, _DRIFT, severity, r.began[k], nats, observed, middle - half, middle + half)
+    r.evidence[DRIFT_UP] = 0.0
+    r.evidence[DRIFT_DOWN] = 0.0
+    return True
+
+
+@nb.njit(nogil=True)
+def stuck(r: Any, p: Any, s: Any, found: Any) -> None:
+    """Judge the present run of equal values against the runs of this series."""
+    if s.value != r.modelled:
+        r.longest = max(r.longest * 0.999, float(r.run))
+        r.runs += 1.0
+        r.run = 1
+        r.run_since = s.time
+        return
+    r.run += 1
+    if r.run <= p.stuck_samples or r.runs <= p.stuck_runs or r.run <= p.stuck_ratio * r.longest:
+        return
+    repeat = (r.learned - r.runs + 1.0) / (r.learned + 2.0)
+    nats = -r.run * math.log(repeat)
+    if nats <= p.least_nats:
+        return
+    severity = fires(r, p, s, _STUCK, nats, r.cadence)
+    if severity:
+        middle = r.anchor + s.seasonal + r.level
+        half = _BAND_ERRORS * s.spread
+        observed = r.anchor + s.value
+        report(
+            found, s, _STUCK, severity, r.run_since, nats, observed, middle - half, middle + half
+        )

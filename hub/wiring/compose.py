@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hub.app.ingest import IngestConfig
     from hub.ports.broker.callout import Standing
     from hub.ports.broker.port import Broker, EmbeddedBroker
+    from hub.ports.store.compaction import Compactor
     from hub.ports.store.port import TelemetryStore
     from hub.services.pki import CertificateAuthority
     from hub.services.tokens import Tokens
@@ -139,6 +140,23 @@ def ingest(settings: Settings, worker: int) -> "IngestConfig":
 def progress_file(settings: Settings, worker: int) -> Path:
     """Where an ingest worker says how far it has come."""
     return settings.run_dir / f"ingest-{worker}.progress"
+
+
+def compactor(settings: Settings) -> "Compactor":
+    """Open the telemetry store for writing; one process at a time can."""
+    from hub.ports.store.compaction import Compactor  # noqa: PLC0415  heavy, see rule 3
+
+    return Compactor(settings.store_dir, journals(settings))
+
+
+def prune_below(settings: Settings) -> dict[str, int]:
+    """Return for each journal the offset below which its worker needs nothing to start again."""
+    from hub.pipeline.store import read_progress  # noqa: PLC0415  heavy, see rule 3
+
+    return {
+        str(worker): read_progress(progress_file(settings, worker)).checkpoint
+        for worker in range(settings.ingest.workers)
+    }
 
 
 def admission(settings: Settings) -> "Admission":

@@ -6,11 +6,13 @@
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from hub.app.child import Child
@@ -27,7 +29,8 @@ def prepare(settings: Settings, child: Child) -> None:
 
     Runs once before the other roles, so that they only ever read what it makes.
     """
-    from hub.ports.database.engine import migrate  # noqa: PLC0415  heavy, and only here
+    from hub.ports.database.engine import migrate, write_session  # noqa: PLC0415  heavy
+    from hub.services.identity import incarnation  # noqa: PLC0415  heavy, and only here
     from hub.services.pki import save_pair  # noqa: PLC0415  heavy, and only here
 
     authority, at = compose.authority(settings), compose.now()
@@ -35,7 +38,10 @@ def prepare(settings: Settings, child: Child) -> None:
     parts = [CONTROL, *(f"{INGEST}-{worker}" for worker in range(settings.ingest.workers))]
     for part in parts:
         save_pair(authority.issue_internal(part, at), settings.pki_dir, part)
-    migrate(compose.engine(settings))
+    database = compose.engine(settings)
+    migrate(database)
+    with write_session(database) as session:
+        incarnation(session, compose.tokens(settings))
     child.ready()
 
 
@@ -63,18 +69,52 @@ def authd(settings: Settings, child: Child) -> None:
     asyncio.run(desk.serve(compose.admission(settings), child.ready, child.stop))
 
 
+def ingest(settings: Settings, child: Child, worker: int) -> None:
+    """Run the pipeline of one worker."""
+    from hub.app.ingest import run_worker  # noqa: PLC0415  heavy, and only here
+
+    child.watch()
+    run_worker(compose.ingest(settings, worker), child.stop, child.ready)
+
+
+def compactor(settings: Settings, child: Child) -> None:
+    """Turn sealed journal segments into Parquet."""
+    from hub.app.compactor import run_compactor  # noqa: PLC0415  heavy, and only here
+
+    child.watch()
+    with contextlib.closing(compose.compactor(settings)) as writer:
+        child.ready()
+        run_compactor(
+            writer,
+            clock=compose.now,
+            prune_below=partial(compose.prune_below, settings),
+            stop=child.stop,
+            pause_s=settings.store.compact_every_s,
+        )
+
+
 Entry = Callable[[Settings, Child], None]
 
 _ENTRIES: dict[str, Entry] = {
     "prepare": prepare,
     "broker": broker,
     "authd": authd,
+    "compactor": compactor,
 }
 
 
-def names(_settings: Settings) -> tuple[str, ...]:
-    """Return the supervised roles in the order of starting."""
-    return ("broker", "authd")
+def names(settings: Settings) -> tuple[str, ...]:
+    """Return the supervised roles in the order of starting.
+
+    `ingest` comes after `control`, which compiles the first gate snapshot.
+    """
+    workers = tuple(f"ingest-{worker}" for worker in range(settings.ingest.workers))
+    return ("broker", "authd", *workers, "compactor")
+
+
+def _entry(name: str) -> Entry:
+    role, _, worker = name.partition("-")
+    return partial(ingest, worker=int(worker)) if role == "ingest" else _ENTRIES[name]
 
 
 def run(name: str, file: Path | None) -> int:
@@ -92,7 +132,7 @@ def run(name: str, file: Path | None) -> int:
         settings = load(file)
         logs.configure(name, settings.log_level, settings.run_dir / f"{name}.log")
         use_cache(settings)
-        _ENTRIES[name](settings, child)
+        _entry(name)(settings, child)
     except HubError as error:
         sys.stderr.write(f"{error.detail}\n")
         return 1

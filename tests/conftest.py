@@ -1,0 +1,120 @@
+"""What all tests share: a real hub, started once for those that ask for it."""
+
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[1]
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunningHub:
+    """A hub that runs for the tests.
+
+    Attributes:
+        api_url: base address of the API.
+        ca_file: trust for API and broker.
+        operator_token: bearer token of the operator.
+        data_dir: its data folder.
+        mqtt: host and port of the broker.
+        client: HTTP client that is the operator.
+        process: the supervisor.
+    """
+
+    api_url: str
+    ca_file: Path
+    operator_token: str
+    data_dir: Path
+    mqtt: tuple[str, int]
+    client: httpx.Client
+    process: subprocess.Popen[bytes]
+
+    def anonymous(self) -> httpx.Client:
+        """Return a client that is nobody; close it after use."""
+        context = ssl.create_default_context(cafile=str(self.ca_file))
+        return httpx.Client(base_url=self.api_url, verify=context, trust_env=False)
+
+
+def hub_environment(data_dir: Path, **settings: str) -> dict[str, str]:
+    """Return the environment of a hub on free ports with a data folder of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HOMEPORT_")}
+    chosen = {"DATA_DIR": str(data_dir), "API__PORT": "0", "MQTT__PORT": "0", **settings}
+    cache = os.environ.get("HOMEPORT_CACHE_DIR")
+    if cache is not None:
+        chosen["CACHE_DIR"] = cache
+    return {**kept, **{f"HOMEPORT_{name}": value for name, value in chosen.items()}}
+
+
+def start_hub(
+    data_dir: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start `homeport serve` and return when it is ready; its words go to `DATA_DIR.log`."""
+    log = data_dir.with_suffix(".log")
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hub", "serve"],
+            cwd=ROOT,
+            env=environment or hub_environment(data_dir),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not (data_dir / "run" / "hub.json").exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            stop_hub(process)
+            pytest.fail(f"the hub did not start:\n{log.read_text()[-4_000:]}")
+        time.sleep(0.05)
+    return process
+
+
+def stop_hub(process: subprocess.Popen[bytes]) -> int:
+    """Stop a hub in order, by force where it does not; return its exit status."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def reach(data_dir: Path, process: subprocess.Popen[bytes]) -> RunningHub:
+    """Return what is needed to talk to a hub that is ready."""
+    card: dict[str, Any] = json.loads((data_dir / "run" / "hub.json").read_text())
+    token = Path(card["operator_token_file"]).read_text().strip()
+    ca_file = Path(card["ca_file"])
+    client = httpx.Client(
+        base_url=card["api_url"],
+        verify=ssl.create_default_context(cafile=str(ca_file)),
+        headers={"Authorization": f"Bearer {token}"},
+        trust_env=False,
+        timeout=30.0,
+    )
+    mqtt = (card["mqtt_host"], card["mqtt_port"])
+    return RunningHub(card["api_url"], ca_file, token, data_dir, mqtt, client, process)
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
+    """A hub on free ports, started once for the session; ask for it in tests marked `hub`."""
+    data_dir = tmp_path_factory.mktemp("hub") / "data"
+    process = start_hub(data_dir)
+    running = reach(data_dir, process)
+    try:
+        yield running
+    finally:
+        running.client.close()
+        stop_hub(process)

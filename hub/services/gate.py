@@ -98,7 +98,7 @@ class GatePublisher:
             stop.wait(COALESCE_S)
             try:
                 self.step()
-            except Exception:
+            except Exception:  # noqa: BLE001  whatever it was, the gate in force stays
                 _log.exception("the gate could not be compiled; the one in force stays")
                 self._dirty.set()
                 stop.wait(RETRY_S)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from device_sdk.wire.cose import key_id
 from device_sdk.wire.state import SigningKey
 from hub.errors import StorageError
-from hub.ports.keyfile import create_private, make_private_folder, read_private, replace_private
+from hub.ports.keyfile import create_private, read_private, replace_private
 
 _CURRENT = "state.key"
 _PREVIOUS = "state-previous.key"
@@ -38,7 +38,6 @@ class SigningKeys:
         Raises:
             StorageError: a file is damaged or others may read it.
         """
-        make_private_folder(folder)
         if not (folder / _CURRENT).exists():
             create_private(folder / _CURRENT, Ed25519PrivateKey.generate().private_bytes_raw())
         previous = folder / _PREVIOUS
@@ -60,7 +59,6 @@ class SigningKeys:
 
 def load_pepper(folder: Path) -> bytes:
     """Return the key of the claim codes' hashes, 32 bytes; made at first start."""
-    make_private_folder(folder)
     path = folder / _PEPPER
     if not path.exists():
         create_private(path, secrets.token_bytes(32))

@@ -82,7 +82,7 @@ def current_version(folder: Path) -> int | None:
         StorageError: the link does not name a version.
     """
     try:
-        target = os.readlink(folder / _CURRENT)
+        target = (folder / _CURRENT).readlink().name
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -1,0 +1,320 @@
+"""What people do with alerts: list them, acknowledge them, resolve them.
+
+1. Customers see the alerts of their products since they own them; staff see all.
+2. Acknowledging says that somebody looks after it; resolving closes it. Both say who and when,
+   are audited, and doing them again changes nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Row, Select, and_, select, true, tuple_
+from sqlalchemy.orm import Session
+
+from analytics.findings import Kind, Severity
+from hub.errors import ConflictError, NotFoundError
+from hub.ports.database.alert_tables import Alert, Finding
+from hub.ports.database.catalogue_tables import Metric
+from hub.ports.database.ownership_tables import Ownership
+from hub.ports.database.product_tables import Device, Product
+from hub.services import audit
+from hub.services.alert_sentences import sentence
+from hub.services.alerts import AlertChange, Change
+from hub.services.caller import Caller, Scope
+
+Status = Literal["open", "acknowledged", "resolved"]
+Place = tuple[int, str]
+"""`(opened_at, alert id)`, the place of an alert in the list."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertView:
+    """An alert as people see it. Words for kind, severity and status; instants in ns."""
+
+    id: str
+    product_id: str
+    serial: str
+    device_id: str
+    metric: str
+    metric_title: str
+    unit: str
+    kind: str
+    severity: str
+    status: Status
+    code: str
+    arguments: dict[str, Any]
+    sentence: str
+    count: int
+    reopened: int
+    since: int
+    opened_at: int
+    last_at: int
+    acknowledged_at: int | None
+    acknowledged_by: str | None
+    resolved_at: int | None
+    resolved_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FindingView:
+    """A finding as people see it; instants in ns, `surprise` in nats, values in the unit."""
+
+    id: bytes
+    product_id: str
+    device_id: str
+    alert_id: str | None
+    metric: str
+    unit: str
+    kind: str
+    severity: str
+    at: int
+    since: int
+    surprise: float
+    observed: float
+    expected_low: float | None
+    expected_high: float | None
+
+
+def listed(
+    session: Session,
+    caller: Caller,
+    *,
+    product_id: str | None = None,
+    status: Status | None = None,
+    after: Place | None = None,
+    limit: int = 50,
+) -> list[AlertView]:
+    """List alerts, the newest first.
+
+    Args:
+        session: any session.
+        caller: customers get those of their products.
+        product_id: only of this product.
+        status: only these; `open` are those neither acknowledged nor resolved.
+        after: place of the last alert of the page before.
+        limit: at most so many.
+    """
+    caller.require(Scope.ALERTS_READ)
+    query = (
+        _alerts().where(_seen_by(caller)).order_by(Alert.opened_at.desc(), Alert.id.desc())
+    ).limit(limit)
+    if product_id is not None:
+        query = query.where(Device.product_id == product_id)
+    if status is not None:
+        query = query.where(_IN_STATUS[status])
+    if after is not None:
+        query = query.where(tuple_(Alert.opened_at, Alert.id) < after)
+    return [_view(row) for row in session.execute(query)]
+
+
+def unresolved(session: Session, caller: Caller, product_id: str) -> list[AlertView]:
+    """List the alerts of a product that are not resolved, the newest first."""
+    query = (
+        _alerts()
+        .where(_seen_by(caller), Device.product_id == product_id, Alert.resolved_at.is_(None))
+        .order_by(Alert.opened_at.desc(), Alert.id.desc())
+    )
+    return [_view(row) for row in session.execute(query)]
+
+
+def acknowledge(session: Session, caller: Caller, alert_id: str, at: int) -> AlertChange:
+    """Say that somebody looks after an alert.
+
+    Raises:
+        ConflictError: it is resolved.
+        NotFoundError: no such alert, or not one of the caller's.
+    """
+    alert, device, owner = _one(session, caller, alert_id)
+    if alert.resolved_at is not None:
+        raise ConflictError(
+            f"Alert {alert_id} is resolved; there is nothing left to look after.", alert=alert_id
+        )
+    if alert.acknowledged_at is None:
+        alert.acknowledged_at = at
+        alert.acknowledged_by = caller.person_id or None
+        _record(session, caller, alert, "alert.acknowledge", at)
+    return AlertChange(Change.ACKNOWLEDGED, alert, device.device_id, device.product_id, owner)
+
+
+def resolve(session: Session, caller: Caller, alert_id: str, at: int) -> AlertChange:
+    """Close an alert.
+
+    Raises:
+        NotFoundError: no such alert, or not one of the caller's.
+    """
+    alert, device, owner = _one(session, caller, alert_id)
+    if alert.resolved_at is None:
+        alert.resolved_at = at
+        alert.resolved_by = caller.person_id or None
+        _record(session, caller, alert, "alert.resolve", at)
+    return AlertChange(Change.RESOLVED, alert, device.device_id, device.product_id, owner)
+
+
+def view(session: Session, caller: Caller, alert_id: str) -> AlertView:
+    """Return one alert.
+
+    Raises:
+        NotFoundError: no such alert, or not one of the caller's.
+    """
+    caller.require(Scope.ALERTS_READ)
+    row = session.execute(_alerts().where(Alert.id == alert_id, _seen_by(caller))).first()
+    if row is None:
+        raise _missing(alert_id)
+    return _view(row)
+
+
+def findings(
+    session: Session,
+    caller: Caller,
+    *,
+    product_id: str | None = None,
+    alert_id: str | None = None,
+    after: tuple[int, bytes] | None = None,
+    limit: int = 50,
+) -> list[FindingView]:
+    """List findings, the newest first.
+
+    Args:
+        session: any session.
+        caller: customers get those of alerts they see.
+        product_id: only of this product.
+        alert_id: only of this alert.
+        after: `(at, id)` of the last finding of the page before.
+        limit: at most so many.
+    """
+    caller.require(Scope.ALERTS_READ)
+    query = (
+        select(Finding, Device.device_id, Device.product_id, Metric.name, Metric.unit)
+        .join(Alert, Alert.id == Finding.alert_id)
+        .join(Device, Device.slot == Finding.slot)
+        .join(Product, Product.id == Device.product_id)
+        .join(Metric, _metric_of(Finding.metric))
+        .where(_seen_by(caller))
+        .order_by(Finding.at.desc(), Finding.id.desc())
+        .limit(limit)
+    )
+    if product_id is not None:
+        query = query.where(Device.product_id == product_id)
+    if alert_id is not None:
+        query = query.where(Finding.alert_id == alert_id)
+    if after is not None:
+        query = query.where(tuple_(Finding.at, Finding.id) < after)
+    return [
+        FindingView(
+            id=row.id,
+            product_id=product,
+            device_id=device,
+            alert_id=row.alert_id,
+            metric=metric,
+            unit=unit,
+            kind=Kind(row.kind).name.lower(),
+            severity=Severity(row.severity).name.lower(),
+            at=row.at,
+            since=row.since,
+            surprise=row.surprise,
+            observed=row.observed,
+            expected_low=row.expected_low,
+            expected_high=row.expected_high,
+        )
+        for row, device, product, metric, unit in session.execute(query)
+    ]
+
+
+_IN_STATUS: dict[Status, ColumnElement[bool]] = {
+    "open": and_(Alert.acknowledged_at.is_(None), Alert.resolved_at.is_(None)),
+    "acknowledged": and_(Alert.acknowledged_at.is_not(None), Alert.resolved_at.is_(None)),
+    "resolved": Alert.resolved_at.is_not(None),
+}
+
+
+def _alerts() -> Select[*tuple[Any, ...]]:
+    return (
+        select(Alert, Device.device_id, Product.id, Product.serial, Metric)
+        .join(Device, Device.slot == Alert.slot)
+        .join(Product, Product.id == Device.product_id)
+        .join(Metric, _metric_of(Alert.metric))
+    )
+
+
+def _metric_of(index: Any) -> ColumnElement[bool]:
+    return and_(Metric.model_number == Product.model_number, Metric.index == index)
+
+
+def _seen_by(caller: Caller) -> ColumnElement[bool]:
+    """The condition under which a caller may know of an alert; needs `Device` in the query."""
+    if caller.is_staff:
+        return true()
+    # Driven by the owner's few products, whatever the number of alerts in the world.
+    own = (
+        select(Device.slot)
+        .join(Ownership, Ownership.product_id == Device.product_id)
+        .where(Ownership.owner_id == caller.owner_id, Ownership.ended_at.is_(None))
+    )
+    since = (
+        select(Ownership.epoch)
+        .where(Ownership.product_id == Device.product_id, Ownership.ended_at.is_(None))
+        .correlate(Device)
+        .scalar_subquery()
+    )
+    return and_(Alert.slot.in_(own), Alert.epoch >= since)
+
+
+def _one(session: Session, caller: Caller, alert_id: str) -> tuple[Alert, Device, str | None]:
+    caller.require(Scope.ALERTS_WRITE)
+    present = and_(Ownership.product_id == Device.product_id, Ownership.ended_at.is_(None))
+    query: Select[*tuple[Any, ...]] = (
+        select(Alert, Device, Ownership.owner_id)
+        .join(Device, Device.slot == Alert.slot)
+        .outerjoin(Ownership, present)
+        .where(Alert.id == alert_id, _seen_by(caller))
+    )
+    row = session.execute(query).first()
+    if row is None:
+        raise _missing(alert_id)
+    alert, device, owner = row
+    return alert, device, owner
+
+
+def _missing(alert_id: str) -> NotFoundError:
+    return NotFoundError(f"There is no alert {alert_id}.", alert=alert_id)
+
+
+def _record(session: Session, caller: Caller, alert: Alert, action: str, at: int) -> None:
+    session.flush()
+    audit.record(session, at, caller.actor, action, f"alert:{alert.id}", {})
+
+
+def _view(row: Row[*tuple[Any, ...]]) -> AlertView:
+    alert: Alert
+    metric: Metric
+    alert, device_id, product_id, serial, metric = row
+    return AlertView(
+        id=alert.id,
+        product_id=product_id,
+        serial=serial,
+        device_id=device_id,
+        metric=metric.name,
+        metric_title=metric.title,
+        unit=metric.unit,
+        kind=Kind(alert.kind).name.lower(),
+        severity=Severity(alert.severity).name.lower(),
+        status=_status(alert),
+        code=alert.code,
+        arguments=alert.arguments,
+        sentence=sentence(alert.code, alert.arguments, metric.title, metric.unit),
+        count=alert.count,
+        reopened=alert.reopened,
+        since=alert.since,
+        opened_at=alert.opened_at,
+        last_at=alert.last_at,
+        acknowledged_at=alert.acknowledged_at,
+        acknowledged_by=alert.acknowledged_by,
+        resolved_at=alert.resolved_at,
+        resolved_by=alert.resolved_by,
+    )
+
+
+def _status(alert: Alert) -> Status:
+    if alert.resolved_at is not None:
+        return "resolved"
+    return "open" if alert.acknowledged_at is None else "acknowledged"

@@ -1,0 +1,59 @@
+"""English sentences for the codes of findings and alerts.
+
+1. Codes and arguments are what is stored; a sentence is made when a person reads it.
+2. Every code of `analytics.findings` has exactly one template; another code is shown as it is.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+TEMPLATES: Mapping[str, str] = {
+    "finding.spike": "{title} jumped to {observed}.",
+    "finding.spike.above": "{title} jumped to {observed}; {expected_high} or less was expected.",
+    "finding.spike.below": "{title} fell to {observed}; {expected_low} or more was expected.",
+    "finding.level_shift": "{title} has settled at {observed}.",
+    "finding.level_shift.above": "{title} has settled at {observed}, above the usual {band}.",
+    "finding.level_shift.below": "{title} has settled at {observed}, below the usual {band}.",
+    "finding.drift": "{title} has drifted to {observed}.",
+    "finding.drift.above": "{title} has crept up to {observed}, above the usual {band}.",
+    "finding.drift.below": "{title} has crept down to {observed}, below the usual {band}.",
+    "finding.stuck": "{title} has stood still at {observed} for unusually long.",
+    "finding.variance_change": "{title} varies in another way than usual.",
+    "finding.variance_change.above": "{title} varies more than usual.",
+    "finding.variance_change.below": "{title} varies less than usual.",
+    "finding.out_of_limits": "{title} is {observed}, outside of its limits.",
+    "finding.out_of_limits.above": "{title} is {observed}, above its limit of {expected_high}.",
+    "finding.out_of_limits.below": "{title} is {observed}, below its limit of {expected_low}.",
+    "finding.counter_reset": "{title} fell back to {observed}, although it can only rise.",
+}
+
+
+def sentence(code: str, arguments: Mapping[str, Any], title: str, unit: str) -> str:
+    """Render the code of a finding as an English sentence.
+
+    Args:
+        code: such as `finding.spike.above`.
+        arguments: its arguments; one that is missing is shown as unknown.
+        title: what to call the metric.
+        unit: UCUM code of its values.
+    """
+    template = TEMPLATES.get(code)
+    if template is None:
+        return f"{title}: {code}"
+    low, high = (_shown(arguments.get(name), unit) for name in ("expected_low", "expected_high"))
+    return template.format(
+        title=title,
+        observed=_shown(arguments.get("observed"), unit),
+        expected_low=low,
+        expected_high=high,
+        band=f"{low} to {high}",
+    )
+
+
+def _shown(value: Any, unit: str) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.4g} {_UNITS.get(unit, unit)}".strip()
+
+
+_UNITS = {"Cel": "°C", "1": "", "[degF]": "°F"}

@@ -1,0 +1,266 @@
+"""Findings become alerts: one open alert per device, metric and kind of fault.
+
+1. A finding is applied once, by its id; applying it again changes nothing.
+2. Later findings update the open alert; its severity only rises while it is open.
+3. A finding within `REOPEN_NS` after an alert was resolved reopens that alert; later ones open a
+   new one.
+4. An alert belongs to the owner epoch it was opened in: a new owner does not see the old ones.
+5. The device is given a notice when an alert opens or becomes worse, from WARNING on.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+import numpy as np
+from sqlalchemy import and_, insert, or_, select
+from sqlalchemy.orm import Session
+
+from analytics import findings as f
+from hub.ports.database.alert_tables import Alert, Finding, Notice
+from hub.ports.database.ownership_tables import Ownership
+from hub.ports.database.product_tables import Device
+
+REOPEN_NS = 7 * 86_400_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A finding as the worker logged it; instants are ns, missing bounds are None."""
+
+    id: bytes
+    slot: int
+    metric: int
+    kind: int
+    severity: int
+    time: int
+    since: int
+    surprise: float
+    observed: float
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """Take a record of the findings log."""
+        return cls(**{name: record[name] for name in cls.__slots__})
+
+
+class Change(StrEnum):
+    """What happened to an alert."""
+
+    OPENED = "opened"
+    REOPENED = "reopened"
+    UPDATED = "updated"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertChange:
+    """What happened to an alert, and whose it is; `notice` is to be sent to the device."""
+
+    change: Change
+    alert: Alert
+    device_id: str
+    product_id: str
+    owner_id: str | None
+    notice: Notice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Whose:
+    device_id: str
+    product_id: str
+    owner_id: str | None
+    epoch: int
+
+
+Key = tuple[int, int, int]
+"""`(slot, metric, kind)`."""
+
+
+def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list[AlertChange]:
+    """Write findings, and open or update alerts.
+
+    Args:
+        session: a writing session.
+        findings: in the order of the log.
+        at: now, ns.
+
+    Returns:
+        One change an alert, the most telling one.
+    """
+    fresh = _not_yet_applied(session, findings)
+    if not fresh:
+        return []
+    slots = sorted({found.slot for found in fresh})
+    whose = _whose(session, slots)
+    alerts = _latest_alerts(session, slots, at)
+    changed: dict[str, AlertChange] = {}
+    alert_of: dict[bytes, str] = {}
+    for found in fresh:
+        who = whose[found.slot]
+        key = (found.slot, found.metric, found.kind)
+        alert = alerts.get(key)
+        if alert is None:
+            alert = _opened(found, who.epoch, at)
+            alerts[key] = alert
+            session.add(alert)
+            change, tell = Change.OPENED, True
+        elif alert.resolved_at is not None:
+            _reopen(alert, found)
+            change, tell = Change.REOPENED, True
+        else:
+            change, tell = Change.UPDATED, found.severity > alert.severity
+            _update(alert, found)
+        alert_of[found.id] = alert.id
+        before = changed.get(alert.id)
+        notice = before.notice if before else None
+        if tell and alert.severity >= f.Severity.WARNING:
+            notice = _notice(alert, at)
+        changed[alert.id] = AlertChange(
+            before.change if before else change,
+            alert,
+            who.device_id,
+            who.product_id,
+            who.owner_id,
+            notice,
+        )
+    session.flush()
+    session.execute(insert(Finding), [_row(found, alert_of[found.id]) for found in fresh])
+    session.add_all(change.notice for change in changed.values() if change.notice is not None)
+    session.flush()
+    return list(changed.values())
+
+
+def _not_yet_applied(session: Session, findings: Sequence[Found]) -> list[Found]:
+    ids = {found.id for found in findings}
+    known: set[bytes] = set()
+    asked = sorted(ids)
+    for start in range(0, len(asked), 1_000):
+        query = select(Finding.id).where(Finding.id.in_(asked[start : start + 1_000]))
+        known.update(session.scalars(query))
+    fresh: dict[bytes, Found] = {}
+    for found in findings:
+        if found.id not in known:
+            fresh.setdefault(found.id, found)
+    return list(fresh.values())
+
+
+def _whose(session: Session, slots: Sequence[int]) -> dict[int, _Whose]:
+    present = and_(Ownership.product_id == Device.product_id, Ownership.ended_at.is_(None))
+    query = (
+        select(
+            Device.slot, Device.device_id, Device.product_id, Ownership.owner_id, Ownership.epoch
+        )
+        .outerjoin(Ownership, present)
+        .where(Device.slot.in_(slots))
+    )
+    return {
+        row.slot: _Whose(row.device_id, row.product_id, row.owner_id, row.epoch or 0)
+        for row in session.execute(query)
+    }
+
+
+def _latest_alerts(session: Session, slots: Sequence[int], at: int) -> dict[Key, Alert]:
+    """Return the open or recently resolved alert of each key, the open one first."""
+    query = (
+        select(Alert)
+        .where(
+            Alert.slot.in_(slots),
+            or_(Alert.resolved_at.is_(None), Alert.resolved_at > at - REOPEN_NS),
+        )
+        .order_by(Alert.resolved_at)
+    )
+    alerts: dict[Key, Alert] = {}
+    for alert in session.scalars(query):
+        key = (alert.slot, alert.metric, alert.kind)
+        present = alerts.get(key)
+        if present is None or present.resolved_at is not None:
+            alerts[key] = alert
+    return alerts
+
+
+def _opened(found: Found, epoch: int, at: int) -> Alert:
+    code, arguments = _sentence(found)
+    return Alert(
+        id=found.id.hex(),
+        slot=found.slot,
+        metric=found.metric,
+        kind=found.kind,
+        severity=found.severity,
+        epoch=epoch,
+        since=found.since,
+        opened_at=at,
+        last_at=found.time,
+        count=1,
+        last_finding=found.id,
+        code=code,
+        arguments=arguments,
+        reopened=0,
+    )
+
+
+def _reopen(alert: Alert, found: Found) -> None:
+    alert.reopened += 1
+    alert.resolved_at = None
+    alert.resolved_by = None
+    alert.acknowledged_at = None
+    alert.acknowledged_by = None
+    alert.severity = found.severity
+    _update(alert, found)
+
+
+def _update(alert: Alert, found: Found) -> None:
+    alert.severity = max(alert.severity, found.severity)
+    alert.count += 1
+    alert.last_at = found.time
+    alert.last_finding = found.id
+    alert.code, alert.arguments = _sentence(found)
+
+
+def _notice(alert: Alert, at: int) -> Notice:
+    about = f"notice/{alert.id}/{alert.reopened}/{alert.severity}"
+    return Notice(
+        id=hashlib.sha256(about.encode()).digest()[:16],
+        slot=alert.slot,
+        epoch=alert.epoch,
+        code=alert.code,
+        arguments={**alert.arguments, "metric": alert.metric, "alert": alert.id},
+        # Severities of findings begin at 1, those of the wire at 0.
+        severity=alert.severity - 1,
+        created_at=at,
+        created_by="hub",
+    )
+
+
+def _sentence(found: Found) -> tuple[str, dict[str, Any]]:
+    element = np.zeros(1, f.FINDING)
+    for name in ("time", "since", "kind", "severity", "surprise", "observed"):
+        element[name] = getattr(found, name)
+    element["expected_low"] = math.nan if found.low is None else found.low
+    element["expected_high"] = math.nan if found.high is None else found.high
+    said = f.sentence(element[0])
+    # JSON has no NaN: a bound that is not there is left out.
+    return said.code, {name: value for name, value in said.args.items() if math.isfinite(value)}
+
+
+def _row(found: Found, alert_id: str) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "slot": found.slot,
+        "metric": found.metric,
+        "kind": found.kind,
+        "severity": found.severity,
+        "at": found.time,
+        "since": found.since,
+        "surprise": found.surprise,
+        "observed": found.observed,
+        "expected_low": found.low,
+        "expected_high": found.high,
+        "alert_id": alert_id,
+    }

@@ -1,0 +1,115 @@
+"""Live events inside the process `control`: services and the reactor say what happened, streams hear.
+
+1. An event is published after its transaction committed, never before.
+2. Each listener has a bounded queue of its own. One that is too slow loses events and is told how
+   many; it never slows down the others or the publisher.
+3. Customers hear of their household's products only; staff hear everything.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from hub.services.caller import Caller
+
+QUEUE = 1_000
+DROPPED = "dropped"
+"""Kind of the event that stands for those a slow listener lost; `data` holds `count`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened.
+
+    Args:
+        kind: such as `alert`, `presence`, `reported`.
+        at: when, ns.
+        product_id: to which product, if any.
+        owner_id: household that owns it; None: only staff hear of it.
+        data: JSON values.
+    """
+
+    kind: str
+    at: int
+    product_id: str | None = None
+    owner_id: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Listener:
+    """One stream's queue; made by `Broadcaster.listening`."""
+
+    def __init__(self, caller: Caller, wake: Callable[[], None], size: int) -> None:
+        self._caller = caller
+        self._wake = wake
+        self._size = size
+        self._queue: deque[Event] = deque()
+        self._dropped = 0
+        self._lock = threading.Lock()
+
+    def drain(self, at: int) -> list[Event]:
+        """Take all that is waiting; if events were lost, the last one says how many.
+
+        Args:
+            at: now, ns, for that last one.
+        """
+        with self._lock:
+            events, dropped = list(self._queue), self._dropped
+            self._queue.clear()
+            self._dropped = 0
+        if dropped:
+            events.append(Event(DROPPED, at, data={"count": dropped}))
+        return events
+
+    def offer(self, event: Event) -> None:
+        """Queue an event if the caller may hear it."""
+        who = self._caller
+        if not who.is_staff and (event.owner_id is None or event.owner_id != who.owner_id):
+            return
+        with self._lock:
+            if len(self._queue) >= self._size:
+                self._dropped += 1
+            else:
+                self._queue.append(event)
+        self._wake()
+
+
+class Broadcaster:
+    """Hands events to all listeners; any thread may publish."""
+
+    def __init__(self) -> None:
+        self._listeners: set[Listener] = set()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def listening(
+        self, caller: Caller, wake: Callable[[], None], size: int = QUEUE
+    ) -> Iterator[Listener]:
+        """Listen for the length of a block.
+
+        Args:
+            caller: decides what is heard.
+            wake: called on the publisher's thread after each event; must be quick and not raise.
+            size: events that may wait.
+        """
+        listener = Listener(caller, wake, size)
+        with self._lock:
+            self._listeners.add(listener)
+        try:
+            yield listener
+        finally:
+            with self._lock:
+                self._listeners.discard(listener)
+
+    def publish(self, event: Event) -> None:
+        """Hand an event to every listener that may hear it."""
+        with self._lock:
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener.offer(event)
+
+    def __len__(self) -> int:
+        return len(self._listeners)

@@ -1,0 +1,170 @@
+"""Everything about one product that its owner or support wants to see at once.
+
+1. Statuses and decisions are derived for the instant asked for, from facts.
+2. Owners see their own; who the owner is in person is shown to staff only.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from entitlements.decision import Decision, Explanation, decide, explain
+from entitlements.facts import Facts
+from entitlements.grants import feature_names
+from entitlements.status import Status, status
+from hub.errors import NotFoundError
+from hub.ports.database.catalogue_tables import Plan
+from hub.ports.database.people_tables import Owner, Person
+from hub.ports.database.product_tables import Certificate, Device
+from hub.services import alert_desk, products, pushes
+from hub.services.alert_desk import AlertView
+from hub.services.caller import Caller, Scope
+from hub.services.facts import load_one
+from hub.services.products import ProductSummary
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerView:
+    """The household that owns a product; `emails` are empty for customers."""
+
+    id: str
+    name: str
+    emails: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """A subscription of the product with its status now; instants in ns."""
+
+    subscription_id: str
+    plan: str
+    title: str
+    version: int
+    status: Status
+    starts_at: int
+    trial_end: int | None
+    paid_until: int | None
+    grace_s: int
+    cancelled_at: int | None
+    ends_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """What the device last said, and its certificate; instants in ns."""
+
+    sdk: str | None
+    boot: bytes | None
+    enrolled_at: int
+    certificate_not_after: int | None
+    state_version: int
+    state_version_reported: int
+    entitlement_version: int
+    entitlement_version_reported: int
+    configuration: pushes.Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class ProductDetail:
+    """A product; `device` is None until it enrols, `owner` until it is claimed."""
+
+    summary: ProductSummary
+    owner: OwnerView | None
+    plans: tuple[PlanView, ...]
+    entitlements: tuple[Decision, ...]
+    device: DeviceView | None
+    open_alerts: tuple[AlertView, ...]
+
+
+def detail(session: Session, caller: Caller, product_id: str, at: int) -> ProductDetail:
+    """Return everything about a product.
+
+    Raises:
+        NotFoundError: no such product, or not one of the caller's.
+    """
+    summary = products.summary(session, caller, product_id)
+    facts = load_one(session, product_id)
+    return ProductDetail(
+        summary=summary,
+        owner=_owner(session, caller, summary),
+        plans=_plans(session, facts, summary.epoch, at),
+        entitlements=tuple(decide(facts, name, at) for name in feature_names(facts)),
+        device=_device(session, caller, summary),
+        open_alerts=tuple(alert_desk.unresolved(session, caller, product_id)),
+    )
+
+
+def explanation(
+    session: Session, caller: Caller, product_id: str, feature: str, at: int
+) -> Explanation:
+    """Explain the decision on one feature of a product, rung by rung.
+
+    Raises:
+        NotFoundError: no such product of the caller's, or no such feature.
+    """
+    caller.require(Scope.PRODUCTS_READ)
+    product = products.visible(session, caller, product_id)
+    facts = load_one(session, product.id)
+    if feature not in feature_names(facts):
+        raise NotFoundError(f"A {facts.model.code} has no feature {feature!r}.", feature=feature)
+    return explain(facts, feature, at)
+
+
+def _owner(session: Session, caller: Caller, summary: ProductSummary) -> OwnerView | None:
+    if summary.owner_id is None:
+        return None
+    owner = session.get_one(Owner, summary.owner_id)
+    emails: tuple[str, ...] = ()
+    if caller.is_staff:
+        query = select(Person.email).where(Person.owner_id == owner.id).order_by(Person.email)
+        emails = tuple(session.scalars(query))
+    return OwnerView(owner.id, owner.name, emails)
+
+
+def _plans(session: Session, facts: Facts, epoch: int, at: int) -> tuple[PlanView, ...]:
+    """Return the subscriptions that concern the present owner, the latest first."""
+    names = {subscription.plan for subscription in facts.subscriptions}
+    query = select(Plan.name, Plan.title).where(Plan.name.in_(names))
+    titles = {row.name: row.title for row in session.execute(query)}
+    rows = [one for one in facts.subscriptions if one.epoch in {None, epoch}]
+    rows.sort(key=lambda one: (one.start, one.id), reverse=True)
+    return tuple(
+        PlanView(
+            subscription_id=one.id,
+            plan=one.plan,
+            title=titles[one.plan],
+            version=one.plan_version,
+            status=status(one, at),
+            starts_at=one.start,
+            trial_end=one.trial_end,
+            paid_until=one.paid_until,
+            grace_s=one.grace_s,
+            cancelled_at=one.cancelled_at,
+            ends_at=one.ends_at,
+        )
+        for one in rows
+    )
+
+
+def _device(session: Session, caller: Caller, summary: ProductSummary) -> DeviceView | None:
+    if summary.slot is None:
+        return None
+    device = session.get_one(Device, summary.slot)
+    not_after = session.scalar(
+        select(Certificate.not_after)
+        .where(Certificate.slot == device.slot)
+        .order_by(Certificate.not_after.desc())
+        .limit(1)
+    )
+    return DeviceView(
+        sdk=device.sdk,
+        boot=device.boot,
+        enrolled_at=device.enrolled_at,
+        certificate_not_after=not_after,
+        state_version=device.state_version,
+        state_version_reported=device.state_version_reported,
+        entitlement_version=device.entitlement_version,
+        entitlement_version_reported=device.entitlement_version_reported,
+        configuration=pushes.configuration(session, caller, summary.product_id),
+    )

@@ -1,0 +1,210 @@
+"""Whose telemetry a caller may read: from product and metric to a series and what of it shows.
+
+1. Staff see everything that was kept. A customer sees what was measured while the product was
+   theirs, and of that nothing that is quarantined for a reason that still stands.
+2. What still stands is decided now: while `telemetry` is allowed, rows kept during an earlier
+   lapse or hold show; while it is not, they do not. A suspected clone's rows never show to a
+   customer.
+3. What a product measured before anybody claimed it belongs to its first owner.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from entitlements.decision import decide
+from entitlements.gate import Quarantine
+from entitlements.ladder import TELEMETRY
+from hub.errors import NotFoundError
+from hub.ports.database.catalogue_tables import Metric, ProductModel
+from hub.ports.database.product_tables import Device, Product
+from hub.ports.store.port import TelemetryStore, Visibility
+from hub.services import products
+from hub.services.caller import Caller, Scope
+from hub.services.facts import load_one
+from hub.services.ownership import own_epochs
+
+EVERYTHING = Visibility(reasons=frozenset(Quarantine))
+_RELEASED = frozenset({Quarantine.LAPSED, Quarantine.HOLD, Quarantine.UNCLAIMED})
+
+
+@dataclass(frozen=True, slots=True)
+class MetricView:
+    """A metric of a model; `kind` is `gauge` or `counter`, `unit` a UCUM code."""
+
+    index: int
+    name: str
+    title: str
+    unit: str
+    kind: str
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One metric of one device, and what of it the caller may see."""
+
+    product_id: str
+    device_id: str
+    slot: int
+    model: str
+    metric: MetricView
+    visible: Visibility
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSeries:
+    """One metric of all devices of a model."""
+
+    model: str
+    metric: MetricView
+    slots: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class LatestValue:
+    """The latest sample of a metric; `time` is ns."""
+
+    metric: MetricView
+    time: int
+    value: float
+
+
+def series(session: Session, caller: Caller, product_id: str, metric: str, at: int) -> Series:
+    """Resolve a metric of a product for a caller.
+
+    Raises:
+        ConflictError: the product has not enrolled, so it has measured nothing.
+        ForbiddenError: the caller may not read telemetry.
+        NotFoundError: no such product of the caller's, or its model has no such metric.
+    """
+    caller.require(Scope.TELEMETRY_READ)
+    device = products.visible_device(session, caller, product_id)
+    model = _model_of(session, product_id)
+    return Series(
+        product_id=product_id,
+        device_id=device.device_id,
+        slot=device.slot,
+        model=model.name,
+        metric=_metric(session, model, metric),
+        visible=visibility(session, caller, product_id, at),
+    )
+
+
+def latest(
+    session: Session, store: TelemetryStore, caller: Caller, product_id: str, at: int
+) -> list[LatestValue]:
+    """Return the latest sample of each metric of a product, in the order of the metrics.
+
+    Raises:
+        ForbiddenError: the caller may not read telemetry.
+        NotFoundError: no such product, or not one of the caller's.
+    """
+    caller.require(Scope.TELEMETRY_READ)
+    product = products.visible(session, caller, product_id)
+    slot = session.scalar(select(Device.slot).where(Device.product_id == product.id))
+    if slot is None:
+        return []
+    metrics = {m.index: m for m in metrics_of(session, product.model_number)}
+    found = store.latest(slot, visible=visibility(session, caller, product_id, at))
+    return [
+        LatestValue(metrics[metric], time, value)
+        for metric, time, value in zip(
+            found.metric.tolist(), found.time.tolist(), found.value.tolist(), strict=True
+        )
+        if metric in metrics
+    ]
+
+
+def fleet(
+    session: Session, caller: Caller, model: str, metric: str, *, region: str | None = None
+) -> FleetSeries:
+    """Resolve a metric of all devices of a model, for staff.
+
+    Args:
+        session: any session.
+        caller: staff.
+        model: name of the model.
+        metric: name of the metric.
+        region: only products sold there.
+
+    Raises:
+        ForbiddenError: the caller is not staff.
+        NotFoundError: no such model or metric.
+    """
+    caller.require(Scope.TELEMETRY_READ)
+    caller.require(Scope.RECORDS_READ)
+    row = session.scalars(select(ProductModel).where(ProductModel.name == model)).first()
+    if row is None:
+        raise NotFoundError(f"There is no product model {model!r}.", model=model)
+    slots = (
+        select(Device.slot)
+        .join(Product, Product.id == Device.product_id)
+        .where(Product.model_number == row.number)
+        .order_by(Device.slot)
+    )
+    if region is not None:
+        slots = slots.where(Product.region == region)
+    found = _metric(session, row, metric)
+    return FleetSeries(row.name, found, session.scalars(slots).all())
+
+
+def visibility(session: Session, caller: Caller, product_id: str, at: int) -> Visibility:
+    """Work out which rows of a product a caller may see now.
+
+    The product must be one that the caller may see (`products.visible`).
+    """
+    if caller.is_staff:
+        return EVERYTHING
+    epochs = own_epochs(session, product_id, caller.owner_id or "")
+    if epochs is None:
+        raise NotFoundError(f"There is no product {product_id}.", product=product_id)
+    first, last = epochs
+    allowed = decide(load_one(session, product_id), TELEMETRY, at).allowed
+    return Visibility(
+        min_epoch=0 if first == 1 else first,
+        max_epoch=last,
+        reasons=frozenset(map(int, _RELEASED)) if allowed else frozenset(),
+    )
+
+
+def metrics_of(session: Session, model_number: int) -> list[MetricView]:
+    """Return the metrics of a model in their order."""
+    query = select(Metric).where(Metric.model_number == model_number).order_by(Metric.index)
+    return [_view(metric) for metric in session.scalars(query)]
+
+
+def _model_of(session: Session, product_id: str) -> ProductModel:
+    return session.scalars(
+        select(ProductModel)
+        .join(Product, Product.model_number == ProductModel.number)
+        .where(Product.id == product_id)
+    ).one()
+
+
+def _metric(session: Session, model: ProductModel, name: str) -> MetricView:
+    found = session.scalars(
+        select(Metric).where(Metric.model_number == model.number, Metric.name == name)
+    ).first()
+    if found is None:
+        raise NotFoundError(
+            f"Model {model.name} has no metric {name!r}. See its metrics in the catalogue.",
+            model=model.name,
+            metric=name,
+        )
+    return _view(found)
+
+
+def _view(metric: Metric) -> MetricView:
+    return MetricView(
+        index=metric.index,
+        name=metric.name,
+        title=metric.title,
+        unit=metric.unit,
+        kind=metric.kind,
+        low=metric.low,
+        high=metric.high,
+    )

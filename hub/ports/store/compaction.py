@@ -28,11 +28,10 @@ from hub.ports.journal.segments import list_segments, prune, read_created_ns
 from hub.ports.journal.telemetry import TelemetryBatch, decode
 from hub.ports.store.latest import Entries, latest_of, merge_latest, read_latest, write_latest
 from hub.ports.store.manifest import DataFile, Manifest, Retired
-from hub.ports.store.parquet import ROW_GROUP
-from hub.ports.store.partitions import PartitionedSink, days_of
+from hub.ports.store.partitions import OWN_DAY, PartitionedSink, days_of
 from hub.ports.store.sources import BatchSource, FileSource, Source
 
-TIERS: Final = (ROW_GROUP, 1 << 20, 1 << 23)  # samples; a file beyond the last stays as it is
+TIERS: Final = (OWN_DAY, 1 << 20, 1 << 23)  # samples; a file beyond the last stays as it is
 
 
 @dataclass(frozen=True, slots=True)

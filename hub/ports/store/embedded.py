@@ -2,7 +2,9 @@
 
 1. A query works on one manifest: files below its offsets, journal tails from there on. So each
    sample shows once, whatever is compacted meanwhile.
-2. If a file of that manifest is already deleted, the query starts again on the present one.
+2. Manifest and tails are looked at together, in one short critical section; files come after,
+   and the grace period of compaction keeps them. Were one gone all the same, the query starts
+   again on the present manifest.
 3. Reading only; `compaction` writes. Safe to use from several threads and processes.
 What must never live here: writing.
 """
@@ -10,6 +12,7 @@ What must never live here: writing.
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
+from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -30,10 +33,11 @@ from hub.ports.store.port import (
     RawColumns,
     Visibility,
 )
-from hub.ports.store.tail import OutdatedError, Tail
+from hub.ports.store.tail import Found, OutdatedError, Tail
 
 Answer = TypeVar("Answer")
-_ATTEMPTS: Final = 5
+Look = TypeVar("Look")
+_ATTEMPTS: Final = 10
 _NO_SAMPLES: Final = Samples.concatenate([])
 
 
@@ -49,7 +53,8 @@ class EmbeddedStore:
         self._folder = folder
         self._files = ParquetFolder(folder)
         self._tails = {name: Tail(path) for name, path in journals.items()}
-        self._lock = threading.Lock()
+        self._tails_lock = threading.Lock()
+        self._manifest_lock = threading.Lock()
         self._manifest = Manifest()
         self._stamp: tuple[int, int, int] | None = None
 
@@ -72,11 +77,12 @@ class EmbeddedStore:
         # Each file is in order, so its first rows behind the cursor are all a page can need.
         enough = limit + 1 + (after.skip if after else 0)
         parts = self._consistent(
-            lambda manifest: [
+            _finder([slot]),
+            lambda manifest, found: [
                 part
-                for source in self._series(manifest, slot, metric, start, end)
+                for source in self._series(manifest, found, slot, metric, start, end)
                 for part in _first_shown(source, visible, after, enough)
-            ]
+            ],
         )
         found = Samples.concatenate(parts)
         found = found.take(np.lexsort((found.value, found.seq, found.stream, found.time)))
@@ -91,17 +97,20 @@ class EmbeddedStore:
         """See `TelemetryStore.buckets`."""
         _check_step(step)
         parts = self._consistent(
-            lambda manifest: [
+            _finder([slot]),
+            lambda manifest, found: [
                 Partial.of(part.shown(visible), step)
-                for source in self._series(manifest, slot, metric, start, end)
+                for source in self._series(manifest, found, slot, metric, start, end)
                 for part in source
-            ]
+            ],
         )
         return Partial.joined([Partial.of(_NO_SAMPLES, step), *parts]).columns()
 
     def latest(self, slot: int, *, visible: Visibility) -> LatestColumns:
         """See `TelemetryStore.latest`."""
-        metric, samples = self._consistent(lambda manifest: self._newest(manifest, slot))
+        metric, samples = self._consistent(
+            _finder([slot]), lambda manifest, found: self._newest(manifest, found, slot)
+        )
         mask = visible_mask(samples.epoch, samples.flags, visible)
         metric, samples = metric[mask], samples.take(mask)
         keys = (samples.value, samples.stream, samples.seq, samples.time, metric)
@@ -123,43 +132,69 @@ class EmbeddedStore:
         _check_step(step)
         wanted = np.unique(np.asarray(slots, np.uint32))
         parts = self._consistent(
-            lambda manifest: [
+            _finder(wanted),
+            lambda manifest, found: [
                 Partial.of(part.shown(visible), step)
-                for part in self._devices(manifest, wanted, metric, start, end)
-            ]
+                for part in self._devices(manifest, found, wanted, metric, start, end)
+            ],
         )
         return Partial.joined([Partial.of(_NO_SAMPLES, step), *parts]).columns()
 
     def count(self, slots: Sequence[int] | None = None) -> int:
         """See `TelemetryStore.count`."""
         wanted = None if slots is None else np.unique(np.asarray(slots, np.uint32))
-        return self._consistent(lambda manifest: self._count(manifest, wanted))
+        return self._consistent(
+            lambda tail, base: tail.count(base, wanted),
+            lambda manifest, counts: sum(counts) + self._count(manifest, wanted),
+        )
 
-    def _consistent(self, query: Callable[[Manifest], Answer]) -> Answer:
-        """Run a query on one manifest, again if that one's files are gone meanwhile."""
+    def _consistent(
+        self,
+        look: Callable[[Tail, int | None], Look],
+        query: Callable[[Manifest, list[Look]], Answer],
+    ) -> Answer:
+        """Run a query on one manifest and the tails behind it.
+
+        Args:
+            look: takes what is needed from one tail, from an offset on; quick.
+            query: makes the answer of that, in the order of the journals, and of the files.
+        """
         for _ in range(_ATTEMPTS):
-            manifest = self._present()
-            try:
-                answer = query(manifest)
-            except (FileNotFoundError, OutdatedError, StorageError) as error:
-                self._stamp = None  # two manifests can have the same stamp; look at the text
-                if self._present() is not manifest:
+            with self._tails_lock:
+                manifest = self._present()
+                try:
+                    looks = [
+                        look(tail, manifest.journals.get(name))
+                        for name, tail in self._tails.items()
+                    ]
+                except (FileNotFoundError, OutdatedError, StorageError) as error:
+                    self._give_up_if_present(manifest, error)
                     continue
-                if isinstance(error, FileNotFoundError):
-                    raise StorageError(
-                        f"A file of the store is missing ({error}); restore it from a backup."
-                    ) from error
-                raise
             # Where a journal unknown to the manifest begins was seen in its folder: that stands
             # only if nothing was compacted, and then pruned, meanwhile.
             known = self._tails.keys() <= manifest.journals.keys()
-            if known or self._present() is manifest:
-                return answer
-        raise StorageError("The store was compacted five times during one query; ask again.")
+            if not known and self._present() is not manifest:
+                continue
+            try:
+                return query(manifest, looks)
+            except (FileNotFoundError, StorageError) as error:
+                self._give_up_if_present(manifest, error)
+        raise StorageError("The store kept being compacted during one query; ask again.")
+
+    def _give_up_if_present(self, manifest: Manifest, error: Exception) -> None:
+        """Raise unless another manifest came into force, which explains the error."""
+        self._stamp = None  # two manifests can have the same stamp; look at the text
+        if self._present() is not manifest:
+            return
+        if isinstance(error, FileNotFoundError):
+            raise StorageError(
+                f"A file of the store is missing ({error}); restore it from a backup."
+            ) from error
+        raise error
 
     def _present(self) -> Manifest:
         """Give the manifest in force, reading it only when the file was replaced."""
-        with self._lock:
+        with self._manifest_lock:
             try:
                 status = (self._folder / MANIFEST_NAME).stat()
                 stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
@@ -174,15 +209,20 @@ class EmbeddedStore:
             return self._manifest
 
     def _series(
-        self, manifest: Manifest, slot: int, metric: int, start: int, end: int
+        self,
+        manifest: Manifest,
+        found: list[list[Found]],
+        slot: int,
+        metric: int,
+        start: int,
+        end: int,
     ) -> Iterator[Iterator[Samples]]:
         """Give the samples of a series, for each file and journal; those of a file in order."""
         for file in manifest.files:
             if _overlaps(file, slot, slot, start, end):
                 yield self._series_of_file(file, slot, metric, start, end)
-        for name, tail in self._tails.items():
-            columns = tail.columns(manifest.journals.get(name), np.array([slot], np.uint32))
-            yield iter([_select(columns, metric, start, end)])
+        later = [_select(b.columns(start, end), metric) for b in chain.from_iterable(found)]
+        yield iter([Samples.concatenate(later)])
 
     def _series_of_file(
         self, file: DataFile, slot: int, metric: int, start: int, end: int
@@ -198,7 +238,13 @@ class EmbeddedStore:
             yield Samples(**{name: data[name][part] for name in SAMPLE_NAMES})
 
     def _devices(
-        self, manifest: Manifest, slots: U32, metric: int, start: int, end: int
+        self,
+        manifest: Manifest,
+        found: list[list[Found]],
+        slots: U32,
+        metric: int,
+        start: int,
+        end: int,
     ) -> Iterator[Samples]:
         """Give the samples of one metric of many devices, in pieces and in no order."""
         if not slots.size:
@@ -213,11 +259,12 @@ class EmbeddedStore:
                 mask = (data["metric"] == metric) & np.isin(data["slot"], slots)
                 mask &= (data["time"] >= start) & (data["time"] < end)
                 yield Samples(**{name: data[name][mask] for name in SAMPLE_NAMES})
-        for name, tail in self._tails.items():
-            columns = tail.columns(manifest.journals.get(name), slots)
-            yield _select(columns, metric, start, end)
+        for block in chain.from_iterable(found):
+            yield _select(block.columns(start, end), metric)
 
-    def _newest(self, manifest: Manifest, slot: int) -> tuple[U16, Samples]:
+    def _newest(
+        self, manifest: Manifest, found: list[list[Found]], slot: int
+    ) -> tuple[U16, Samples]:
         """Give the candidates for the latest values of a device, with their metrics."""
         metrics: list[U16] = [np.empty(0, np.uint16)]
         parts: list[Samples] = []
@@ -225,18 +272,16 @@ class EmbeddedStore:
             entries = entries_of(read_latest(self._folder / name), slot)
             metrics.append(entries["metric"])
             parts.append(as_samples(entries))
-        for name, tail in self._tails.items():
-            columns = tail.columns(manifest.journals.get(name), np.array([slot], np.uint32))
+        for block in chain.from_iterable(found):
+            columns = block.columns()
             metrics.append(columns.metric)
             parts.append(Samples(**{n: getattr(columns, n) for n in SAMPLE_NAMES}))
         return np.concatenate(metrics), Samples.concatenate(parts)
 
     def _count(self, manifest: Manifest, slots: U32 | None) -> int:
-        total = sum(
-            tail.count(manifest.journals.get(name), slots) for name, tail in self._tails.items()
-        )
         if slots is None:
-            return total + sum(file.rows for file in manifest.files)
+            return sum(file.rows for file in manifest.files)
+        total = 0
         if slots.size:
             for file in manifest.files:
                 source = self._files.source(file.name)
@@ -257,8 +302,15 @@ def _overlaps(file: DataFile, first: int, last: int, start: int, end: int) -> bo
     return in_slots and file.min_time < end and file.max_time >= start
 
 
-def _select(columns: Columns, metric: int, start: int, end: int) -> Samples:
-    mask = (columns.metric == metric) & (columns.time >= start) & (columns.time < end)
+def _finder(slots: Sequence[int] | U32) -> Callable[[Tail, int | None], list[Found]]:
+    wanted = np.asarray(slots, np.uint32)
+    if not wanted.size:
+        return lambda _tail, _base: []
+    return lambda tail, base: tail.find(base, wanted)
+
+
+def _select(columns: Columns, metric: int) -> Samples:
+    mask = columns.metric == metric
     return Samples(**{name: getattr(columns, name)[mask] for name in SAMPLE_NAMES})
 
 

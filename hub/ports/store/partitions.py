@@ -17,9 +17,10 @@ import numpy as np
 from hub.ports.journal.telemetry import I64
 from hub.ports.store.columns import Columns
 from hub.ports.store.manifest import DataFile
-from hub.ports.store.parquet import ROW_GROUP, ParquetSink
+from hub.ports.store.parquet import ParquetSink
 
 DAY_NS: Final = 86_400 * 1_000_000_000
+OWN_DAY: Final = 1 << 16  # samples that earn a day a file of its own
 _MAX_OWN_DAYS: Final = 32  # files open at once while writing
 
 
@@ -43,7 +44,7 @@ def own_days(days: I64, samples: I64) -> I64:
         return np.empty(0, np.int64)
     distinct, place = np.unique(days, return_inverse=True)
     total = np.bincount(place, weights=samples)
-    enough = max(ROW_GROUP, float(total.sum()) / _MAX_OWN_DAYS)
+    enough = max(OWN_DAY, float(total.sum()) / _MAX_OWN_DAYS)
     return distinct[total >= enough]
 
 

@@ -9,7 +9,6 @@ What must never live here: Parquet, visibility.
 
 import itertools
 import mmap
-import threading
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from hub.ports.journal.block import HEADER_SIZE, Kind
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.segments import SEGMENT_HEADER_SIZE, Segment, list_segments
 from hub.ports.journal.telemetry import U32, decode
-from hub.ports.store.columns import Columns, Mask, expand
+from hub.ports.store.columns import Columns, Index, Mask, expand
 
 
 class OutdatedError(Exception):
@@ -37,8 +36,30 @@ class _Place:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows of one block that matched; the view keeps the mapped segment alive.
+
+    Args:
+        payload: of the block.
+        rows: i64[N], positions of the rows in its batch.
+    """
+
+    payload: memoryview
+    rows: Index
+
+    def columns(self, start: int | None = None, end: int | None = None) -> Columns:
+        """Read the samples, of all times or of `start <= time < end`."""
+        batch = decode(self.payload)
+        rows = self.rows
+        if start is not None and end is not None:
+            time = batch.time[rows]
+            rows = rows[(time >= start) & (time < end)]
+        return expand(batch, rows)
+
+
 class Tail:
-    """The rows of one journal from an offset on. Safe to use from several threads.
+    """The rows of one journal from an offset on. One caller at a time; `EmbeddedStore` sees to it.
 
     Args:
         folder: of the journal.
@@ -46,47 +67,42 @@ class Tail:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lock = threading.Lock()
         self._maps: dict[int, memoryview] = {}
         self._restart(0)
 
-    def columns(self, base: int | None, slots: U32) -> Columns:
-        """Read the samples of some devices.
+    def find(self, base: int | None, slots: U32) -> list[Found]:
+        """Find the rows of some devices. What is found stays readable, whatever is pruned later.
 
         Args:
             base: offset from which on the journal counts; None means from its beginning.
             slots: u32[N], devices wanted.
 
-        Returns:
-            Their samples, in no particular order.
-
         Raises:
             OutdatedError: read the manifest again.
+            FileNotFoundError: the same, a segment was pruned.
             StorageError: the journal is damaged, or was pruned beyond `base`.
         """
-        with self._lock:
-            self._advance(base)
-            index = self._slots[: self._rows]
-            match = index == slots[0] if slots.size == 1 else np.isin(index, slots)
-            rows = np.flatnonzero(match)
-            first_row = np.frombuffer(self._first_row, np.int64)
-            block = np.searchsorted(first_row, rows, side="right") - 1
-            del first_row  # an array that is looked at cannot grow
-            parts = []
-            edges = np.flatnonzero(np.diff(block, prepend=-1))
-            for here, there in itertools.pairwise([*edges, rows.size]):
-                number = int(block[here])
-                batch = decode(self._payload(self._places[number]))
-                parts.append(expand(batch, rows[here:there] - self._first_row[number]))
-        return Columns.concatenate(parts)
+        self._advance(base)
+        index = self._slots[: self._rows]
+        match = index == slots[0] if slots.size == 1 else np.isin(index, slots)
+        rows = np.flatnonzero(match)
+        first_row = np.frombuffer(self._first_row, np.int64)
+        block = np.searchsorted(first_row, rows, side="right") - 1
+        del first_row  # an array that is looked at cannot grow
+        found = []
+        edges = np.flatnonzero(np.diff(block, prepend=-1))
+        for here, there in itertools.pairwise([*edges, rows.size]):
+            number = int(block[here])
+            payload = self._payload(self._places[number])
+            found.append(Found(payload, rows[here:there] - self._first_row[number]))
+        return found
 
     def count(self, base: int | None, slots: U32 | None) -> int:
-        """Count rows with samples; arguments and errors as for `columns`."""
-        with self._lock:
-            self._advance(base)
-            index = self._slots[: self._rows]
-            match: U32 | Mask = index if slots is None else np.isin(index, slots[slots != 0])
-            return int(np.count_nonzero(match))
+        """Count rows with samples; arguments and errors as for `find`."""
+        self._advance(base)
+        index = self._slots[: self._rows]
+        match: U32 | Mask = index if slots is None else np.isin(index, slots[slots != 0])
+        return int(np.count_nonzero(match))
 
     def _advance(self, base: int | None) -> None:
         """Drop what is below `base` and index what has been appended."""
@@ -99,6 +115,13 @@ class Tail:
             self._restart(base)
         elif base > self._base:
             self._drop(base)
+        try:
+            self._index_new_blocks()
+        except BaseException:
+            self._restart(base)  # so that the next query meets the same block again
+            raise
+
+    def _index_new_blocks(self) -> None:
         for block in self._reader.blocks():
             segment = self._reader.segment
             if block.kind != Kind.TELEMETRY or segment is None:

@@ -194,7 +194,7 @@ def adapter(request: pytest.FixtureRequest) -> Callable[[Path], Harness]:
 def tiny_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make row groups, chunks and days so small that a few rows fill many."""
     monkeypatch.setattr(parquet, "ROW_GROUP", 4)
-    monkeypatch.setattr(partitions, "ROW_GROUP", 4)
+    monkeypatch.setattr(partitions, "OWN_DAY", 4)
     monkeypatch.setattr(sources, "CHUNK", 6)
     monkeypatch.setattr(compaction, "TIERS", (4, 16, 1000))
 

@@ -6,6 +6,7 @@
    the database, nor the supervisor numba.
 """
 
+import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from hub.ports.broker.nats_server import (
 )
 from hub.ports.broker.nkeys import account_name
 from hub.ports.broker.port import INGEST
+from hub.ports.keyfile import read_private, replace_private
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -52,6 +54,25 @@ def authority(settings: Settings) -> "CertificateAuthority":
     from hub.services.pki import CertificateAuthority  # noqa: PLC0415  heavy, see rule 3
 
     return CertificateAuthority.load_or_create(settings.pki_dir, now(), settings.pki)
+
+
+def api_url(settings: Settings) -> str:
+    """Return the base address of the API as others reach it; its port must be chosen."""
+    host = settings.api.host
+    if host in {"0.0.0.0", "::"}:  # noqa: S104  a comparison
+        host = settings.public_hosts[0]
+    return f"https://{host}:{settings.api.port}"
+
+
+def renew_operator_token(settings: Settings) -> None:
+    """Make the token that opens the API to local tools for one run of the hub."""
+    token = secrets.token_urlsafe(32)
+    replace_private(settings.run_dir / "operator.token", token.encode())
+
+
+def operator_token(settings: Settings) -> str:
+    """Return the token of this run of the hub."""
+    return read_private(settings.run_dir / "operator.token").decode()
 
 
 def embedded_broker(settings: Settings) -> "EmbeddedBroker":

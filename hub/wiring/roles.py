@@ -38,6 +38,7 @@ def prepare(settings: Settings, child: Child) -> None:
     parts = [CONTROL, *(f"{INGEST}-{worker}" for worker in range(settings.ingest.workers))]
     for part in parts:
         save_pair(authority.issue_internal(part, at), settings.pki_dir, part)
+    compose.renew_operator_token(settings)
     database = compose.engine(settings)
     migrate(database)
     with write_session(database) as session:
@@ -67,6 +68,13 @@ def authd(settings: Settings, child: Child) -> None:
 
     child.watch()
     asyncio.run(desk.serve(compose.admission(settings), child.ready, child.stop))
+
+
+def control(settings: Settings, child: Child) -> None:
+    """Run the API, the control channels and everything else that writes the database."""
+    from hub.wiring import control as parts  # noqa: PLC0415  heavy, and only here
+
+    parts.run(settings, child)
 
 
 def ingest(settings: Settings, child: Child, worker: int) -> None:
@@ -99,6 +107,7 @@ _ENTRIES: dict[str, Entry] = {
     "prepare": prepare,
     "broker": broker,
     "authd": authd,
+    "control": control,
     "compactor": compactor,
 }
 
@@ -109,7 +118,7 @@ def names(settings: Settings) -> tuple[str, ...]:
     `ingest` comes after `control`, which compiles the first gate snapshot.
     """
     workers = tuple(f"ingest-{worker}" for worker in range(settings.ingest.workers))
-    return ("broker", "authd", *workers, "compactor")
+    return ("broker", "authd", "control", *workers, "compactor")
 
 
 def _entry(name: str) -> Entry:

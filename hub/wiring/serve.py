@@ -19,7 +19,7 @@ from hub.app.supervisor import Role, StartError, Supervisor
 from hub.config import PREFIX, Settings
 from hub.metrics import Metrics
 from hub.ports.journal.durability import lock_folder, make_folder, write_whole
-from hub.wiring import roles
+from hub.wiring import compose, roles
 
 _log = logging.getLogger("homeport.serve")
 
@@ -92,12 +92,9 @@ def run(settings: Settings, file: Path | None, announce: Callable[[str], None]) 
 
 def describe(settings: Settings) -> dict[str, str | int]:
     """Return what `run/hub.json` says: how local tools reach this hub."""
-    host = settings.api.host
-    if host in {"0.0.0.0", "::"}:  # noqa: S104  a comparison
-        host = settings.public_hosts[0]
     mqtt_host, mqtt_port = settings.device_broker
     return {
-        "api_url": f"https://{host}:{settings.api.port}",
+        "api_url": compose.api_url(settings),
         "mqtt_host": mqtt_host,
         "mqtt_port": mqtt_port,
         "ca_file": str(settings.pki_dir / "ca.pem"),

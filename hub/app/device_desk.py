@@ -1,0 +1,177 @@
+"""What the hub does when a device speaks on a control channel, and the state it sends back.
+
+1. What a device says is kept in one transaction, then told to whoever listens live.
+2. A device that asks gets its state at once; one whose facts changed gets it while it is
+   connected. A device that is not connected asks when it comes.
+3. States are issued on a thread of their own: many changes at once become one state each.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from device_sdk.wire.messages import Event, Get, Presence, Reply, Reported
+from device_sdk.wire.topics import Down
+from hub.errors import NotFoundError
+from hub.ports.database.engine import read_session, write_session
+from hub.ports.database.product_tables import Device
+from hub.services import changes, contacts
+from hub.services.contacts import Contact
+from hub.services.events import Event as LiveEvent
+from hub.services.state import StateIssuer
+
+Send = Callable[[str, Down, bytes], bool]
+"""Hands a payload to the broker for a device; says whether it took it."""
+
+_COALESCE_S = 0.02
+_RETRY_S = 1.0
+
+_log = logging.getLogger("homeport.control")
+
+
+class StateDesk:
+    """Issues states and sends them. One thread runs it; any thread may ask.
+
+    Args:
+        engine: the database, whose committed changes it follows.
+        issuer: signs states.
+        send: hands them to the broker.
+        clock: the present time, ns.
+    """
+
+    def __init__(
+        self, engine: Engine, issuer: StateIssuer, send: Send, clock: Callable[[], int]
+    ) -> None:
+        self._engine = engine
+        self._issuer = issuer
+        self._send = send
+        self._clock = clock
+        self._devices: set[str] = set()
+        self._products: set[str] = set()
+        self._lock = threading.Lock()
+        self._due = threading.Event()
+        changes.listen(engine, self._hear)
+
+    def ask(self, device_id: str) -> None:
+        """Send a device its present state soon; returns at once."""
+        with self._lock:
+            self._devices.add(device_id)
+        self._due.set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Send what is asked for until `stop` is set."""
+        while not stop.is_set():
+            if not self._due.wait(0.25):
+                continue
+            try:
+                self.step()
+            except Exception:  # noqa: BLE001  the database may be busy; what was asked is kept
+                _log.exception("states could not be issued; trying again")
+                self._due.set()
+                stop.wait(_RETRY_S)
+            stop.wait(_COALESCE_S)
+
+    def step(self) -> int:
+        """Send all that is asked for now; returns how many states were handed to the broker."""
+        self._due.clear()
+        with self._taken() as (devices, products):
+            online = self._online(products) if products else set()
+            return sum(self._issue(device_id) for device_id in sorted(devices | online))
+
+    @contextmanager
+    def _taken(self) -> Iterator[tuple[set[str], set[str]]]:
+        """Take what is asked for; put it back if that fails."""
+        with self._lock:
+            devices, products = self._devices, self._products
+            self._devices, self._products = set(), set()
+        try:
+            yield devices, products
+        except BaseException:
+            with self._lock:
+                self._devices |= devices
+                self._products |= products
+            raise
+
+    def _hear(self, products: frozenset[str]) -> None:
+        with self._lock:
+            self._products |= products
+        self._due.set()
+
+    def _online(self, products: set[str]) -> set[str]:
+        with read_session(self._engine) as session:
+            rows = session.execute(
+                select(Device.device_id, Device.product_id).where(Device.online.is_(True))
+            )
+            every = changes.EVERY_PRODUCT in products
+            return {row.device_id for row in rows if every or row.product_id in products}
+
+    def _issue(self, device_id: str) -> bool:
+        try:
+            issued = self._issuer.issue(device_id, self._clock())
+        except NotFoundError:  # removed since
+            return False
+        return self._send(device_id, Down.STATE, issued.payload)
+
+
+class DeviceDesk:
+    """Takes the messages of devices; implements `ControlHandler`.
+
+    Args:
+        engine: the database.
+        states: sends states.
+        publish: tells live listeners.
+    """
+
+    def __init__(
+        self, engine: Engine, states: StateDesk, publish: Callable[[LiveEvent], None]
+    ) -> None:
+        self._engine = engine
+        self._states = states
+        self._publish = publish
+
+    def on_presence(self, device_id: str, message: Presence, at: int) -> None:
+        """A device came, or went."""
+        with write_session(self._engine) as session:
+            contact = contacts.presence(session, device_id, message, at)
+        self._tell("presence", at, contact, {"online": message.online})
+
+    def on_event(self, device_id: str, message: Event, at: int) -> None:
+        """Something happened on a device."""
+        with write_session(self._engine) as session:
+            contact = contacts.event(session, device_id, message, at)
+        data = {"name": message.name, "arguments": dict(message.arguments), "time": message.time}
+        self._tell("event", at, contact, data)
+
+    def on_reported(self, device_id: str, message: Reported, at: int) -> None:
+        """A device says what it has applied."""
+        with write_session(self._engine) as session:
+            contact = contacts.reported(session, device_id, message, at)
+        data = {
+            "state_version": message.state_version,
+            "configuration": dict(message.configuration),
+            "errors": dict(message.errors),
+        }
+        self._tell("reported", at, contact, data)
+
+    def on_reply(self, device_id: str, message: Reply, at: int) -> None:
+        """A device answers a command."""
+        with write_session(self._engine) as session:
+            contact = contacts.touch(session, device_id, at)
+        data = {"command_id": message.id.hex(), "status": message.status.name.lower()}
+        self._tell("reply", at, contact, data)
+
+    def on_get(self, device_id: str, message: Get, at: int) -> None:
+        """A device asks for its state."""
+        with write_session(self._engine) as session:
+            contacts.touch(session, device_id, at)
+        if "state" in message.wanted:
+            self._states.ask(device_id)
+
+    def _tell(self, kind: str, at: int, contact: Contact | None, data: Mapping[str, Any]) -> None:
+        if contact is not None:
+            facts = {"device_id": contact.device_id, **data}
+            self._publish(LiveEvent(kind, at, contact.product_id, contact.owner_id, facts))

@@ -1,0 +1,165 @@
+"""The process `control`, put together: API, control channels, reactor, states and gate.
+
+1. The one writer of the database: whatever changes it runs here.
+2. The first gate snapshot is published before the process is ready, as ingest waits for it.
+3. Parts with loops of their own get a thread each; all end when `stop` is set.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from device_sdk.wire.topics import Down
+from hub.api.context import Hub
+from hub.app import web_server
+from hub.app.child import Child
+from hub.app.control_link import ControlLink
+from hub.app.device_desk import DeviceDesk, StateDesk
+from hub.app.http import create_app
+from hub.app.reactor import Follower, Reactor, keep_dead_letters
+from hub.config import Settings
+from hub.metrics import Metrics
+from hub.ports.broker.port import CONTROL, Broker
+from hub.ports.database.engine import read_session
+from hub.ports.journal.block import Kind
+from hub.services.events import Broadcaster
+from hub.services.gate import GatePublisher
+from hub.services.identity import incarnation
+from hub.services.pki import CertificateAuthority
+from hub.services.signing_keys import SigningKeys
+from hub.services.state import Place, StateIssuer
+from hub.services.tokens import Tokens, secret_hash
+from hub.wiring import compose
+
+_METRICS_EVERY_S = 1.0
+
+
+class _Devices:
+    """The way down to devices, as the API knows it."""
+
+    def __init__(self, link: ControlLink, broker: Broker) -> None:
+        self._link = link
+        self._broker = broker
+
+    def push(self, device_id: str, channel: str, payload: bytes) -> bool:
+        return self._link.publish(device_id, Down(channel), payload)
+
+    def kick(self, device_id: str) -> None:
+        self._broker.disconnect(device_id)
+
+
+def run(settings: Settings, child: Child) -> None:
+    """Run everything of this process until `child.stop` is set."""
+    engine, metrics = compose.engine(settings), Metrics("control")
+    tokens, authority = compose.tokens(settings), compose.authority(settings)
+    keys, place = SigningKeys.load_or_create(settings.keys_dir), _place(settings)
+    broker, live = compose.broker(settings), Broadcaster()
+
+    def send(device_id: str, channel: Down, payload: bytes) -> bool:
+        return link.publish(device_id, channel, payload)
+
+    issuer = StateIssuer(engine, keys, place, authority.trust_bundle_der)
+    states = StateDesk(engine, issuer, send, compose.now)
+    desk = DeviceDesk(engine, states, live.publish)
+    link = ControlLink(broker.identity(CONTROL), desk, metrics, compose.now)
+    reactor = Reactor(engine, _followers(settings), metrics, compose.now)
+    gate = GatePublisher(engine, settings.gate_dir, compose.now)
+    gate.step()
+    hub = _hub(settings, engine, tokens, authority, keys, place, live, metrics, link, broker)
+    threads = [
+        threading.Thread(target=loop, args=(child.stop,), name=name)
+        for name, loop in {
+            "gate": gate.run,
+            "states": states.run,
+            "reactor": reactor.run,
+            "metrics": _publisher(metrics, settings.run_dir / "metrics"),
+        }.items()
+    ]
+    child.watch()
+    link.start()
+    for thread in threads:
+        thread.start()
+    try:
+        web_server.serve(
+            create_app(hub),
+            host=settings.api.host,
+            port=settings.api.port,
+            certificate=settings.pki_dir / "server.pem",
+            key=settings.pki_dir / "server.key",
+            ready=child.ready,
+            stop=child.stop,
+        )
+    finally:
+        child.stop.set()
+        link.stop()
+        for thread in threads:
+            thread.join()
+
+
+def _place(settings: Settings) -> Place:
+    host, port = settings.device_broker
+    return Place(host, port, compose.api_url(settings))
+
+
+def _hub(
+    settings: Settings,
+    engine: Engine,
+    tokens: Tokens,
+    authority: CertificateAuthority,
+    keys: SigningKeys,
+    place: Place,
+    live: Broadcaster,
+    metrics: Metrics,
+    link: ControlLink,
+    broker: Broker,
+) -> Hub:
+    with read_session(engine) as session:
+        own = incarnation(session, tokens)
+    return Hub(
+        engine=engine,
+        store=compose.store(settings),
+        ca=authority,
+        tokens=tokens,
+        devices=_Devices(link, broker),
+        live=live,
+        place=place,
+        signing_keys=keys,
+        incarnation=own,
+        operator_token_hash=secret_hash(compose.operator_token(settings)),
+        metrics=metrics,
+        metrics_dir=settings.run_dir / "metrics",
+        clock=compose.now,
+        monotonic=time.monotonic,
+        random_bytes=os.urandom,
+        request_bytes=settings.limits.request_bytes,
+    )
+
+
+def _followers(settings: Settings) -> list[Follower[Any]]:
+    """Return what the reactor reads: the dead letters of each worker."""
+    followers: list[Follower[Any]] = []
+    for worker in range(settings.ingest.workers):
+        name = f"deadletters/{worker}"
+        followers.append(
+            Follower(
+                name,
+                settings.deadletters_dir(worker),
+                Kind.DEAD_LETTERS,
+                keep_dead_letters(name),
+                lambda _count: None,
+            )
+        )
+    return followers
+
+
+def _publisher(metrics: Metrics, folder: Path) -> Callable[[threading.Event], None]:
+    def run(stop: threading.Event) -> None:
+        while not stop.wait(_METRICS_EVERY_S):
+            metrics.publish(folder)
+
+    return run

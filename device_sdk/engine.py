@@ -312,7 +312,7 @@ class Engine:
 
     def _store(self, runs: list[Run]) -> None:
         """Store runs; the caller holds the store lock."""
-        if self.spool.bytes >= self.spool.max_bytes:
+        if self._settings.when_full == "drop_oldest" and self.spool.bytes >= self.spool.max_bytes:
             # A tenth at once, so that this stays rare.
             for stream, start, end in self.spool.drop_oldest(self.spool.max_bytes // 10):
                 self._dropped += end - start

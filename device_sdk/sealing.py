@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from device_sdk.rows import Row, Run, columns
 from device_sdk.wire.codes import RejectCode
 from device_sdk.wire.errors import WireError
-from device_sdk.wire.pack import Pack, decode_pack, encode_pack
+from device_sdk.wire.pack import MAX_BYTES, Pack, decode_pack, encode_pack
 
 PACK_ROWS = 1_000
 
@@ -70,6 +70,11 @@ def move(data: bytes, stream: bytes, first: int, settled: set[int]) -> SealedPac
     return SealedPack(stream, first, len(keep), encode_pack(moved))
 
 
+def declare_lost(data: bytes, gone: Sequence[tuple[int, int]]) -> bytes:
+    """Return the pack with the ranges `gone` (end exclusive, below its first seq) declared lost."""
+    return encode_pack(replace(decode_pack(data), lost=tuple(gone)))
+
+
 def _seal_rows(
     run: Run, rows: Sequence[Row], stream: bytes, first: int, boot: bytes
 ) -> Iterator[SealedPack]:
@@ -83,13 +88,22 @@ def _seal_rows(
         times=[time for time, _ in rows],
         metrics=columns(rows),
     )
-    try:
-        yield SealedPack(stream, first, len(rows), encode_pack(pack))
-    except WireError as error:
-        # Many metrics a row: half as many rows always fit sooner or later, as `rows.check` limits
-        # one row.
-        if error.code is not RejectCode.TOO_LARGE or len(rows) == 1:
-            raise
+    data = _encoded(pack)
+    if data is not None:
+        yield SealedPack(stream, first, len(rows), data)
+    else:
+        # Many metrics a row. Half as many rows fit sooner or later: `rows.check` limits one row.
         half = len(rows) // 2
         yield from _seal_rows(run, rows[:half], stream, first, boot)
         yield from _seal_rows(run, rows[half:], stream, first + half, boot)
+
+
+def _encoded(pack: Pack) -> bytes | None:
+    """Return the bytes of a pack, or None if it must be cut; there is room to declare rows lost."""
+    try:
+        data = encode_pack(pack)
+    except WireError as error:
+        if error.code is not RejectCode.TOO_LARGE:
+            raise
+        return None
+    return data if len(data) <= MAX_BYTES - 1_024 else None

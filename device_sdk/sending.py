@@ -4,9 +4,8 @@
 2. Sent again from the watermark: after reconnecting, when a receipt shows a gap, when no receipt
    came for five cadences (with jitter, doubling), when the hub's incarnation changed, and after
    `retry_after`.
-3. A stream is left for a new one when the hub asks for it, when its watermark is above what was
-   ever sent (the spool was rolled back), and when the next pack lies beyond the window behind rows
-   that are no longer held.
+3. A stream is left for a new one when the hub asks for it, and when its watermark is above what was
+   ever sent (the spool was rolled back). Rows that will never come are declared lost instead.
 4. Time comes in as an argument (monotonic seconds) and randomness as `jitter` (0 to 1). No threads,
    no network.
 """
@@ -15,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from device_sdk.sealing import SealedPack
+from device_sdk import sealing
 from device_sdk.spool import Spool
 from device_sdk.wire.codes import RejectCode
 from device_sdk.wire.receipt import Receipt, StreamReceipt
@@ -136,20 +135,29 @@ class Sender:
         base = first if progress.watermark is None else progress.watermark
         progress.cursor = max(progress.cursor, first)
         while pack := self._spool.next_pack(stream, progress.cursor):
-            if pack.end - base > self._window and not pack.first == first <= base:
-                if pack.first == first:
-                    # Rows before it are gone (dropped, or lost by a restored hub), so the watermark
-                    # will never get here. It was never sent under this watermark, so moving it
-                    # repeats nothing.
-                    self._leave(stream, first)
+            data = pack.data
+            if pack.first == first and (gone := self._gone(stream, first, progress)):
+                data = sealing.declare_lost(data, gone)
+                base = first
+            if pack.end - base > self._window and pack.first > base:
                 break
-            if not self._send(pack):
+            if not self._send(data):
                 break
             progress.cursor = pack.end
         return progress.cursor > first
 
-    def _send(self, pack: SealedPack) -> bool:
-        if not self._publish(pack.data):
+    def _gone(self, stream: bytes, first: int, progress: _Progress) -> Ranges:
+        """Return what will never come below the oldest row held: dropped, or lost by the hub.
+
+        The hub must hear of it, or its watermark would wait for those rows for ever.
+        """
+        gone = self._spool.lost(stream)
+        if progress.watermark is not None:
+            gone.append((progress.watermark, first))
+        return without(gone, [(0, progress.watermark or 0), *progress.settled])
+
+    def _send(self, data: bytes) -> bool:
+        if not self._publish(data):
             return False
         self.packs_sent += 1
         return True
@@ -158,13 +166,7 @@ class Sender:
         following = {stream: end for stream, _, end in self._spool.streams()}.get(entry.stream)
         if following is None:
             return
-        rejections = [
-            (start, end)
-            for start, end, code in entry.rejections
-            # A conflict on a stream that must be left: the rows are sound, only their identity is
-            # not.
-            if not (abandoned and code == RejectCode.CONFLICT)
-        ]
+        rejections = [(start, end) for start, end, _ in entry.rejections]
         highest = max([entry.watermark, *(end for _, end in [*entry.ranges, *rejections])])
         if highest > following:
             self._progress.pop(entry.stream, None)
@@ -173,6 +175,12 @@ class Sender:
         progress = self._progress.setdefault(entry.stream, _Progress())
         progress.watermark = max(entry.watermark, progress.watermark or 0)
         settled = merge([(0, progress.watermark), *progress.settled, *entry.ranges, *rejections])
+        if abandoned:
+            # Rows in conflict are sound, only their identity is not: they move with the rest.
+            conflict = RejectCode.CONFLICT
+            conflicts = [(low, end) for low, end, code in entry.rejections if code == conflict]
+            settled = without(settled, conflicts)
+            progress.watermark = 0
         self.rows_settled += self._spool.settle(entry.stream, settled)
         progress.settled = [(start, end) for start, end in settled if end > progress.watermark]
         for start, end, code in entry.rejections:
@@ -189,7 +197,7 @@ class Sender:
         while (pack := self._spool.next_pack(stream, seq)) and pack.first < min(
             top, progress.cursor
         ):
-            if not self._send(pack):
+            if not self._send(pack.data):
                 return
             seq = pack.end
 
@@ -224,3 +232,16 @@ def merge(ranges: Iterable[tuple[int, int]]) -> Ranges:
         else:
             merged.append((start, end))
     return merged
+
+
+def without(ranges: Iterable[tuple[int, int]], holes: Iterable[tuple[int, int]]) -> Ranges:
+    """Return merged `ranges` less `holes`."""
+    rest = merge(ranges)
+    for low, high in merge(holes):
+        rest = [
+            piece
+            for start, end in rest
+            for piece in ((start, min(end, low)), (max(start, high), end))
+            if piece[0] < piece[1]
+        ]
+    return rest

@@ -36,6 +36,11 @@ CREATE TABLE IF NOT EXISTS stream (
     stream BLOB NOT NULL UNIQUE,
     next INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS lost (
+    stream BLOB NOT NULL,
+    start INTEGER NOT NULL,
+    end INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS handled (id BLOB NOT NULL UNIQUE, at INTEGER NOT NULL);
 """
@@ -125,6 +130,8 @@ class Spool:
             for start, end in settled:
                 where = "stream = ? AND first >= ? AND first < ? AND first + rows <= ?"
                 self._delete(where, (stream, start, end, end))
+                gone = "DELETE FROM lost WHERE stream = ? AND start >= ? AND end <= ?"
+                self._db.execute(gone, (stream, start, end))
             self._forget_empty_streams()
         return before - self.rows
 
@@ -132,7 +139,7 @@ class Spool:
         """Forget the oldest packs until `bytes_wanted` are free under the bound.
 
         Returns:
-            `(stream, start, end)` of what was lost, for the record.
+            `(stream, start, end)` of what was lost; on record until the hub knows, see `lost`.
         """
         lost: list[tuple[bytes, int, int]] = []
         with self._lock, self._commit():
@@ -144,7 +151,14 @@ class Spool:
                     lost[-1] = (stream, lost[-1][1], first + rows)
                 else:
                     lost.append((stream, first, first + rows))
+            self._db.executemany("INSERT INTO lost VALUES (?, ?, ?)", lost)
         return lost
+
+    def lost(self, stream: bytes) -> list[tuple[int, int]]:
+        """Return the ranges of `stream` that were dropped and are still on record."""
+        query = "SELECT start, end FROM lost WHERE stream = ? ORDER BY start"
+        with self._lock:
+            return self._db.execute(query, (stream,)).fetchall()
 
     def move(self, stream: bytes, start: int, settled: set[int]) -> None:
         """Move packs of `stream` from seq `start` on to a new stream, which new rows join.
@@ -266,6 +280,7 @@ class Spool:
             " (SELECT 1 FROM pack p WHERE p.stream = stream.stream)",
             (self._stream,),
         )
+        self._db.execute("DELETE FROM lost WHERE stream NOT IN (SELECT stream FROM stream)")
 
 
 def _open(path: Path) -> tuple[sqlite3.Connection, Path | None]:

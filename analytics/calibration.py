@@ -2,7 +2,8 @@
 
 1. Scale-free: a running high quantile starts the tail; excesses are relative to it.
 2. The tail beyond is a generalised Pareto distribution fitted by the method of moments (Hosking and
-   Wallis, Technometrics 29, 1987; peaks over threshold as in Siffer et al., KDD 2017, but with O(1) state).
+   Wallis, Technometrics 29, 1987; peaks over threshold as in Siffer et al., KDD 2017, but with
+   O(1) state).
 3. Heavy tails stay heavy: a series that often jumps is not called surprising for jumping.
 """
 
@@ -47,11 +48,11 @@ def surprise(tail: Any, which: int, x: float) -> float:
     """Return -ln of the chance of `x` or more; below the quantile a straight line to zero."""
     quantile = tail[which, _QUANTILE]
     if x <= quantile:
-        return BASE_NATS * x / quantile
+        return float(BASE_NATS * x / quantile)
     excess = x / quantile - 1.0
     shape, scale = shape_and_scale(tail, which)
     if shape == 0.0:
-        return BASE_NATS + excess / scale
+        return float(BASE_NATS + excess / scale)
     return BASE_NATS + math.log1p(shape * excess / scale) / shape
 
 
@@ -61,11 +62,13 @@ def threshold(tail: Any, which: int, nats: float) -> float:
     shape, scale = shape_and_scale(tail, which)
     beyond = nats - BASE_NATS
     excess = scale * (beyond if shape == 0.0 else math.expm1(shape * beyond) / shape)
-    return tail[which, _QUANTILE] * (1.0 + excess)
+    return float(tail[which, _QUANTILE] * (1.0 + excess))
 
 
 @nb.njit(nogil=True)
-def learn(tail: Any, which: int, x: float, floor: float, step: float, rate: float, cap: float) -> None:
+def learn(
+    tail: Any, which: int, x: float, floor: float, step: float, rate: float, cap: float
+) -> None:
     """Move the quantile by a relative `step`, and the moments of the excess by `rate`.
 
     The quantile never falls below `floor`; an excess counts up to `cap`.

@@ -167,7 +167,7 @@ class Detector:
         )
         if len({column.shape for column in batch}) != 1 or batch[0].ndim != 1:
             raise ValueError("The columns of a batch must be one-dimensional and of one length.")
-        if len(batch[0]) and not (0 <= batch[0].min() and batch[0].max() < self._used):
+        if len(batch[0]) and (batch[0].min() < 0 or batch[0].max() >= self._used):
             raise IndexError(f"A sample names a series outside the {self._used} allocated.")
         if not np.isfinite(batch[2]).all():
             raise ValueError("A value is not finite; such rows must be rejected before detection.")
@@ -186,7 +186,8 @@ class Detector:
         """Return the detector that `dump` saved.
 
         Raises:
-            SnapshotError: the bytes are damaged or of another version; start fresh and replay the journal.
+            SnapshotError: the bytes are damaged or of another version; start fresh and replay the
+            journal.
         """
         try:
             magic, checksum, length = _HEAD.unpack_from(data)
@@ -198,12 +199,15 @@ class Detector:
         if magic != _MAGIC or zlib.crc32(body) != checksum:
             raise SnapshotError("The detector snapshot is damaged; replay the journal.")
         header = json.loads(bytes(body[:length]))
-        if header["layout"] != LAYOUT:
+        known = set(asdict(Parameters()))
+        if header["layout"] != LAYOUT or set(header["parameters"]) != known:
             raise SnapshotError(
-                f"The detector snapshot has layout {header['layout']}, this version reads {LAYOUT}; replay the journal."
+                f"The detector snapshot has layout {header['layout']}, this version reads {LAYOUT}"
+                " or knows other parameters; replay the journal."
             )
         detector = cls(header["series"], parameters=Parameters(**header["parameters"]))
         records = np.frombuffer(body[length:], RECORD)
-        detector.allocate(len(records)) if len(records) else None
-        detector._records[: len(records)] = records
+        if len(records):
+            detector.allocate(len(records))
+            detector._records[: len(records)] = records
         return detector

@@ -1,8 +1,11 @@
 """Evidence that something changed, gathered over samples: cumulative sums of log-likelihood ratios.
 
-1. Page's test (Biometrika 41, 1954) on innovations, which are white where the samples are not (Lu and
-   Reynolds, J. Quality Technology 33, 2001): so the sums are in nats, and autocorrelation does not inflate them.
-2. What counts as much evidence is learned per series from the peaks of past excursions (`calibration`).
+1. Page's test (Biometrika 41, 1954) on innovations, which are white where the samples are not (Lu
+   and
+   Reynolds, J. Quality Technology 33, 2001): so the sums are in nats, and autocorrelation does not
+   inflate them.
+2. What counts as much evidence is learned per series from the peaks of past excursions
+   (`calibration`).
 3. Drifts are judged on block means against a reference that hardly moves, since a model that learns
    day by day would learn the drift too; block means are weighed by their own autocorrelation.
 """
@@ -46,7 +49,7 @@ def gather(r: Any, k: int, gain: float, what: float, t: int) -> float:
     r.moved[k] += what
     r.count[k] += 1.0
     r.peak[k] = max(r.peak[k], r.evidence[k])
-    return r.peak[k] if r.evidence[k] == 0.0 else 0.0
+    return float(r.peak[k]) if r.evidence[k] == 0.0 else 0.0
 
 
 @nb.njit(nogil=True)
@@ -58,7 +61,7 @@ def weigh(r: Any, p: Any, s: Any) -> None:
     half = 0.5 * lasting * lasting
     up = gather(r, UP, lasting * z - half, s.residual, s.time)
     down = gather(r, DOWN, -lasting * z - half, s.residual, s.time)
-    square = min(abs(s.z), p.clip) ** 2
+    square = min(abs(s.z), p.outlier) ** 2
     ratio = p.variance_ratio
     log = 0.5 * math.log(ratio)
     louder = gather(r, LOUDER, 0.5 * (1.0 - 1.0 / ratio) * square - log, square, s.time)
@@ -85,7 +88,7 @@ def close(r: Any, p: Any, s: Any, tail: int, k: int) -> None:
 @nb.njit(nogil=True)
 def block_length(r: Any, p: Any) -> float:
     """Return the length of a drift block, s."""
-    return max(p.drift_block_s, p.drift_block_samples * r.cadence)
+    return float(max(p.drift_block_s, p.drift_block_samples * r.cadence))
 
 
 @nb.njit(nogil=True)

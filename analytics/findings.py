@@ -1,7 +1,9 @@
-"""What the detector may say about one series: kinds, severities, the finding record and its sentence.
+"""What the detector may say about one series: kinds, severities, the record, the sentence.
 
-1. Numbers of `Kind` and `Severity` are stored in logs and databases: append, never renumber or reuse.
-2. A sentence is a code plus arguments; rendering it in somebody's language is the caller's business.
+1. Numbers of `Kind` and `Severity` are stored in logs and databases: append, never renumber or
+   reuse.
+2. A sentence is a code plus arguments; rendering it in somebody's language is the caller's
+   business.
 3. A finding is about one series at one instant. Devices, owners and alerts must never appear here.
 """
 

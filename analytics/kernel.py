@@ -2,7 +2,8 @@
 
 1. Strictly online: what is said of a sample depends on it and on those before it, in journal order.
 2. Where a batch begins and ends changes nothing: all state is in the records.
-3. A late sample, or one not newer than the newest, gets limit checks only; it never touches what was learned.
+3. A late sample, or one not newer than the newest, gets limit checks only; it never touches what
+   was learned.
 4. No fast math: results are the same to the bit on every run and after every restart.
 numba keys its cache by this file: after editing another module of `analytics`, clear the cache.
 """
@@ -40,7 +41,14 @@ _SQUARE_FLOOR: Final = 0.5  # quantile of the squared innovation never falls bel
 
 
 @nb.njit(nogil=True)
-def _check_limits(r: Any, p: Any, s: Any, v: float, behind: bool, found: Any) -> None:
+def _check_limits(
+    r: Any,
+    p: Any,
+    s: Any,
+    v: float,
+    behind: bool,  # noqa: FBT001  compiled functions take no keyword-only arguments
+    found: Any,
+) -> None:
     """Report a value outside its limits: when it leaves them, and again each `limit_rearm_s`."""
     rearm = p.limit_rearm_s * 1e9
     if r.low <= v <= r.high:
@@ -152,23 +160,21 @@ def _take(r: Any, p: Any, s: Any, t: int, v: float, found: Any) -> float:
     return result
 
 
-@nb.njit(
-    nb.types.UniTuple(nb.int64, 2)(
-        nb.types.Array(nb.from_dtype(RECORD), 1, "C"),
-        nb.types.Array(nb.from_dtype(PARAMETERS), 1, "C"),
-        nb.int64[::1],
-        nb.int64[::1],
-        nb.float64[::1],
-        nb.boolean[::1],
-        nb.int64,
-        nb.types.Array(nb.from_dtype(STEP), 1, "C"),
-        nb.types.Array(nb.from_dtype(FINDING), 1, "C"),
-        nb.float64[::1],
-    ),
-    nogil=True,
-    cache=True,
-    error_model="numpy",
+_SIGNATURE: Final[Any] = nb.types.UniTuple(nb.int64, 2)(  # type: ignore[no-untyped-call]
+    nb.types.Array(nb.from_dtype(RECORD), 1, "C"),
+    nb.types.Array(nb.from_dtype(PARAMETERS), 1, "C"),
+    nb.int64[::1],
+    nb.int64[::1],
+    nb.float64[::1],
+    nb.boolean[::1],
+    nb.int64,
+    nb.types.Array(nb.from_dtype(STEP), 1, "C"),
+    nb.types.Array(nb.from_dtype(FINDING), 1, "C"),
+    nb.float64[::1],
 )
+
+
+@nb.njit(_SIGNATURE, nogil=True, cache=True, error_model="numpy")
 def update(
     records: Any,
     parameters: Any,

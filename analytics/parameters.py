@@ -1,7 +1,9 @@
 """The one global configuration of the detector.
 
-1. One set of numbers serves every series: scale, cadence and rhythm are learned, nobody tunes a series.
-2. Every number has a unit and a reason; what can be learned from the data must not become a parameter.
+1. One set of numbers serves every series: scale, cadence and rhythm are learned, nobody tunes a
+   series.
+2. Every number has a unit and a reason; what can be learned from the data must not become a
+   parameter.
 3. A snapshot of a detector carries the parameters it ran with.
 """
 
@@ -27,7 +29,7 @@ class Parameters:
         half_life_s: after a finding its kind needs that much more surprise, halving every so often,
         half_life_samples: or every so many samples, whichever is longer.
         noise_memory: samples over which noise, spread and correlation are learned.
-        clip: sigma at which a single innovation stops counting for what is learned.
+        outlier: sigma at which a single innovation stops counting for what is learned.
         level_days: time constant with which the level follows the series,
         level_samples: and at least so many samples.
         profile_rate: share of a day's deviation that the daily profile takes over.
@@ -65,7 +67,7 @@ class Parameters:
     half_life_s: float = 21_600.0
     half_life_samples: float = 60.0
     noise_memory: float = 400.0
-    clip: float = 4.0
+    outlier: float = 4.0
     level_days: float = 1.0
     level_samples: float = 100.0
     profile_rate: float = 0.2

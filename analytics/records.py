@@ -2,8 +2,10 @@
 
 1. Everything the detector knows of a series is in its record; nothing refers to anything outside.
 2. Records are series-major: a sample touches neighbouring cache lines, never one line per field.
-3. Values are kept relative to `anchor`, the first value, so that float32 and squares stay exact enough.
-4. Changing the layout or its meaning changes `LAYOUT`: older snapshots are refused, never guessed at.
+3. Values are kept relative to `anchor`, the first value, so that float32 and squares stay exact
+   enough.
+4. Changing the layout or its meaning changes `LAYOUT`: older snapshots are refused, never guessed
+   at.
 """
 
 from typing import Any, Final
@@ -47,6 +49,7 @@ RECORD: Final[np.dtype[Any]] = np.dtype(
         ("outside", np.uint8),  # 1 while values are outside the limits
         ("late_outside", np.uint8),
         ("ready", np.uint8),  # 1 once the daily profile is in use
+        ("reserved", np.uint8, 4),  # fills to eight bytes, so that snapshots hold no stray memory
         # The newest sample, and how many.
         ("samples", np.int64),  # in order, whatever became of them
         ("learned", np.int64),  # that the model has learned from

@@ -2,7 +2,8 @@
 
 1. Expected value: daily profile + level + what is carried over from the sample before (AR(1)).
 2. Gaps are measured in the series' own cadence; what is carried decays with the gap.
-3. An outlier teaches no more than `clip` sigma; a level that moved for good is `evidence`'s business.
+3. An outlier teaches no more than `outlier` sigma; a level that moved for good is `evidence`'s
+   business.
 4. The profile is learned for a day before it is used (additive seasonality as in Holt and Winters).
 """
 
@@ -82,7 +83,7 @@ def expect(r: Any, s: Any) -> None:
 @nb.njit(nogil=True)
 def seasonal(r: Any, s: Any) -> float:
     """Return the daily profile at this time of day."""
-    return (1.0 - s.share) * r.profile[s.left] + s.share * r.profile[s.right]
+    return float((1.0 - s.share) * r.profile[s.left] + s.share * r.profile[s.right])
 
 
 @nb.njit(nogil=True)
@@ -90,7 +91,7 @@ def learn(r: Any, p: Any, s: Any) -> None:
     """Learn noise, correlation, level and profile from this sample."""
     n = r.learned
     rate = max(1.0 / n, 1.0 / p.noise_memory)
-    reach = p.clip * p.clip
+    reach = p.outlier * p.outlier
     if n < 3:
         r.noise = max(r.noise, s.innovation * s.innovation)
         r.spread = max(r.spread, s.residual * s.residual)
@@ -99,11 +100,11 @@ def learn(r: Any, p: Any, s: Any) -> None:
         r.noise += rate * (square - r.noise)
         square = min(s.residual * s.residual, reach * s.spread * s.spread)
         r.spread += rate * (square - r.spread)
-    kept = s.carried + min(max(s.innovation, -p.clip * s.sigma), p.clip * s.sigma)
+    kept = s.carried + min(max(s.innovation, -p.outlier * s.sigma), p.outlier * s.sigma)
     if s.gap < 2.0:
         r.product += rate * (kept * r.residual - r.product)
         r.square += rate * (r.residual * r.residual - r.square)
-    clipped = min(max(s.residual, -p.clip * s.spread), p.clip * s.spread)
+    clipped = min(max(s.residual, -p.outlier * s.spread), p.outlier * s.spread)
     follow = min(min(s.gap, 3.0) / p.level_samples, s.seconds / (p.level_days * _DAY_S))
     moved = min(max(1.0 / (1.0 + n), follow), 0.5) * clipped
     r.level += moved
@@ -135,6 +136,7 @@ def settle(r: Any, s: Any) -> bool:
     for b in range(BINS):
         if not (r.seen >> b) & 1:
             r.profile[b] = r.level
+            r.seen |= 1 << b
     r.ready = 1
     s.seasonal = seasonal(r, s)
     r.level = 0.0

@@ -2,7 +2,8 @@
 
 1. A weighted sum of surprises: several kinds of evidence at once count more than any alone.
 2. A value beyond everything seen so far counts by how much was seen: -ln of the chance of a record.
-3. A refractory: what has just been said is subtracted and fades with a half-life, so that one event scores once.
+3. A refractory: what has just been said is subtracted and fades with a half-life, so that one
+   event scores once.
 Findings are never made from this score; each kind is judged by its own evidence (`verdicts`).
 """
 
@@ -41,4 +42,4 @@ def score(r: Any, p: Any, s: Any) -> float:
     r.memory *= 2.0 ** (-min(s.gap, 3.0) / p.score_half_life)
     fresh = max(raw - r.memory, 0.0)
     r.memory = max(r.memory, raw)
-    return fresh
+    return float(fresh)

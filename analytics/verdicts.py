@@ -1,7 +1,8 @@
 """From evidence to findings: how much is enough, how often to say it, and what to say.
 
 1. Needed surprise follows from the accepted rate of false findings and from how often a kind looks.
-2. Each kind has its own refractory: after a finding it needs that much more surprise, halving with time.
+2. Each kind has its own refractory: after a finding it needs that much more surprise, halving with
+   time.
 3. A confirmed shift or drift becomes the new baseline, so that it is said once.
 4. The band is that of what was observed: of one value, of a mean, or of a standard deviation.
 """
@@ -71,10 +72,10 @@ def report(
 
 
 @nb.njit(nogil=True)
-def needed(r: Any, p: Any, period: float) -> float:
+def needed(p: Any, period: float) -> float:
     """Return the nats that a kind needs which looks once in `period` seconds."""
     looks = _WEEK_S / max(period, _LEAST_PERIOD_S)
-    return max(math.log(looks / p.findings_per_week), p.least_nats)
+    return float(max(math.log(looks / p.findings_per_week), p.least_nats))
 
 
 @nb.njit(nogil=True)
@@ -82,7 +83,7 @@ def fires(r: Any, p: Any, s: Any, kind: int, nats: float, period: float) -> int:
     """Return the severity if this kind may speak now, and note that it did; else 0."""
     if r.samples < p.warm_samples:
         return 0
-    enough = needed(r, p, period)
+    enough = needed(p, period)
     before = r.fired_nats[kind - 1]
     if before > 0.0:
         half_life = max(p.half_life_s, p.half_life_samples * r.cadence) * 1e9
@@ -148,7 +149,15 @@ def level_shift(r: Any, p: Any, s: Any, found: Any) -> None:
         half = _BAND_ERRORS * s.spread * min(1.0, math.sqrt(inflation))
         observed = middle + mean
         report(
-            found, s, _LEVEL_SHIFT, severity, r.began[k], nats, observed, middle - half, middle + half
+            found,
+            s,
+            _LEVEL_SHIFT,
+            severity,
+            r.began[k],
+            nats,
+            observed,
+            middle - half,
+            middle + half,
         )
         r.level += mean
         r.residual -= mean

@@ -1,8 +1,11 @@
-"""Injected faults: what share of them is found, how soon, and what is said of telemetry that is well.
+"""Injected faults: what share is found, how soon, and what is said of telemetry that is well.
 
-1. Telemetry is made from a seed: daily and weekly rhythm, slow wander, autocorrelated noise, quantisation, jitter, gaps.
-2. Sizes are in sigma, the standard deviation of the noise. Each series carries one fault, after a week of ordinary life.
-3. Nothing here is fitted to the detector, and the detector is never tuned to the seed that is reported.
+1. Telemetry is made from a seed: daily and weekly rhythm, slow wander, autocorrelated noise,
+   quantisation, jitter, gaps.
+2. Sizes are in sigma, the standard deviation of the noise. Each series carries one fault, after a
+   week of ordinary life.
+3. Nothing here is fitted to the detector, and the detector is never tuned to the seed that is
+   reported.
 """
 
 import argparse
@@ -57,7 +60,9 @@ FAULTS: Final = {
     "stuck": Fault(Kind.STUCK, 3600, 1),
     "counter_reset": Fault(Kind.COUNTER_RESET, 0, 1),
 }
-_STUCK_CADENCE_S: Final = 60  # an hour of a stuck value is only evidence where an hour is many samples
+_STUCK_CADENCE_S: Final = (
+    60  # an hour of a stuck value is only evidence where an hour is many samples
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +129,7 @@ def _autocorrelated(white: Floats, memory: Floats) -> Floats:
 
 def inject(kind: str, plain: Telemetry, at: Ints, rng: np.random.Generator) -> Floats:
     """Return the values of `plain` with a fault from sample `at[s]` on in each series `s`."""
-    count, n = plain.noise.shape
+    count = len(plain.noise)
     sign = rng.choice([-1.0, 1.0], count)
     smooth, noise = plain.smooth.copy(), plain.noise.copy()
     for s in range(count):
@@ -213,7 +218,7 @@ def _delays(time: Ints, findings: npt.NDArray[np.void], fault: Fault, at: Ints) 
     return delays
 
 
-def run(quick: bool, seed: int = 0) -> dict[str, Any]:  # noqa: FBT001  the signature of every benchmark
+def run(quick: bool, seed: int = 7_001) -> dict[str, Any]:
     """Measure with fewer series when `quick`."""
     groups = (Group(60, 16, 14), Group(900, 16, 21)) if quick else GROUPS
     return measure(seed, groups)
@@ -221,7 +226,7 @@ def run(quick: bool, seed: int = 0) -> dict[str, Any]:  # noqa: FBT001  the sign
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=7_001)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     print(json.dumps(run(options.quick, options.seed), indent=2))

@@ -190,6 +190,9 @@ class Demo:
             region=household.climate.name,
         )
         customer = onboarding.customer(vendor, household.email, household.name, household.zone)
+        if household.claimed:
+            with onboarding.sign_in(address, customer.email, customer.password) as client:
+                onboarding.claim(client, made)
         if household.plan is not None:
             starts = now - household.since_days * DAY_NS
             onboarding.subscribe(
@@ -202,9 +205,6 @@ class Demo:
                 paid_until=_after(now, household.paid_days),
                 cancelled_at=_after(now, household.cancelled_days, -1),
             )
-        if household.claimed:
-            with onboarding.sign_in(address, customer.email, customer.password) as client:
-                onboarding.claim(client, made)
         return Home(household, made, customer)
 
     def _switch_on(self, home: Home, address: Address, number: int) -> SimulatedProduct:

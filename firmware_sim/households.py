@@ -114,9 +114,8 @@ HOUSEHOLDS: Final[Sequence[Household]] = (
         "jan@example.com",
         CONTINENTAL,
         "Europe/Warsaw",
-        "care",
+        None,
         "not claimed yet",
-        paid_days=300,
         claimed=False,
     ),
 )

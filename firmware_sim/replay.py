@@ -120,9 +120,13 @@ def replay(
     """
     with ExitStack() as stack:
         vendor = stack.enter_context(HubClient(address.api, address.ca_file, address.token))
-        made, customer = _sell(vendor, model, summary)
+        mark = f"{time.time_ns() // 1_000_000:x}"  # each replay into a hub is another product
+        onboarding.apply_catalogue(vendor)
+        made = onboarding.make(vendor, model, f"REPLAY-{mark}".upper())
+        customer = onboarding.customer(vendor, f"replay-{mark}@example.com", "Replay")
         home = stack.enter_context(onboarding.sign_in(address, customer.email, customer.password))
         onboarding.claim(home, made)
+        _subscribe(vendor, made, customer, summary)
         device = stack.enter_context(onboarding.switch_on(made, folder / "device", address))
         _wait_informed(device)
         began = time.monotonic()
@@ -171,23 +175,18 @@ def _hub(stack: ExitStack, console: Console, data: Path | None, *, keep: bool) -
     return address
 
 
-def _sell(
-    vendor: HubClient, model: str, summary: Summary
-) -> tuple[onboarding.Made, onboarding.Customer]:
-    """Make a product and sell it, with a plan, to a customer who owned it when it was recorded."""
-    onboarding.apply_catalogue(vendor)
-    mark = f"{time.time_ns() // 1_000_000:x}"  # another replay into the same hub is another product
-    made = onboarding.make(vendor, model, f"REPLAY-{mark}".upper())
-    customer = onboarding.customer(vendor, f"replay-{mark}@example.com", "Replay")
+def _subscribe(
+    vendor: HubClient, made: onboarding.Made, customer: onboarding.Customer, summary: Summary
+) -> None:
+    """Give the product a plan that covers the recording and today."""
     onboarding.subscribe(
         vendor,
         customer.owner_id,
         made.product_id,
         "care",
         summary.first_ns - DAY_NS,
-        paid_until=time.time_ns() + 365 * DAY_NS,
+        paid_until=max(time.time_ns(), summary.last_ns) + 365 * DAY_NS,
     )
-    return made, customer
 
 
 def _wait_informed(device: Device) -> None:

@@ -1,0 +1,67 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = "import typer; from firmware_sim.demo import command; typer.run(command)"
+pytestmark = pytest.mark.hub
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def processes_naming(folder: Path) -> list[int]:
+    """Processes with the folder in their environment or command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                said = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if str(folder).encode() in said:
+                found.append(int(entry.name))
+    return found
+
+
+def test_a_fault_is_found_and_a_push_applied(tmp_path: Path) -> None:
+    data = tmp_path / "demo"
+    demo = start("--exit", "--hours", "24", "--data", str(data))
+    output, errors = demo.communicate(timeout=170)
+    assert demo.returncode == 0, output + errors
+    assert "vibration_mm_s on HP-001-0001" in output
+    assert "flow_offset_k = -3.0" in output
+    assert "curl --cacert" in output
+    assert not processes_naming(data)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_an_interrupt_leaves_no_process(tmp_path: Path) -> None:
+    data = tmp_path / "demo"
+    demo = start("--for", "120", "--hours", "1", "--data", str(data))
+    try:
+        deadline = time.monotonic() + 120
+        while not (data / "hub" / "run" / "hub.json").exists():
+            assert demo.poll() is None, demo.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert processes_naming(data)
+        demo.send_signal(signal.SIGINT)
+        output, errors = demo.communicate(timeout=60)
+    finally:
+        demo.kill()
+        demo.wait()
+    assert demo.returncode == 0, output + errors
+    assert "nothing is left running" in output
+    assert not processes_naming(data)

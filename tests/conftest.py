@@ -15,6 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
+from hub.config import Settings
+
+# The kernels that `homeport warm` compiled; before anything imports numba.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Settings().cache_dir / "numba"))
+
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 15.0

@@ -60,9 +60,10 @@ class Role:
 class _Child:
     """One role and the process that plays it at present."""
 
-    def __init__(self, role: Role, error_file: Path) -> None:
+    def __init__(self, role: Role, folder: Path) -> None:
         self.role = role
-        self.error_file = error_file
+        self.error_file = folder / f"{role.name}.err"
+        self.pid_file = folder / f"{role.name}.pid"
         self.ready = False
         self.started_at = 0.0
         self.pause_s = FIRST_PAUSE_S
@@ -85,6 +86,7 @@ class _Child:
             )
         finally:
             os.close(descriptor)
+        self.pid_file.write_text(f"{self.process.pid}\n", encoding="ascii")
 
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -101,6 +103,7 @@ class _Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        self.pid_file.unlink(missing_ok=True)
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -118,7 +121,7 @@ class Supervisor:
 
     Args:
         roles: in the order of starting.
-        folder: where each child's standard error goes, as `NAME.err`.
+        folder: where each child's standard error (`NAME.err`) and pid (`NAME.pid`) go.
         on_ready: called once when all roles are ready.
         on_restart: called with the role's name each time one is started again.
     """
@@ -130,7 +133,7 @@ class Supervisor:
         on_ready: Callable[[], None],
         on_restart: Callable[[str], None],
     ) -> None:
-        self._children = [_Child(role, folder / f"{role.name}.err") for role in roles]
+        self._children = [_Child(role, folder) for role in roles]
         self._on_ready = on_ready
         self._on_restart = on_restart
         self._stop = False

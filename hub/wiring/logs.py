@@ -22,12 +22,12 @@ class JsonLines(logging.Formatter):
     """Writes a record as one line of JSON, its extra facts beside the message.
 
     Args:
-        role: name of the process.
+        process: its name.
     """
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, process: str) -> None:
         super().__init__()
-        self._role = role
+        self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -35,13 +35,13 @@ class JsonLines(logging.Formatter):
         facts: dict[str, Any] = {
             "time": instant.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
-            "role": self._role,
+            "process": self._process,
             "logger": record.name,
             "message": record.getMessage(),
         }
         for key, value in vars(record).items():
             if key not in _STANDARD:
-                facts.setdefault("of_role" if key == "role" else key, value)
+                facts.setdefault(key, value)
         if record.exc_info:
             facts["exception"] = self.formatException(record.exc_info)
         return json.dumps(facts, default=str, ensure_ascii=False)
@@ -55,11 +55,11 @@ class _PrivateRotatingFile(logging.handlers.RotatingFileHandler):
         return os.fdopen(descriptor, "a", encoding="utf-8")
 
 
-def configure(role: str, level: str, file: Path | None) -> None:
+def configure(process: str, level: str, file: Path | None) -> None:
     """Send this process's logs to its file.
 
     Args:
-        role: name of the process.
+        process: its name.
         level: `debug`, `info`, `warning` or `error`.
         file: the log file; None writes to standard error.
     """
@@ -68,7 +68,7 @@ def configure(role: str, level: str, file: Path | None) -> None:
         handler = logging.StreamHandler(sys.stderr)
     else:
         handler = _PrivateRotatingFile(file, maxBytes=_MAX_BYTES, backupCount=_KEPT)
-    handler.setFormatter(JsonLines(role))
+    handler.setFormatter(JsonLines(process))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     for chatty in ("numba", "asyncio", "alembic", "uvicorn.access", "nats"):

@@ -1,0 +1,101 @@
+"""The command line without a running hub."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from hub.wiring import cli, kernels
+
+ROOT = Path(__file__).parents[3]
+
+
+def homeport(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HOMEPORT_")}
+    return subprocess.run(
+        [sys.executable, "-m", "hub", *arguments],
+        cwd=folder,
+        env={**kept, "PYTHONPATH": str(ROOT), **settings},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_config_shows_the_effective_settings_without_secrets(tmp_path: Path) -> None:
+    (tmp_path / "homeport.toml").write_text('log_level = "debug"\n')
+    url = "postgresql://hub:hunter2@db.example.org/hub"
+    done = homeport(tmp_path, "config", HOMEPORT_MQTT__PORT="0", HOMEPORT_DATABASE__URL=url)
+    assert done.returncode == 0
+    shown = json.loads(done.stdout)
+    assert (shown["log_level"], shown["mqtt"]["port"]) == ("debug", 0)
+    assert "hunter2" not in done.stdout
+
+
+def test_a_wrong_setting_is_one_sentence_and_status_1(tmp_path: Path) -> None:
+    done = homeport(tmp_path, "serve", HOMEPORT_MQTT__PROT="0")
+    assert done.returncode == 1
+    assert done.stderr.startswith("The environment variable HOMEPORT_MQTT__PROT names no setting")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("product", "add", "heat-pump", "HP-1"), ("revoke", "abcdefgh12345678")],
+)
+def test_commands_that_change_something_need_a_running_hub(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    done = homeport(tmp_path, *arguments)
+    assert done.returncode == 1
+    assert "Start it with: homeport serve" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_verifying_the_audit_makes_no_database(tmp_path: Path) -> None:
+    done = homeport(tmp_path, "audit", "verify")
+    assert done.returncode == 1
+    assert "There is no hub in" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_without_the_hubs_parts_the_command_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "pydantic.py").write_text("raise ModuleNotFoundError(name='pydantic')\n")
+    done = homeport(tmp_path, "serve", PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert done.returncode == 2
+    assert 'pip install "homeport[hub]"' in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_packages_outside_the_hub_add_commands() -> None:
+    def one() -> None:
+        """Print nothing."""
+
+    group = typer.Typer()
+    group.command("inner")(one)
+    before = len(cli.app.registered_commands), len(cli.app.registered_groups)
+    cli._add("one-more", one)
+    cli._add("group-more", group)
+    assert cli.app.registered_commands.pop().name == "one-more"
+    assert cli.app.registered_groups.pop().name == "group-more"
+    assert before == (len(cli.app.registered_commands), len(cli.app.registered_groups))
+
+
+def test_warming_finds_the_kernels_and_all_are_compiled() -> None:
+    from numba.core.dispatcher import Dispatcher
+
+    assert kernels.load_all() >= 3
+    lazy = [
+        f"{name}.{key}"
+        for name, module in list(sys.modules.items())
+        if name.startswith(("analytics.", "hub.pipeline."))
+        for key, value in vars(module).items()
+        if isinstance(value, Dispatcher) and not value.signatures
+    ]
+    assert lazy == []

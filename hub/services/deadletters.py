@@ -17,8 +17,10 @@ from hub.services.caller import Caller, Scope
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterView:
-    """One dead letter. `reason` is the word of its reject code; `log`, `offset` and `position` are
-    its identity and, with `at`, its place in the list.
+    """One dead letter.
+
+    `reason` is the word of its reject code; `log`, `offset` and `position` are its identity and,
+    with `at`, its place in the list.
     """
 
     at: int

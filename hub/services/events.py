@@ -1,4 +1,4 @@
-"""Live events inside the process `control`: services and the reactor say what happened, streams hear.
+"""Live events inside the process `control`: what just happened, for the streams of people.
 
 1. An event is published after its transaction committed, never before.
 2. Each listener has a bounded queue of its own. One that is too slow loses events and is told how

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hub.errors import StorageError
+from hub.ports.journal.durability import make_folder, sync_folder
 
 KEEP = 3
 _CURRENT = "CURRENT"
@@ -53,7 +54,7 @@ def publish_snapshot(folder: Path, arrays: Arrays) -> int:
     Returns:
         The version.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     version = (current_version(folder) or 0) + 1
     path = folder / _name(version)
     header, offsets, size = _layout(version, arrays)
@@ -69,7 +70,7 @@ def publish_snapshot(folder: Path, arrays: Arrays) -> int:
     staged.unlink(missing_ok=True)
     staged.symlink_to(path.name)
     staged.replace(folder / _CURRENT)
-    _sync(folder)
+    sync_folder(folder)
     for old in sorted(folder.glob("*.snap"))[:-KEEP]:
         old.unlink(missing_ok=True)
     return version
@@ -160,14 +161,6 @@ def _name(version: int) -> str:
 
 def _aligned(offset: int) -> int:
     return -(-offset // _ALIGN) * _ALIGN
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _damaged(path: Path, why: str) -> StorageError:

@@ -15,7 +15,7 @@ class Finding(Base):
     """One remark of the detector on one series."""
 
     __tablename__ = "finding"
-    __table_args__ = (Index(None, "alert_id", "at"),)
+    __table_args__ = (Index(None, "alert_id", "at"), Index(None, "slot", "at"))
 
     id: Mapped[Identity16] = mapped_column(primary_key=True)
     slot: Mapped[int] = mapped_column(ForeignKey("device.slot"))

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session
 
 from hub.ports.database import schema
+from hub.ports.journal.durability import make_folder
 
 BUSY_TIMEOUT_MS = 10_000
 _WRITES = "homeport_writes"
@@ -92,7 +93,7 @@ def migrate(engine: Engine) -> None:
 
 def _create_private(path: Path) -> None:
     """Create the file mode 0600 before SQLite would create it readable for all."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 

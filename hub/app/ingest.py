@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from analytics.findings import Kind
 from device_sdk.wire.topics import ROOT
 from hub.errors import StorageError
@@ -77,7 +75,9 @@ class IngestConfig:
     clock: Callable[[], int] = field(default=time.time_ns)
 
 
-def run_worker(config: IngestConfig, stop: threading.Event, ready: Callable[[], None] = lambda: None) -> None:
+def run_worker(
+    config: IngestConfig, stop: threading.Event, ready: Callable[[], None] = lambda: None
+) -> None:
     """Run until `stop` is set; `ready` is called once, when the subscription is in force.
 
     Raises:
@@ -173,7 +173,7 @@ class _Worker:
                 pause = min(2 * pause, 5.0)
             else:
                 log.info("subscribed as %s", self._config.address.client_id)
-                self._streams.dirty[: self._streams.used] = 1
+                self._streams.tell_all()
                 return
 
     def _between_turns(self) -> None:
@@ -181,7 +181,9 @@ class _Worker:
         version = current_version(self._config.gate)
         if version is not None and version != self._pipeline.directory.version:
             snapshot = read_snapshot(self._config.gate)
-            self._pipeline.use(Directory.build(snapshot.version, snapshot.arrays, ROOT, self._pipeline.directory))
+            self._pipeline.use(
+                Directory.build(snapshot.version, snapshot.arrays, ROOT, self._pipeline.directory)
+            )
             self._metrics.gate_version.set(snapshot.version)
         if now - self._last_checkpoint >= self._config.checkpoint_s:
             self._last_checkpoint = now
@@ -245,7 +247,5 @@ def _restore(
     for block in JournalReader(config.journal, offset).blocks():
         replay_block(block, streams, detector, reactions)
         blocks += 1
-    streams.dirty[: streams.used] = 1
-    streams.receipted[: streams.used] = np.int64(0)
     log.info("replayed %d blocks from offset %d", blocks, offset)
     return streams, detector, offset

@@ -67,6 +67,7 @@ _FIELDS: Mapping[int, Mapping[str, type]] = {
         "code": int,
         "detail": str,
         "sha256": bytes,
+        "size": int,
         "bytes": bytes,
         "time": int,
     },
@@ -332,7 +333,7 @@ def keep_dead_letters(log: str) -> Callable[[Session, Sequence[Entry], int], int
                 channel=letter["topic"].rpartition("/")[2],
                 reason=letter["code"],
                 hash=letter["sha256"],
-                size=len(letter["bytes"]),
+                size=letter["size"],
                 sample=letter["bytes"],
             )
             session.add(row)

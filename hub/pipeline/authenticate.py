@@ -15,7 +15,7 @@ _ID = 16  # bytes of a device id
 
 
 @njit("u8(u1[:], i8)", cache=True, nogil=True)
-def _hash_id(data, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _hash_id(data, at):  # type: ignore[no-untyped-def]
     """FNV-1a over the two 8-byte halves, finished with a multiply-shift (ids are random already)."""
     low = np.uint64(0)
     high = np.uint64(0)
@@ -30,7 +30,7 @@ def _hash_id(data, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @njit("void(u1[:, ::1], u4[::1])", cache=True, nogil=True)
-def _fill_table(ids, table):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _fill_table(ids, table):  # type: ignore[no-untyped-def]
     mask = np.uint64(table.size - 1)
     flat = ids.reshape(-1)
     for slot in range(1, ids.shape[0]):
@@ -48,17 +48,17 @@ def _fill_table(ids, table):  # type: ignore[no-untyped-def]  # noqa: ANN001, AN
     nogil=True,
 )
 def authenticate_topics(  # type: ignore[no-untyped-def]
-    buffer,  # noqa: ANN001
-    count,  # noqa: ANN001
-    topic,  # noqa: ANN001
-    topic_size,  # noqa: ANN001
-    root,  # noqa: ANN001
-    ids,  # noqa: ANN001
-    shards,  # noqa: ANN001
-    table,  # noqa: ANN001
-    slot,  # noqa: ANN001
-    auth,  # noqa: ANN001
-    channel,  # noqa: ANN001
+    buffer,
+    count,
+    topic,
+    topic_size,
+    root,
+    ids,
+    shards,
+    table,
+    slot,
+    auth,
+    channel,
 ):
     """Resolve `root/ss/dddddddddddddddd/up/channel` for every frame."""
     mask = np.uint64(table.size - 1)
@@ -143,7 +143,17 @@ class Authenticator:
         """Fill `slot`, `auth` and `channel` of every frame."""
         f = frames
         authenticate_topics(
-            f.buffer, f.count, f.topic, f.topic_size, self._root, self._ids, self._shards, self._table, f.slot, f.auth, f.channel
+            f.buffer,
+            f.count,
+            f.topic,
+            f.topic_size,
+            self._root,
+            self._ids,
+            self._shards,
+            self._table,
+            f.slot,
+            f.auth,
+            f.channel,
         )
 
 

@@ -25,7 +25,8 @@ def save_checkpoint(folder: Path, offset: int, arrays: dict[str, NDArray[Any]]) 
     part = path.with_suffix(".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        np.savez(file, format=np.array(_FORMAT), offset=np.array(offset), **arrays)
+        kept: dict[str, Any] = {"format": np.array(_FORMAT), "offset": np.array(offset), **arrays}
+        np.savez(file, **kept)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)

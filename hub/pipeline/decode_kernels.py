@@ -25,14 +25,14 @@ _I64_SAFE = 9.2e18
 
 
 @njit("i8(u1[::1], i8, i8)", cache=True, nogil=True)
-def _skip_space(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _skip_space(data, at, end):  # type: ignore[no-untyped-def]
     while at < end and (data[at] == 32 or data[at] == 10 or data[at] == 13 or data[at] == 9):
         at += 1
     return at
 
 
 @njit("Tuple((i8, i8, i8, b1))(u1[::1], i8, i8)", cache=True, nogil=True)
-def _number(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _number(data, at, end):  # type: ignore[no-untyped-def]
     """A JSON number as (position behind it or -1, mantissa, power of ten, negative)."""
     negative = False
     if at < end and data[at] == 45:
@@ -80,7 +80,7 @@ def _number(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN
 
 
 @njit("Tuple((b1, f8))(i8, i8, b1)", cache=True, nogil=True)
-def _exact_double(mantissa, power, negative):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _exact_double(mantissa, power, negative):  # type: ignore[no-untyped-def]
     """The correctly rounded double, where the fast path gives it."""
     if mantissa > _EXACT or power > 22 or power < -22 or (negative and mantissa == 0):
         return False, 0.0  # the sign of zero depends on how it was written
@@ -93,7 +93,7 @@ def _exact_double(mantissa, power, negative):  # type: ignore[no-untyped-def]  #
 
 
 @njit("Tuple((b1, i8))(i8, i8, b1)", cache=True, nogil=True)
-def _exact_ns(mantissa, power, negative):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _exact_ns(mantissa, power, negative):  # type: ignore[no-untyped-def]
     """Seconds as a decimal to whole ns, where that is exact and fits."""
     power += 9
     if power < 0 or (mantissa != 0 and power > 18):
@@ -113,23 +113,23 @@ def _exact_ns(mantissa, power, negative):  # type: ignore[no-untyped-def]  # noq
     cache=True,
     nogil=True,
 )
-def _decode_json(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0911, PLR0912, PLR0915  one pass over the bytes
-    data,  # noqa: ANN001
-    at,  # noqa: ANN001
-    end,  # noqa: ANN001
-    model,  # noqa: ANN001
-    received,  # noqa: ANN001
-    samples,  # noqa: ANN001
-    names,  # noqa: ANN001
-    sizes,  # noqa: ANN001
-    models,  # noqa: ANN001
-    index,  # noqa: ANN001
-    table,  # noqa: ANN001
-    guess,  # noqa: ANN001
-    head,  # noqa: ANN001
-    capacity,  # noqa: ANN001
-    metric,  # noqa: ANN001
-    value,  # noqa: ANN001
+def _decode_json(  # type: ignore[no-untyped-def]
+    data,
+    at,
+    end,
+    model,
+    received,
+    samples,
+    names,
+    sizes,
+    models,
+    index,
+    table,
+    guess,
+    head,
+    capacity,
+    metric,
+    value,
 ):
     """One flat JSON object to samples at `samples`; `head` gets time, stream, seq and whether it has an identity.
 
@@ -196,7 +196,11 @@ def _decode_json(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0911
                 seen |= 1
             else:
                 row = guess[n & 63]
-                if row < 0 or models[row] != model or not name_equals(data, name, size, names, sizes, row):
+                if (
+                    row < 0
+                    or models[row] != model
+                    or not name_equals(data, name, size, names, sizes, row)
+                ):
                     row = find_metric(data, name, size, model, names, sizes, models, table)
                     if row < 0:
                         return np.int64(-1)
@@ -232,7 +236,7 @@ def _decode_json(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0911
 
 
 @njit("Tuple((i8, i8, i8))(u1[::1], i8, i8)", cache=True, nogil=True)
-def _cbor_head(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _cbor_head(data, at, end):  # type: ignore[no-untyped-def]
     """Head of a CBOR item: (major type, argument, position behind it); position -1 for what is not plain."""
     if at >= end:
         return np.int64(0), np.int64(0), np.int64(-1)
@@ -255,7 +259,7 @@ def _cbor_head(data, at, end):  # type: ignore[no-untyped-def]  # noqa: ANN001, 
 
 
 @njit("u8(u1[::1], u8)", cache=True, nogil=True)
-def _load_8(data, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _load_8(data, at):  # type: ignore[no-untyped-def]
     word = np.uint64(0)
     for i in range(8):
         word |= np.uint64(data[at + np.uint64(i)]) << np.uint64(8 * i)
@@ -263,7 +267,7 @@ def _load_8(data, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @njit("u4(u1[::1], u8)", cache=True, nogil=True)
-def _load_4(data, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _load_4(data, at):  # type: ignore[no-untyped-def]
     word = np.uint32(0)
     for i in range(4):
         word |= np.uint32(data[at + np.uint64(i)]) << np.uint32(8 * i)
@@ -271,7 +275,7 @@ def _load_4(data, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @njit("i8(u1[::1], i8, i8, i8[::1])", cache=True, nogil=True)
-def _pack_head(data, at, end, head):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0911, PLR0912
+def _pack_head(data, at, end, head):  # type: ignore[no-untyped-def]
     """Keys 0 to 9 of a pack into `head`; returns the position of the metrics' array, or -1 for fallback.
 
     `head`: stream, first seq, epoch, clock, historical, time base, offsets' position, offset size, unit, rows.
@@ -301,7 +305,12 @@ def _pack_head(data, at, end, head):  # type: ignore[no-untyped-def]  # noqa: AN
                     head[0] = (head[0] << 8) | np.int64(data[at + i])
             at += 8
         elif expected == 6:
-            if major != 7 or (argument != 20 and argument != 21) or data[at - 1] < 0xF4 or data[at - 1] > 0xF5:
+            if (
+                major != 7
+                or (argument != 20 and argument != 21)
+                or data[at - 1] < 0xF4
+                or data[at - 1] > 0xF5
+            ):
                 return np.int64(-1)
             head[4] = argument - 20
         elif expected == 7:
@@ -335,7 +344,7 @@ def _pack_head(data, at, end, head):  # type: ignore[no-untyped-def]  # noqa: AN
 
 
 @njit("b1(i8[::1])", cache=True, nogil=True)
-def _pack_head_is_plain(head):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _pack_head_is_plain(head):  # type: ignore[no-untyped-def]
     """Whether rows, epoch, clock and unit are in range; the reference says what is wrong if not."""
     return (
         1 <= head[9] <= _MAX_ROWS
@@ -347,7 +356,7 @@ def _pack_head_is_plain(head):  # type: ignore[no-untyped-def]  # noqa: ANN001, 
 
 
 @njit("b1(u1[::1], i8[::1], i8, i8[::1])", cache=True, nogil=True)
-def _pack_times(data, head, row, raw_time):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _pack_times(data, head, row, raw_time):  # type: ignore[no-untyped-def]
     """Times of the rows at `row`; False where one may leave int64."""
     base = head[5]
     unit = head[8]
@@ -373,19 +382,19 @@ def _pack_times(data, head, row, raw_time):  # type: ignore[no-untyped-def]  # n
     cache=True,
     nogil=True,
 )
-def _pack_metrics(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0911, PLR0912  one walk over the array
-    data,  # noqa: ANN001
-    at,  # noqa: ANN001
-    end,  # noqa: ANN001
-    rows,  # noqa: ANN001
-    model,  # noqa: ANN001
-    names,  # noqa: ANN001
-    sizes,  # noqa: ANN001
-    models,  # noqa: ANN001
-    index,  # noqa: ANN001
-    table,  # noqa: ANN001
-    guess,  # noqa: ANN001
-    spans,  # noqa: ANN001
+def _pack_metrics(  # type: ignore[no-untyped-def]
+    data,
+    at,
+    end,
+    rows,
+    model,
+    names,
+    sizes,
+    models,
+    index,
+    table,
+    guess,
+    spans,
 ):
     """Find each metric's values; `spans` gets metric index, type tag, values' position, presence's position (0: all).
 
@@ -459,19 +468,19 @@ def _pack_metrics(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR091
     cache=True,
     nogil=True,
 )
-def _pack_values(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912
-    data,  # noqa: ANN001
-    rows,  # noqa: ANN001
-    metrics,  # noqa: ANN001
-    spans,  # noqa: ANN001
-    row,  # noqa: ANN001
-    sample,  # noqa: ANN001
-    width,  # noqa: ANN001
-    metric,  # noqa: ANN001
-    value,  # noqa: ANN001
-    bits,  # noqa: ANN001
-    word,  # noqa: ANN001
-    single,  # noqa: ANN001
+def _pack_values(  # type: ignore[no-untyped-def]
+    data,
+    rows,
+    metrics,
+    spans,
+    row,
+    sample,
+    width,
+    metric,
+    value,
+    bits,
+    word,
+    single,
 ):
     """Transpose the metrics' arrays to samples by row; `width[row + i]` holds each row's samples already.
 
@@ -525,7 +534,7 @@ def _pack_values(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912
 
 
 @njit("i8(u1[::1], i8, i8, i8[:, ::1], i8, u4[::1])", cache=True, nogil=True)
-def _pack_widths(data, rows, metrics, spans, row, width):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _pack_widths(data, rows, metrics, spans, row, width):  # type: ignore[no-untyped-def]
     """Samples of each row into `width`; returns their sum, or -1 where a row has none (malformed)."""
     sparse = 0
     for m in range(metrics):
@@ -557,38 +566,38 @@ def _pack_widths(data, rows, metrics, spans, row, width):  # type: ignore[no-unt
     cache=True,
     nogil=True,
 )
-def decode_frames(  # type: ignore[no-untyped-def]  # noqa: ANN201, C901, PLR0912, PLR0915  the loop over a batch
-    buffer,  # noqa: ANN001
-    first,  # noqa: ANN001
-    count,  # noqa: ANN001
-    received,  # noqa: ANN001
-    payload,  # noqa: ANN001
-    payload_size,  # noqa: ANN001
-    frame_slot,  # noqa: ANN001
-    channel,  # noqa: ANN001
-    verdict,  # noqa: ANN001
-    reason,  # noqa: ANN001
-    frame_epoch,  # noqa: ANN001
-    model_of,  # noqa: ANN001
-    names,  # noqa: ANN001
-    sizes,  # noqa: ANN001
-    models,  # noqa: ANN001
-    index,  # noqa: ANN001
-    table,  # noqa: ANN001
-    guess,  # noqa: ANN001
-    rows,  # noqa: ANN001
-    samples,  # noqa: ANN001
-    slot,  # noqa: ANN001
-    epoch,  # noqa: ANN001
-    flags,  # noqa: ANN001
-    width,  # noqa: ANN001
-    frame,  # noqa: ANN001
-    stream,  # noqa: ANN001
-    seq,  # noqa: ANN001
-    raw_time,  # noqa: ANN001
-    metric,  # noqa: ANN001
-    value,  # noqa: ANN001
-    bits,  # noqa: ANN001
+def decode_frames(  # type: ignore[no-untyped-def]
+    buffer,
+    first,
+    count,
+    received,
+    payload,
+    payload_size,
+    frame_slot,
+    channel,
+    verdict,
+    reason,
+    frame_epoch,
+    model_of,
+    names,
+    sizes,
+    models,
+    index,
+    table,
+    guess,
+    rows,
+    samples,
+    slot,
+    epoch,
+    flags,
+    width,
+    frame,
+    stream,
+    seq,
+    raw_time,
+    metric,
+    value,
+    bits,
 ):
     """Decode frames from `first` on into the row and sample columns.
 
@@ -612,8 +621,22 @@ def decode_frames(  # type: ignore[no-untyped-def]  # noqa: ANN201, C901, PLR091
             if rows + 1 > slot.size or samples + 64 > value.size:
                 return np.int64(2), f, rows, samples
             n = _decode_json(
-                buffer, at, end, model, received, samples, names, sizes, models, index, table, guess, head,
-                np.int64(value.size), metric, value,
+                buffer,
+                at,
+                end,
+                model,
+                received,
+                samples,
+                names,
+                sizes,
+                models,
+                index,
+                table,
+                guess,
+                head,
+                np.int64(value.size),
+                metric,
+                value,
             )
             if n < 0:
                 return np.int64(1), f, rows, samples
@@ -635,7 +658,18 @@ def decode_frames(  # type: ignore[no-untyped-def]  # noqa: ANN201, C901, PLR091
                 return np.int64(1), f, rows, samples
             new = head[9]
             count_metrics = _pack_metrics(
-                buffer, metrics_at, end, new, model, names, sizes, models, index, table, guess, spans
+                buffer,
+                metrics_at,
+                end,
+                new,
+                model,
+                names,
+                sizes,
+                models,
+                index,
+                table,
+                guess,
+                spans,
             )
             if count_metrics < 0:
                 return np.int64(1), f, rows, samples
@@ -645,7 +679,18 @@ def decode_frames(  # type: ignore[no-untyped-def]  # noqa: ANN201, C901, PLR091
             if total < 0 or not _pack_times(buffer, head, rows, raw_time):
                 return np.int64(1), f, rows, samples
             if not _pack_values(
-                buffer, new, count_metrics, spans, rows, samples, width, metric, value, bits, word, single
+                buffer,
+                new,
+                count_metrics,
+                spans,
+                rows,
+                samples,
+                width,
+                metric,
+                value,
+                bits,
+                word,
+                single,
             ):
                 return np.int64(1), f, rows, samples
             flag = np.uint32(head[3]) | (np.uint32(head[4]) << np.uint32(2)) | quarantine
@@ -664,7 +709,7 @@ def decode_frames(  # type: ignore[no-untyped-def]  # noqa: ANN201, C901, PLR091
 
 
 @njit("void(i8, i8, i8, u4[::1], u4[::1], i8[::1], i8[::1])", cache=True, nogil=True)
-def correct_times(rows, received, earliest, frame, flags, raw_time, time):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def correct_times(rows, received, earliest, frame, flags, raw_time, time):  # type: ignore[no-untyped-def]
     """Give live rows with an implausible clock a time (docs/wire.md, "Time"), computed once and journalled.
 
     If any row of a message is implausible, or its clock was never set, the message's last row gets the time of receipt

@@ -12,7 +12,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from analytics.detector import Detector
-from hub.pipeline.frames import I64, U8, U16, U32
 from hub.pipeline.metric_table import MetricTable
 from hub.pipeline.outcome import FoundIn
 from hub.ports.journal.telemetry import REASON_MASK, TelemetryBatch
@@ -23,20 +22,20 @@ from hub.ports.journal.telemetry import REASON_MASK, TelemetryBatch
     cache=True,
     nogil=True,
 )
-def _map_samples(  # type: ignore[no-untyped-def]  # noqa: ANN202
-    rows,  # noqa: ANN001
-    slot,  # noqa: ANN001
-    flags,  # noqa: ANN001
-    width,  # noqa: ANN001
-    row_time,  # noqa: ANN001
-    metric,  # noqa: ANN001
-    base,  # noqa: ANN001
-    room,  # noqa: ANN001
-    index,  # noqa: ANN001
-    time,  # noqa: ANN001
-    late,  # noqa: ANN001
-    quarantined,  # noqa: ANN001
-    unknown,  # noqa: ANN001
+def _map_samples(  # type: ignore[no-untyped-def]
+    rows,
+    slot,
+    flags,
+    width,
+    row_time,
+    metric,
+    base,
+    room,
+    index,
+    time,
+    late,
+    quarantined,
+    unknown,
 ):
     """Record index, time and lateness of each sample; returns how many slots in `unknown` need records first."""
     at = 0
@@ -67,8 +66,8 @@ class DetectStage:
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
-        self._base: I64 = np.full(1, -1, np.int64)
-        self._room: U16 = np.zeros(1, np.uint16)
+        self._base: NDArray[np.int64] = np.full(1, -1, np.int64)
+        self._room: NDArray[np.uint16] = np.zeros(1, np.uint16)
         self._model: NDArray[np.uint16] = np.zeros(1, np.uint16)
         self._metrics: MetricTable | None = None
 
@@ -83,17 +82,28 @@ class DetectStage:
 
     def detect(self, batch: TelemetryBatch) -> FoundIn:
         """Update all series of a journalled batch."""
-        index: I64 = np.empty(batch.samples, np.int64)
-        time: I64 = np.empty(batch.samples, np.int64)
+        index: NDArray[np.int64] = np.empty(batch.samples, np.int64)
+        time: NDArray[np.int64] = np.empty(batch.samples, np.int64)
         late: NDArray[np.bool_] = np.empty(batch.samples, np.bool_)
         # A replayed journal may name devices newer than the gate snapshot at hand.
         self._reach(int(batch.slot.max(initial=0)) + 1)
         for _ in range(2):
-            unknown: U32 = np.empty(batch.rows, np.uint32)
+            unknown: NDArray[np.uint32] = np.empty(batch.rows, np.uint32)
             missing = _map_samples(
-                batch.rows, batch.slot, batch.flags, batch.count, batch.time, batch.metric, self._base, self._room,
-                index, time, late, np.uint32(REASON_MASK), unknown,
-            )  # fmt: skip
+                batch.rows,
+                batch.slot,
+                batch.flags,
+                batch.count,
+                batch.time,
+                batch.metric,
+                self._base,
+                self._room,
+                index,
+                time,
+                late,
+                np.uint32(REASON_MASK),
+                unknown,
+            )
             if missing == 0:
                 break
             for slot in dict.fromkeys(unknown[:missing].tolist()):
@@ -104,7 +114,7 @@ class DetectStage:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a snapshot must keep."""
-        state: U8 = np.frombuffer(self._detector.dump(), np.uint8)
+        state: NDArray[np.uint8] = np.frombuffer(self._detector.dump(), np.uint8)
         return {"series_base": self._base, "series_room": self._room, "detector": state}
 
     @classmethod
@@ -148,7 +158,10 @@ class DetectStage:
         for row in np.flatnonzero(m.models == self._model_of(slot)).tolist():
             if m.index[row] < room:
                 self._detector.configure(
-                    first + int(m.index[row]), float(m.low[row]), float(m.high[row]), int(m.kind[row])
+                    first + int(m.index[row]),
+                    float(m.low[row]),
+                    float(m.high[row]),
+                    int(m.kind[row]),
                 )
 
 

@@ -41,7 +41,11 @@ class Directory:
 
     @classmethod
     def build(
-        cls, version: int, arrays: Mapping[str, NDArray[Any]], root: str, before: "Directory | None" = None
+        cls,
+        version: int,
+        arrays: Mapping[str, NDArray[Any]],
+        root: str,
+        before: "Directory | None" = None,
     ) -> "Directory":
         """Build from the arrays of a snapshot; shards of devices known `before` are taken over."""
         device_id = np.ascontiguousarray(arrays["device_id"], np.uint8)
@@ -75,5 +79,7 @@ def _shards(device_id: NDArray[np.uint8], before: Directory | None) -> NDArray[n
         shard[:known][same] = before.shard[:known][same]
         todo[:known] &= ~same
     for slot in np.flatnonzero(todo).tolist():
-        shard[slot] = np.frombuffer(shard_of(device_id[slot].tobytes().decode("ascii")).encode(), np.uint8)
+        shard[slot] = np.frombuffer(
+            shard_of(device_id[slot].tobytes().decode("ascii")).encode(), np.uint8
+        )
     return shard

@@ -75,7 +75,9 @@ class Frames:
     def topic_text(self, i: int) -> str:
         """The topic of message `i`, for logs and dead letters (never on the fast path)."""
         start = int(self.topic[i])
-        return bytes(self.buffer[start : start + int(self.topic_size[i])]).decode("utf-8", "replace")
+        return bytes(self.buffer[start : start + int(self.topic_size[i])]).decode(
+            "utf-8", "replace"
+        )
 
     def payload_bytes(self, i: int) -> bytes:
         """A copy of the payload of message `i`."""
@@ -130,7 +132,17 @@ class Rows:
             self.row_capacity *= 2
         while self.sample_capacity < samples:
             self.sample_capacity *= 2
-        for name in ("slot", "epoch", "flags", "width", "frame", "stream", "seq", "raw_time", "time"):
+        for name in (
+            "slot",
+            "epoch",
+            "flags",
+            "width",
+            "frame",
+            "stream",
+            "seq",
+            "raw_time",
+            "time",
+        ):
             setattr(self, name, _resized(getattr(self, name), self.row_capacity))
         self.metric = _resized(self.metric, self.sample_capacity)
         self.value = _resized(self.value, self.sample_capacity)

@@ -18,18 +18,18 @@ from hub.pipeline.frames import I64, U8, U32, Frames
     nogil=True,
 )
 def gate_frames(  # type: ignore[no-untyped-def]
-    count,  # noqa: ANN001
-    now,  # noqa: ANN001
-    slot,  # noqa: ANN001
-    auth,  # noqa: ANN001
-    device_epoch,  # noqa: ANN001
-    span,  # noqa: ANN001
-    span_from,  # noqa: ANN001
-    span_verdict,  # noqa: ANN001
-    span_reason,  # noqa: ANN001
-    verdict,  # noqa: ANN001
-    reason,  # noqa: ANN001
-    epoch,  # noqa: ANN001
+    count,
+    now,
+    slot,
+    auth,
+    device_epoch,
+    span,
+    span_from,
+    span_verdict,
+    span_reason,
+    verdict,
+    reason,
+    epoch,
 ):
     """Look up the span in force for each frame's device; refuse (3) where there is none."""
     for i in range(count):
@@ -75,6 +75,16 @@ class Gate:
         """Fill `verdict`, `reason` and `epoch` of every frame for the instant `now` (ns)."""
         f = frames
         gate_frames(
-            f.count, now, f.slot, f.auth, self._epoch, self._span, self._from, self._verdict, self._reason,
-            f.verdict, f.reason, f.epoch,
+            f.count,
+            now,
+            f.slot,
+            f.auth,
+            self._epoch,
+            self._span,
+            self._from,
+            self._verdict,
+            self._reason,
+            f.verdict,
+            f.reason,
+            f.epoch,
         )

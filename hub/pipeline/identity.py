@@ -21,13 +21,13 @@ MAX_STREAMS = 64
 
 
 @njit("u8(u8, u8)", cache=True, nogil=True)
-def _hash_stream(slot, stream):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _hash_stream(slot, stream):  # type: ignore[no-untyped-def]
     h = (stream ^ (slot * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xBF58476D1CE4E5B9)
     return h ^ (h >> np.uint64(31))
 
 
 @njit("i8(u4, u8, i4[::1], u4[::1], u8[::1])", cache=True, nogil=True)
-def _find(slot, stream, table, slots, streams):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _find(slot, stream, table, slots, streams):  # type: ignore[no-untyped-def]
     """Entry of a stream, or -1 - place in the table where it belongs."""
     mask = np.uint64(table.size - 1)
     probe = _hash_stream(np.uint64(slot), stream) & mask
@@ -40,7 +40,7 @@ def _find(slot, stream, table, slots, streams):  # type: ignore[no-untyped-def] 
 
 
 @njit("b1(i8, i8, i8, i8[::1], i8[::1], i8[:, :, ::1])", cache=True, nogil=True)
-def _settle(entry, start, end, watermark, count, ranges):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _settle(entry, start, end, watermark, count, ranges):  # type: ignore[no-untyped-def]
     """Add `[start, end)` to what is settled, merging; False if that takes one range too many."""
     if end <= watermark[entry]:
         return True
@@ -85,7 +85,7 @@ def _settle(entry, start, end, watermark, count, ranges):  # type: ignore[no-unt
 
 
 @njit("b1(i8, i8, i8[::1], i8[::1], i8[:, :, ::1])", cache=True, nogil=True)
-def _is_settled(entry, seq, watermark, count, ranges):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _is_settled(entry, seq, watermark, count, ranges):  # type: ignore[no-untyped-def]
     if seq < watermark[entry]:
         return True
     for k in range(count[entry]):
@@ -100,24 +100,24 @@ def _is_settled(entry, seq, watermark, count, ranges):  # type: ignore[no-untype
     cache=True,
     nogil=True,
 )
-def _admit(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901
-    first,  # noqa: ANN001
-    rows,  # noqa: ANN001
-    slot,  # noqa: ANN001
-    flags,  # noqa: ANN001
-    stream,  # noqa: ANN001
-    seq,  # noqa: ANN001
-    window,  # noqa: ANN001
-    table,  # noqa: ANN001
-    used,  # noqa: ANN001
-    slots,  # noqa: ANN001
-    streams,  # noqa: ANN001
-    watermark,  # noqa: ANN001
-    count,  # noqa: ANN001
-    ranges,  # noqa: ANN001
-    spent,  # noqa: ANN001
-    dirty,  # noqa: ANN001
-    status,  # noqa: ANN001
+def _admit(  # type: ignore[no-untyped-def]
+    first,
+    rows,
+    slot,
+    flags,
+    stream,
+    seq,
+    window,
+    table,
+    used,
+    slots,
+    streams,
+    watermark,
+    count,
+    ranges,
+    spent,
+    dirty,
+    status,
 ):
     """Settle rows from `first` on; stops at a row of a stream it does not know. Returns (stopped at, entries used)."""
     entry = np.int64(-1)
@@ -137,7 +137,9 @@ def _admit(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901
             status[i] = 0
         elif _is_settled(entry, s, watermark, count, ranges):
             status[i] = 1
-        elif s - watermark[entry] >= window or not _settle(entry, s, s + 1, watermark, count, ranges):
+        elif s - watermark[entry] >= window or not _settle(
+            entry, s, s + 1, watermark, count, ranges
+        ):
             status[i] = 2
         else:
             spent[entry] += 1
@@ -181,11 +183,16 @@ class StreamTable:
         self._table: NDArray[np.int32] = np.full(4 * capacity, -1, np.int32)
         self._streams_of: dict[int, int] = {}
 
-    def admit(self, slot: U32, flags: U32, stream: U64, seq: U64, *, window: int | None = None) -> U8:
+    def admit(
+        self, slot: U32, flags: U32, stream: U64, seq: U64, *, window: int | None = None
+    ) -> U8:
         """Tell which rows are new, and settle those.
 
         Args:
-            slot, flags, stream, seq: columns of R rows, in journal order.
+            slot: column of R rows, in journal order;
+            flags: likewise,
+            stream: likewise,
+            seq: likewise.
             window: another window than the table's (replay admits what was admitted before).
 
         Returns:
@@ -197,9 +204,24 @@ class StreamTable:
         at = 0
         while at < rows:
             at, self.used = _admit(
-                at, rows, slot, flags, stream, seq, limit, self._table, self.used, self.slot, self.stream,
-                self.watermark, self.count, self.ranges, self.spent, self.dirty, status,
-            )  # fmt: skip
+                at,
+                rows,
+                slot,
+                flags,
+                stream,
+                seq,
+                limit,
+                self._table,
+                self.used,
+                self.slot,
+                self.stream,
+                self.watermark,
+                self.count,
+                self.ranges,
+                self.spent,
+                self.dirty,
+                status,
+            )
             if at < rows and self._entry(int(slot[at]), int(stream[at])) is None:
                 status[at] = BEYOND
                 at += 1
@@ -230,6 +252,11 @@ class StreamTable:
         entry = int(_find(slot, stream, self._table, self.slot, self.stream))
         return None if entry < 0 else entry
 
+    def tell_all(self) -> None:
+        """Make a receipt due at once for every stream, for devices whose last one may not have arrived."""
+        self.dirty[: self.used] = 1
+        self.receipted[: self.used] = 0
+
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """What a snapshot must keep."""
         n = self.used
@@ -245,7 +272,9 @@ class StreamTable:
     def restore(cls, window: int, arrays: dict[str, NDArray[np.generic]]) -> "StreamTable":
         """The table as `arrays` kept it; every stream is due a receipt."""
         table = cls(window)
-        for slot, stream in zip(arrays["stream_slot"].tolist(), arrays["stream_stream"].tolist(), strict=True):
+        for slot, stream in zip(
+            arrays["stream_slot"].tolist(), arrays["stream_stream"].tolist(), strict=True
+        ):
             table._entry(slot, stream)
         n = table.used
         table.watermark[:n] = arrays["stream_watermark"]
@@ -272,10 +301,21 @@ class StreamTable:
         return new
 
     def _grow(self) -> None:
-        for name in ("slot", "stream", "watermark", "count", "ranges", "spent", "receipted", "dirty"):
+        for name in (
+            "slot",
+            "stream",
+            "watermark",
+            "count",
+            "ranges",
+            "spent",
+            "receipted",
+            "dirty",
+        ):
             old = getattr(self, name)
             setattr(self, name, np.concatenate([old, np.zeros_like(old)]))
         self._table = np.full(4 * self.slot.size, -1, np.int32)
         for entry in range(self.used):
-            place = int(_find(self.slot[entry], self.stream[entry], self._table, self.slot, self.stream))
+            place = int(
+                _find(self.slot[entry], self.stream[entry], self._table, self.slot, self.stream)
+            )
             self._table[-1 - place] = entry

@@ -1,6 +1,6 @@
 """Stage 5, journal: keep what is new, synced, before anybody is told.
 
-1. Dead letters are synced before the receipt that rejects them; rows and settlements before the receipt that stores them.
+1. Dead letters are synced before the receipt that rejects them, rows and settlements before the one that stores them.
 2. A row that was settled before is dropped here (exactly once); a row that cannot be remembered is dropped unreceipted.
 3. An error of the disk is not handled: the worker ends, opens the journal again and replays.
 """
@@ -27,24 +27,24 @@ MAX_DEAD_BYTES = 64 << 10
     cache=True,
     nogil=True,
 )
-def _compact(  # type: ignore[no-untyped-def]  # noqa: ANN202
-    rows,  # noqa: ANN001
-    status,  # noqa: ANN001
-    slot,  # noqa: ANN001
-    epoch,  # noqa: ANN001
-    flags,  # noqa: ANN001
-    width,  # noqa: ANN001
-    stream,  # noqa: ANN001
-    seq,  # noqa: ANN001
-    raw_time,  # noqa: ANN001
-    time,  # noqa: ANN001
-    metric,  # noqa: ANN001
-    value,  # noqa: ANN001
+def _compact(  # type: ignore[no-untyped-def]
+    rows,
+    status,
+    slot,
+    epoch,
+    flags,
+    width,
+    stream,
+    seq,
+    raw_time,
+    time,
+    metric,
+    value,
 ):
     """Move the rows with status NEW to the front, in order; returns how many (samples follow `width`)."""
     kept = 0
-    read = 0
-    write = 0
+    read = np.int64(0)
+    write = np.int64(0)
     for i in range(rows):
         n = np.int64(width[i])
         if status[i] == 0:
@@ -80,7 +80,9 @@ class JournalStage:
         self._dead_letters = dead_letters
         self._streams = streams
 
-    def write(self, rows: Rows, rejections: list[Rejection], lost: list[Lost], received: int) -> Stored:
+    def write(
+        self, rows: Rows, rejections: list[Rejection], lost: list[Lost], received: int
+    ) -> Stored:
         """Drop what is settled already, append the rest, sync.
 
         Raises:
@@ -98,9 +100,19 @@ class JournalStage:
             r = rows
             rows.rows = int(
                 _compact(
-                    before, status, r.slot, r.epoch, r.flags, r.width, r.stream, r.seq, r.raw_time, r.time,
-                    r.metric, r.value,
-                )  # fmt: skip
+                    before,
+                    status,
+                    r.slot,
+                    r.epoch,
+                    r.flags,
+                    r.width,
+                    r.stream,
+                    r.seq,
+                    r.raw_time,
+                    r.time,
+                    r.metric,
+                    r.value,
+                )
             )
             rows.samples = int(r.width[: rows.rows].sum(dtype=np.int64))
         batch = rows.batch()
@@ -111,7 +123,8 @@ class JournalStage:
         return Stored(batch, offset, synced, rejected, duplicates, beyond, kept)
 
     def _bury(self, rejections: list[Rejection], received: int) -> int:
-        kept = rejections[:MAX_DEAD_LETTERS]
+        # One letter a message, however many of its rows were rejected.
+        kept = list({id(r.payload): r for r in rejections}.values())[:MAX_DEAD_LETTERS]
         if kept:
             letters = cbor.encode([_dead_letter(r, received) for r in kept])
             self._dead_letters.append(Kind.DEAD_LETTERS, [letters], received)
@@ -151,7 +164,9 @@ def replay(streams: StreamTable, kind: int, payload: Buffer, batch: TelemetryBat
 
 def _dead_letter(rejection: Rejection, received: int) -> dict[str, object]:
     digest = hashlib.sha256(rejection.payload).digest()
-    identity = hashlib.sha256(rejection.topic.encode() + b"\n" + received.to_bytes(8, "big") + digest)
+    identity = hashlib.sha256(
+        rejection.topic.encode() + b"\n" + received.to_bytes(8, "big") + digest
+    )
     return {
         "id": identity.digest()[:16],
         "slot": rejection.slot,
@@ -159,7 +174,7 @@ def _dead_letter(rejection: Rejection, received: int) -> dict[str, object]:
         "code": int(RejectCode(rejection.code)),
         "detail": rejection.detail,
         "sha256": digest,
+        "size": len(rejection.payload),
         "bytes": rejection.payload[:MAX_DEAD_BYTES],
         "time": received,
     }
-

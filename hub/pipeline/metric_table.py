@@ -20,7 +20,7 @@ _PRIME = np.uint64(0x100000001B3)
 
 
 @njit("u8(u1[::1], i8, i8, i8)", cache=True, nogil=True)
-def hash_name(data, at, size, model):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def hash_name(data, at, size, model):  # type: ignore[no-untyped-def]
     """FNV-1a (Fowler, Noll, Vo) over the model number and the name's bytes."""
     h = (_SEED ^ np.uint64(model)) * _PRIME
     for i in range(size):
@@ -29,7 +29,7 @@ def hash_name(data, at, size, model):  # type: ignore[no-untyped-def]  # noqa: A
 
 
 @njit("b1(u1[::1], i8, i8, u1[:, ::1], i8[::1], i8)", cache=True, nogil=True)
-def name_equals(data, at, size, names, sizes, row):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def name_equals(data, at, size, names, sizes, row):  # type: ignore[no-untyped-def]
     """Whether catalogue row `row` has exactly these bytes as its name."""
     if sizes[row] != size:
         return False
@@ -40,7 +40,7 @@ def name_equals(data, at, size, names, sizes, row):  # type: ignore[no-untyped-d
 
 
 @njit("i8(u1[::1], i8, i8, i8, u1[:, ::1], i8[::1], i8[::1], i8[::1])", cache=True, nogil=True)
-def find_metric(data, at, size, model, names, sizes, models, table):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def find_metric(data, at, size, model, names, sizes, models, table):  # type: ignore[no-untyped-def]
     """Catalogue row of a model's metric by name, or -1."""
     mask = np.uint64(table.size - 1)
     probe = hash_name(data, at, size, model) & mask
@@ -89,7 +89,9 @@ class MetricTable:
         flat = names.reshape(-1)
         by_name: dict[tuple[int, str], int] = {}
         for row in range(count):
-            at = int(hash_name(flat, row * NAME_SIZE, int(sizes[row]), int(models[row]))) & (size - 1)
+            at = int(hash_name(flat, row * NAME_SIZE, int(sizes[row]), int(models[row]))) & (
+                size - 1
+            )
             while table[at] >= 0:
                 at = (at + 1) & (size - 1)
             table[at] = row

@@ -36,7 +36,9 @@ class ReactStage:
         """Log the findings of the block at `offset`; returns how many there were, by kind."""
         count = len(found.findings)
         for start in range(0, count, _BLOCK):
-            block = [self._record(found, i, offset) for i in range(start, min(start + _BLOCK, count))]
+            block = [
+                self._record(found, i, offset) for i in range(start, min(start + _BLOCK, count))
+            ]
             self._log.append(Kind.FINDINGS, [cbor.encode(block)], received)
         if count:
             self._log.sync()

@@ -20,7 +20,7 @@ _STREAM_ROOM = 32 + MAX_RANGES * 18
 
 
 @njit("i8(u1[::1], i8, i8, u8)", cache=True, nogil=True)
-def _put_head(out, at, major, argument):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _put_head(out, at, major, argument):  # type: ignore[no-untyped-def]
     """Write a CBOR head in its shortest form (RFC 8949, 4.2.1)."""
     first = major << 5
     if argument < 24:
@@ -41,7 +41,7 @@ def _put_head(out, at, major, argument):  # type: ignore[no-untyped-def]  # noqa
 
 
 @njit("i8(u1[::1], i8, u8)", cache=True, nogil=True)
-def _put_stream(out, at, stream):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _put_stream(out, at, stream):  # type: ignore[no-untyped-def]
     out[at] = 0x48
     for i in range(8):
         out[at + 1 + i] = (stream >> np.uint64(56 - 8 * i)) & np.uint64(255)
@@ -54,23 +54,23 @@ def _put_stream(out, at, stream):  # type: ignore[no-untyped-def]  # noqa: ANN00
     cache=True,
     nogil=True,
 )
-def encode_receipts(  # type: ignore[no-untyped-def]  # noqa: ANN201
-    out,  # noqa: ANN001
-    entries,  # noqa: ANN001
-    first,  # noqa: ANN001
-    slot,  # noqa: ANN001
-    stream,  # noqa: ANN001
-    watermark,  # noqa: ANN001
-    count,  # noqa: ANN001
-    ranges,  # noqa: ANN001
-    ids,  # noqa: ANN001
-    shards,  # noqa: ANN001
-    root,  # noqa: ANN001
-    incarnation,  # noqa: ANN001
-    now,  # noqa: ANN001
-    window,  # noqa: ANN001
-    cadence,  # noqa: ANN001
-    scratch,  # noqa: ANN001
+def encode_receipts(  # type: ignore[no-untyped-def]
+    out,
+    entries,
+    first,
+    slot,
+    stream,
+    watermark,
+    count,
+    ranges,
+    ids,
+    shards,
+    root,
+    incarnation,
+    now,
+    window,
+    cadence,
+    scratch,
 ):
     """One MQTT PUBLISH a device for `entries`, which are sorted by slot; returns the bytes written to `out`."""
     at = np.int64(0)
@@ -149,7 +149,9 @@ class ReceiptStage:
         cadence_ms: at most one receipt a device in so many ms, unless half its window is spent.
     """
 
-    def __init__(self, streams: StreamTable, incarnation: bytes, root: str, cadence_ms: int = 1000) -> None:
+    def __init__(
+        self, streams: StreamTable, incarnation: bytes, root: str, cadence_ms: int = 1000
+    ) -> None:
         self._streams = streams
         self._incarnation = incarnation
         self._cadence_ms = cadence_ms
@@ -220,9 +222,23 @@ class ReceiptStage:
         out: U8 = np.empty(entries.size * (_FRAME_ROOM + _STREAM_ROOM), np.uint8)
         scratch: U8 = np.empty(_FRAME_ROOM + entries.size * _STREAM_ROOM, np.uint8)
         size = encode_receipts(
-            out, entries, 0, t.slot, t.stream, t.watermark, t.count, t.ranges, self._ids, self._shards, self._root,
-            np.uint64(int.from_bytes(self._incarnation, "big")), now, t.window, self._cadence_ms, scratch,
-        )  # fmt: skip
+            out,
+            entries,
+            0,
+            t.slot,
+            t.stream,
+            t.watermark,
+            t.count,
+            t.ranges,
+            self._ids,
+            self._shards,
+            self._root,
+            np.uint64(int.from_bytes(self._incarnation, "big")),
+            now,
+            t.window,
+            self._cadence_ms,
+            scratch,
+        )
         return out[:size].tobytes()
 
     def _by_reference(self, entries: NDArray[np.int64], now: int) -> bytes:
@@ -246,7 +262,7 @@ class ReceiptStage:
     def _publish(self, slot: int, receipt: Receipt) -> bytes:
         ident, shard = self._ids[slot].tobytes(), self._shards[slot].tobytes()
         topic = self._root.tobytes() + b"/" + shard + b"/" + ident + b"/down/receipt"
-        body = len(topic).to_bytes(2, "big") + topic + receipt.encode()
+        body: bytes = len(topic).to_bytes(2, "big") + topic + receipt.encode()
         size = len(body)
         head = bytearray(b"\x30")
         while True:

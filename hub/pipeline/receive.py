@@ -6,6 +6,7 @@
 4. Kernels are compiled before the subscription starts, because a slow subscriber is dropped.
 """
 
+import contextlib
 import select
 import socket
 import ssl
@@ -54,7 +55,7 @@ class LinkAddress:
     cache=True,
     nogil=True,
 )
-def scan_frames(buffer, start, end, limit, topic, topic_size, payload, payload_size):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def scan_frames(buffer, start, end, limit, topic, topic_size, payload, payload_size):  # type: ignore[no-untyped-def]
     """Find MQTT PUBLISH frames (MQTT 3.1.1, section 2.2 and 3.3) in `buffer[start:end]`.
 
     Returns:
@@ -62,10 +63,10 @@ def scan_frames(buffer, start, end, limit, topic, topic_size, payload, payload_s
         protocol. Frames of other types that a subscriber receives (SUBACK, PINGRESP) are passed over.
     """
     n = 0
-    at = start
+    at = np.int64(start)
     while n < limit and at < end:
         first = buffer[at]
-        size = 0
+        size = np.int64(0)
         shift = 0
         pos = at + 1
         whole = False
@@ -151,23 +152,30 @@ class Receiver:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket = _secured(raw, a)
-            self._socket.sendall(_connect_packet(a.client_id, self._keepalive_s))
-            if self._await(_CONNACK)[1:2] != b"\x00":
-                raise LinkError(
-                    f"The broker at {a.host}:{a.port} refused {a.client_id}. Is its certificate one of this hub's?"
-                )
-            self._socket.sendall(_subscribe_packet(self._filters))
-            if 0x80 in self._await(_SUBACK)[2:]:
-                raise LinkError(
-                    f"The broker refused a subscription of {a.client_id}: {self._filters}. Check its permissions."
-                )
+            self._introduce(self._socket)
             self._socket.setblocking(False)
         except OSError as error:
             self.close()
-            raise LinkError(f"No connection to the broker at {a.host}:{a.port}: {error}.") from error
+            raise LinkError(
+                f"No connection to the broker at {a.host}:{a.port}: {error}."
+            ) from error
         except LinkError:
             self.close()
             raise
+
+    def _introduce(self, sock: socket.socket) -> None:
+        """Say who connects and what it wants to hear."""
+        a = self._address
+        sock.sendall(_connect_packet(a.client_id, self._keepalive_s))
+        if _await(sock, _CONNACK)[1:2] != b"\x00":
+            raise LinkError(
+                f"The broker at {a.host}:{a.port} refused {a.client_id}. Is its certificate one of this hub's?"
+            )
+        sock.sendall(_subscribe_packet(self._filters))
+        if 0x80 in _await(sock, _SUBACK)[2:]:
+            raise LinkError(
+                f"The broker refused a subscription of {a.client_id}: {self._filters}. Check its permissions."
+            )
 
     @property
     def connected(self) -> bool:
@@ -180,10 +188,8 @@ class Receiver:
         self._out.clear()
         self._last_sent = self._last_heard = 0.0
         if self._socket is not None:
-            try:
+            with contextlib.suppress(OSError, ValueError):  # the other side may have gone first
                 self._socket.send(_DISCONNECT)
-            except (OSError, ValueError):
-                pass  # the other side has gone first
             self._socket.close()
             self._socket = None
 
@@ -244,7 +250,9 @@ class Receiver:
             except OSError as error:
                 raise LinkError(f"The connection to the broker broke: {error}.") from error
             if got == 0:
-                raise LinkError("The broker closed the connection (restart, or a subscriber that was too slow).")
+                raise LinkError(
+                    "The broker closed the connection (restart, or a subscriber that was too slow)."
+                )
             self._used += got
             total += got
         return total
@@ -252,10 +260,19 @@ class Receiver:
     def _scan(self) -> int:
         f = self.frames
         count, position, broken = scan_frames(
-            f.buffer, self._taken, self._used, f.capacity, f.topic, f.topic_size, f.payload, f.payload_size
+            f.buffer,
+            self._taken,
+            self._used,
+            f.capacity,
+            f.topic,
+            f.topic_size,
+            f.payload,
+            f.payload_size,
         )
         if broken:
-            raise LinkError(f"The broker sent a frame that MQTT 3.1.1 does not allow (first byte {broken & 255:#x}).")
+            raise LinkError(
+                f"The broker sent a frame that MQTT 3.1.1 does not allow (first byte {broken & 255:#x})."
+            )
         if count == 0 and position == self._taken == 0 and self._used == len(self._memory):
             raise LinkError(f"A message exceeds the receive buffer of {len(self._memory)} bytes.")
         f.count = int(count)
@@ -291,20 +308,21 @@ class Receiver:
             self._last_sent = now
             self._out += _PINGREQ
 
-    def _await(self, kind: int) -> bytes:
-        """The body of the next packet of a type, while connecting.
 
-        A broker may deliver before it acknowledges the subscription; such messages are dropped: no receipt, so
-        the device sends them again.
-        """
-        sock = self._socket
-        assert sock is not None  # noqa: S101  connect() has just set it
-        while True:
-            first, body = _read_packet(sock)
-            if first >> 4 == kind:
-                return body
-            if first >> 4 != _PUBLISH:
-                raise LinkError(f"The broker answered with packet type {first >> 4} where {kind} was due.")
+def _await(sock: socket.socket, kind: int) -> bytes:
+    """The body of the next packet of a type, while connecting.
+
+    A broker may deliver before it acknowledges the subscription; such messages are dropped: no receipt, so
+    the device sends them again.
+    """
+    while True:
+        first, body = _read_packet(sock)
+        if first >> 4 == kind:
+            return body
+        if first >> 4 != _PUBLISH:
+            raise LinkError(
+                f"The broker answered with packet type {first >> 4} where {kind} was due."
+            )
 
 
 def _read_packet(sock: socket.socket) -> tuple[int, bytes]:

@@ -84,7 +84,8 @@ class Pipeline:
         Args:
             now_ns: time of receipt, ns since 1970 UTC.
             monotonic_s: monotonic seconds, for the connection's keep-alive.
-            wait_s: how long to wait for data. linger_s: how long a small batch may gather.
+            wait_s: how long to wait for data.
+            linger_s: how long a small batch may gather.
 
         Raises:
             LinkError: the broker is gone; connect again.
@@ -115,12 +116,14 @@ class Pipeline:
         return count
 
 
-def replay_block(block: Block, streams: StreamTable, detector: DetectStage, reactions: ReactStage) -> None:
+def replay_block(
+    block: Block, streams: StreamTable, detector: DetectStage, reactions: ReactStage
+) -> None:
     """Take a journalled block into the state again, on start; its findings are logged again under the same ids."""
     if block.kind != Kind.TELEMETRY:
         replay(streams, block.kind, block.payload, None)
         return
-    batch = decode(block.payload)
+    batch = decode(bytearray(block.payload))  # kernels are compiled for writable columns
     replay(streams, block.kind, block.payload, batch)
     reactions.react(detector.detect(batch), block.offset, block.received_ns)
 

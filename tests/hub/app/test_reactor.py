@@ -52,6 +52,7 @@ def letter(**other: Any) -> dict[str, Any]:
         "code": 1,
         "detail": "not JSON",
         "sha256": b"h" * 32,
+        "size": 8,
         "bytes": b"{garbage",
         "time": NOW,
     } | other

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import pytest
-from frame_bench import Bench, gate_arrays, publish, topic_of
 
 from device_sdk.wire.topics import ROOT
 from hub.pipeline.directory import Directory
+from tests.hub.pipeline.frame_bench import Bench, gate_arrays, publish, topic_of
 
 
 @pytest.fixture
@@ -17,5 +17,3 @@ def bench() -> Bench:
 @pytest.fixture
 def message() -> Callable[[int, str, bytes], bytes]:
     return lambda slot, channel, payload: publish(topic_of(slot, channel), payload)
-
-

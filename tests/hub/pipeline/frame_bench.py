@@ -14,7 +14,14 @@ from hub.pipeline.receive import scan_frames
 NOW = 1_800_000_000_000_000_000
 METRICS = ("temp_c", "flow_c", "power_w", "vibration_mm_s", "energy_kwh")
 UNITS = ("Cel", "Cel", "W", "mm/s", "kW.h")
-DEVICES = ("", "aaaabbbbccccdddd", "device0000000002", "zz9zz9zz9zz9zz9z", "lapsed0000000004", "revoked000000005")
+DEVICES = (
+    "",
+    "aaaabbbbccccdddd",
+    "device0000000002",
+    "zz9zz9zz9zz9zz9z",
+    "lapsed0000000004",
+    "revoked000000005",
+)
 
 
 def _padded(texts: Iterable[str], width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -80,7 +87,9 @@ class Bench:
         self.directory.gate.gate(frames, NOW)
         return frames
 
-    def decode(self, *messages: bytes, rows: Rows | None = None) -> tuple[Rows, list[Any], list[Any], Frames]:
+    def decode(
+        self, *messages: bytes, rows: Rows | None = None
+    ) -> tuple[Rows, list[Any], list[Any], Frames]:
         rows = rows or Rows(64, 256)
         frames = self.frames(*messages)
         rejections, lost = self.directory.decoder.decode(frames, rows, NOW)

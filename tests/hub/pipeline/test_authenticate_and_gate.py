@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from frame_bench import DEVICES, NOW, Bench, gate_arrays, publish, topic_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,10 +13,13 @@ from hub.pipeline.authenticate import Authenticator
 from hub.pipeline.directory import Directory
 from hub.pipeline.frames import AUTH_MALFORMED, AUTH_OK, AUTH_UNKNOWN_DEVICE, AUTH_WRONG_SHARD
 from hub.pipeline.gate import Gate
+from tests.hub.pipeline.frame_bench import DEVICES, NOW, Bench, gate_arrays, publish, topic_of
 
 
 @pytest.mark.parametrize(("channel", "number"), [("t", 1), ("json", 2), ("senml", 3)])
-def test_each_device_on_each_channel_finds_its_slot(bench: Bench, channel: str, number: int) -> None:
+def test_each_device_on_each_channel_finds_its_slot(
+    bench: Bench, channel: str, number: int
+) -> None:
     frames = bench.frames(*(publish(topic_of(slot, channel), b"") for slot in range(1, 6)))
     assert frames.slot[:5].tolist() == [1, 2, 3, 4, 5]
     assert frames.auth[:5].tolist() == [AUTH_OK] * 5
@@ -92,9 +94,14 @@ def test_verdict_reason_and_epoch_come_from_the_snapshot(bench: Bench) -> None:
     ),
     st.integers(-12, 12),
 )
-def test_the_gate_equals_the_reference_lookup(spans: list[list[tuple[int, int, int]]], at: int) -> None:
+def test_the_gate_equals_the_reference_lookup(
+    spans: list[list[tuple[int, int, int]]], at: int
+) -> None:
     always = -(1 << 63)  # a compiled snapshot's first span has always begun
-    by_slot = [[(always, 3, 7)], *([(always, v, r), *rest] for (_, v, r), *rest in map(sorted, spans))]
+    by_slot = [
+        [(always, 3, 7)],
+        *([(always, v, r), *rest] for (_, v, r), *rest in map(sorted, spans)),
+    ]
     flat = [s for device in by_slot for s in device]
     arrays = gate_arrays()
     arrays["span"] = np.cumsum([0, *(len(d) for d in by_slot)]).astype(np.uint32)
@@ -104,7 +111,11 @@ def test_the_gate_equals_the_reference_lookup(spans: list[list[tuple[int, int, i
     bench = Bench(Directory.build(1, gate_arrays(), ROOT))
     frames = bench.frames(*(publish(topic_of(slot, "t"), b"") for slot in range(1, 6)))
     Gate(
-        arrays["epoch"], arrays["span"], arrays["span_from"], arrays["span_verdict"], arrays["span_reason"]
+        arrays["epoch"],
+        arrays["span"],
+        arrays["span_from"],
+        arrays["span_verdict"],
+        arrays["span_reason"],
     ).gate(frames, at)
     verdict, reason = verdict_at(arrays, np.arange(1, 6, dtype=np.uint32), at)
     assert frames.verdict[:5].tolist() == verdict.tolist()

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from frame_bench import DEVICES, METRICS, NOW, Bench, gate_arrays, publish, topic_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,15 @@ from device_sdk.wire.topics import ROOT
 from hub.pipeline.decode_kernels import DONE, FALLBACK
 from hub.pipeline.directory import Directory
 from hub.pipeline.frames import Rows
+from tests.hub.pipeline.frame_bench import (
+    DEVICES,
+    METRICS,
+    NOW,
+    Bench,
+    gate_arrays,
+    publish,
+    topic_of,
+)
 
 STREAM = bytes(range(8))
 BENCH = Bench(Directory.build(1, gate_arrays(), ROOT))
@@ -39,7 +47,14 @@ def rows_of(rows: Rows) -> list[tuple[Any, ...]]:
         assert len(samples) == n
         at += n
         out.append(
-            (int(rows.slot[i]), int(rows.epoch[i]), int(rows.stream[i]), int(rows.seq[i]), int(rows.raw_time[i]), samples)
+            (
+                int(rows.slot[i]),
+                int(rows.epoch[i]),
+                int(rows.stream[i]),
+                int(rows.seq[i]),
+                int(rows.raw_time[i]),
+                samples,
+            )
         )
     assert at == rows.samples
     return out
@@ -72,7 +87,19 @@ number_texts = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
     st.integers(-(10**20), 10**20).map(str),
     st.from_regex(r"-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", fullmatch=True),
-    st.sampled_from(["-0", "-0.0", "0e5", "1e22", "1e23", "9007199254740993", "9007199254740992", "1e-22", "5e-324"]),
+    st.sampled_from(
+        [
+            "-0",
+            "-0.0",
+            "0e5",
+            "1e22",
+            "1e23",
+            "9007199254740993",
+            "9007199254740992",
+            "1e-22",
+            "5e-324",
+        ]
+    ),
 )
 flat_texts = st.builds(
     lambda values, time, identity, pad: (
@@ -118,7 +145,9 @@ def test_mutated_flat_json_equals_the_reference(payload: bytes, data: st.DataObj
         at = data.draw(st.integers(0, len(changed) - 1))
         action = data.draw(st.integers(0, 2))
         if action == 0:
-            changed[at] = data.draw(st.sampled_from(list(b'{}[]":,.0123456789eE+-abctsq \\\x00\xc3')))
+            changed[at] = data.draw(
+                st.sampled_from(list(b'{}[]":,.0123456789eE+-abctsq \\\x00\xc3'))
+            )
         elif action == 1:
             del changed[at]
             if not changed:
@@ -145,7 +174,9 @@ finite = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-40_000,
 def packs(draw: st.DrawFn, values: st.SearchStrategy[float] = finite) -> bytes:
     count = draw(st.integers(1, 20))
     start = draw(st.integers(-(2**62), 2**62))
-    steps = draw(st.lists(st.integers(-(2**31), 2**31) | st.just(10**9), min_size=count, max_size=count))
+    steps = draw(
+        st.lists(st.integers(-(2**31), 2**31) | st.just(10**9), min_size=count, max_size=count)
+    )
     names = draw(st.lists(st.sampled_from(METRICS), min_size=1, unique=True))
     metrics: dict[str, list[float | None]] = {
         name: draw(st.lists(st.none() | values, min_size=count, max_size=count)) for name in names
@@ -215,7 +246,9 @@ def pack_of(
     times: list[int] | None = None, name: str = "temp_c", lost: tuple[tuple[int, int], ...] = (),
 ) -> bytes:  # fmt: skip
     times = times or [NOW + i * 10**9 for i in range(len(values))]
-    return encode_pack(Pack(STREAM, first, 1, b"bootboot", clock, historical, times, {name: values}, lost))
+    return encode_pack(
+        Pack(STREAM, first, 1, b"bootboot", clock, historical, times, {name: values}, lost)
+    )
 
 
 def test_rows_that_are_not_finite_are_rejected_by_themselves() -> None:
@@ -229,6 +262,13 @@ def test_rows_that_are_not_finite_are_rejected_by_themselves() -> None:
     assert {r.stream for r in rejections} == {int.from_bytes(STREAM, "big")}
 
 
+def test_a_pack_full_of_scattered_bad_rows_is_rejected_as_a_whole() -> None:
+    payload = pack_of([math.nan if i % 2 else 1.0 for i in range(40)])
+    rows, rejections, _, _ = BENCH.decode(publish(topic_of(1, "t"), payload))
+    assert rows.rows == 0
+    assert [(r.code, r.start, r.end) for r in rejections] == [(RejectCode.NOT_FINITE, 0, 40)]
+
+
 def test_a_metric_of_another_model_is_unknown_and_its_rows_are_named() -> None:
     rows, rejections, _, _ = BENCH.decode(publish(topic_of(3, "t"), pack_of([1.0, 2.0], first=4)))
     assert rows.rows == 0
@@ -239,7 +279,8 @@ def test_a_metric_of_another_model_is_unknown_and_its_rows_are_named() -> None:
 
 def test_the_same_name_in_two_models_finds_each_models_own_index() -> None:
     rows, _, _, _ = BENCH.decode(
-        publish(topic_of(1, "t"), pack_of([1.0], name="power_w")), publish(topic_of(3, "t"), pack_of([1.0], name="power_w"))
+        publish(topic_of(1, "t"), pack_of([1.0], name="power_w")),
+        publish(topic_of(3, "t"), pack_of([1.0], name="power_w")),
     )
     assert rows.metric[:2].tolist() == [2, 0]
 
@@ -251,7 +292,10 @@ def test_an_oversized_pack_is_rejected_under_its_identity() -> None:
     rows, rejections, _, _ = BENCH.decode(publish(topic_of(1, "t"), big))
     assert rows.rows == 0
     (rejection,) = rejections
-    assert (rejection.code, rejection.stream) == (RejectCode.TOO_LARGE, int.from_bytes(STREAM, "big"))
+    assert (rejection.code, rejection.stream) == (
+        RejectCode.TOO_LARGE,
+        int.from_bytes(STREAM, "big"),
+    )
     assert (rejection.start, rejection.end) == (0, 8000)
 
 
@@ -272,7 +316,10 @@ def test_garbage_is_malformed_and_has_no_identity(payload: bytes) -> None:
 
 def test_a_bad_message_between_good_ones_changes_nothing_for_them() -> None:
     good = [b'{"temp_c":%d,"s":"00000000000000ff","q":%d}' % (i, i) for i in range(4)]
-    messages = [publish(topic_of(1, "json"), p) for p in (good[0], b"{", good[1], b"\xff" * 50, good[2], good[3])]
+    messages = [
+        publish(topic_of(1, "json"), p)
+        for p in (good[0], b"{", good[1], b"\xff" * 50, good[2], good[3])
+    ]
     rows, rejections, _, _ = BENCH.decode(*messages)
     assert [r[3] for r in rows_of(rows)] == [0, 1, 2, 3]
     assert len(rejections) == 2
@@ -284,12 +331,17 @@ def test_forged_and_refused_messages_become_rejections_with_the_reason() -> None
         publish(topic_of(5, "json"), payload), publish(topic_of(1, "json")[:-1], payload)
     )
     assert rows.rows == 0
-    assert [(r.slot, r.code) for r in rejections] == [(5, RejectCode.REFUSED), (0, RejectCode.REFUSED)]
+    assert [(r.slot, r.code) for r in rejections] == [
+        (5, RejectCode.REFUSED),
+        (0, RejectCode.REFUSED),
+    ]
     assert "revoked" in rejections[0].detail
 
 
 def test_a_lapsed_devices_rows_carry_the_reason() -> None:
-    rows, _, _, _ = BENCH.decode(publish(topic_of(4, "t"), pack_of([1.0])), publish(topic_of(4, "json"), b'{"temp_c":1}'))
+    rows, _, _, _ = BENCH.decode(
+        publish(topic_of(4, "t"), pack_of([1.0])), publish(topic_of(4, "json"), b'{"temp_c":1}')
+    )
     assert [(int(f) >> 5) & 7 for f in rows.flags[:2]] == [1, 1]
 
 
@@ -301,20 +353,29 @@ def test_columns_grow_when_a_batch_does_not_fit() -> None:
 
 
 def test_senml_rows_resolve_names_and_check_units() -> None:
-    good = [{"bn": "urn:dev:", "bt": 1.7e9, "n": "temp_c", "u": "Cel", "v": 20.5}, {"n": "power_w", "u": "W", "v": 900}]
+    good = [
+        {"bn": "urn:dev:", "bt": 1.7e9, "n": "temp_c", "u": "Cel", "v": 20.5},
+        {"n": "power_w", "u": "W", "v": 900},
+    ]
     wrong = [{"n": "temp_c", "u": "K", "v": 293.0}]
     rows, rejections, _, _ = BENCH.decode(
         publish(topic_of(1, "senml"), json.dumps(good).encode()),
         publish(topic_of(1, "senml"), json.dumps(wrong).encode()),
     )
-    assert rows_of(rows) == [(1, 7, 0, 0, 1_700_000_000_000_000_000, {0: bits(20.5), 2: bits(900.0)})]
+    assert rows_of(rows) == [
+        (1, 7, 0, 0, 1_700_000_000_000_000_000, {0: bits(20.5), 2: bits(900.0)})
+    ]
     assert int(rows.flags[0]) & (1 << 4)
     assert [r.code for r in rejections] == [RejectCode.WRONG_UNIT]
 
 
 def test_lost_ranges_are_handed_on() -> None:
-    _, _, lost, _ = BENCH.decode(publish(topic_of(1, "t"), pack_of([1.0], first=100, lost=((10, 40),))))
-    assert [(x.slot, x.stream, x.start, x.end) for x in lost] == [(1, int.from_bytes(STREAM, "big"), 10, 40)]
+    _, _, lost, _ = BENCH.decode(
+        publish(topic_of(1, "t"), pack_of([1.0], first=100, lost=((10, 40),)))
+    )
+    assert [(x.slot, x.stream, x.start, x.end) for x in lost] == [
+        (1, int.from_bytes(STREAM, "big"), 10, 40)
+    ]
 
 
 @pytest.mark.parametrize(

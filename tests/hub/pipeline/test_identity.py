@@ -4,16 +4,28 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.pipeline.identity import BEYOND, DUPLICATE, MAX_RANGES, MAX_STREAMS, NEW, StreamTable, StreamView
+from hub.pipeline.identity import (
+    BEYOND,
+    DUPLICATE,
+    MAX_RANGES,
+    MAX_STREAMS,
+    NEW,
+    StreamTable,
+    StreamView,
+)
 
 ANONYMOUS = 1 << 4
 
 
 def admit(table: StreamTable, rows: list[tuple[int, int, int]]) -> list[int]:
     slot, stream, seq = (list(c) for c in zip(*rows, strict=True)) if rows else ([], [], [])
-    return table.admit(
-        np.array(slot, np.uint32), np.zeros(len(rows), np.uint32), np.array(stream, np.uint64), np.array(seq, np.uint64)
+    status: list[int] = table.admit(
+        np.array(slot, np.uint32),
+        np.zeros(len(rows), np.uint32),
+        np.array(stream, np.uint64),
+        np.array(seq, np.uint64),
     ).tolist()
+    return status
 
 
 def view_of(settled: set[int]) -> StreamView:
@@ -30,7 +42,12 @@ def view_of(settled: set[int]) -> StreamView:
 
 
 steps = st.one_of(
-    st.tuples(st.just("row"), st.integers(1, 3), st.integers(0, 2**64 - 1).map(lambda s: s % 2 * (2**64 - 1)), st.integers(0, 60)),
+    st.tuples(
+        st.just("row"),
+        st.integers(1, 3),
+        st.integers(0, 2**64 - 1).map(lambda s: s % 2 * (2**64 - 1)),
+        st.integers(0, 60),
+    ),
     st.tuples(st.just("settle"), st.integers(1, 3), st.integers(0, 50), st.integers(1, 12)),
 )
 
@@ -66,7 +83,10 @@ def test_equals_a_set_of_settled_rows(script: list[tuple[str, int, int, int]], w
         assert table.view(slot, stream) == view_of(mine)
 
 
-@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3), st.integers(0, 40)), max_size=100), st.integers(0, 100))
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3), st.integers(0, 40)), max_size=100),
+    st.integers(0, 100),
+)
 def test_the_split_into_batches_does_not_matter(rows: list[tuple[int, int, int]], cut: int) -> None:
     whole, split = StreamTable(1000), StreamTable(1000)
     assert admit(whole, rows) == admit(split, rows[:cut]) + admit(split, rows[cut:])

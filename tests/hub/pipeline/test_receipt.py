@@ -1,7 +1,6 @@
 """Receipts in bulk against the reference encoder, and when they are due."""
 
 import numpy as np
-from frame_bench import DEVICES, NOW, Bench, gate_arrays, publish, topic_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from device_sdk.wire.topics import ROOT, shard_of
 from hub.pipeline.directory import Directory
 from hub.pipeline.identity import StreamTable
 from hub.pipeline.receipt import ReceiptStage
+from tests.hub.pipeline.frame_bench import DEVICES, NOW, Bench, gate_arrays, publish, topic_of
 
 INCARNATION = b"hubhubhu"
 SECOND = 1_000_000_000
@@ -25,7 +25,10 @@ def stage_of(table: StreamTable, cadence_ms: int = 1000) -> ReceiptStage:
 def admit(table: StreamTable, rows: list[tuple[int, int, int]]) -> None:
     slot, stream, seq = zip(*rows, strict=True)
     table.admit(
-        np.array(slot, np.uint32), np.zeros(len(rows), np.uint32), np.array(stream, np.uint64), np.array(seq, np.uint64)
+        np.array(slot, np.uint32),
+        np.zeros(len(rows), np.uint32),
+        np.array(stream, np.uint64),
+        np.array(seq, np.uint64),
     )
 
 
@@ -55,7 +58,11 @@ def read(data: bytes) -> dict[str, Receipt]:
 
 
 rows = st.lists(
-    st.tuples(st.integers(1, 4), st.sampled_from([0, 1, 2**63, 2**64 - 1]), st.integers(0, 2**62) | st.integers(0, 9)),
+    st.tuples(
+        st.integers(1, 4),
+        st.sampled_from([0, 1, 2**63, 2**64 - 1]),
+        st.integers(0, 2**62) | st.integers(0, 9),
+    ),
     min_size=1,
     max_size=60,
 )
@@ -78,7 +85,11 @@ def test_bulk_receipts_are_the_reference_encoders_bytes(
         for told in receipt.streams:
             view = table.view(slot, int.from_bytes(told.stream, "big"))
             assert view is not None
-            assert (told.watermark, told.ranges, told.rejections) == (view.watermark, view.ranges, ())
+            assert (told.watermark, told.ranges, told.rejections) == (
+                view.watermark,
+                view.ranges,
+                (),
+            )
 
 
 def test_at_most_one_a_cadence_unless_half_the_window_is_spent() -> None:
@@ -118,7 +129,11 @@ def test_rejections_are_told_at_once_and_once() -> None:
     receipts = read(stage.receipts(NOW + 1)[0])
     assert receipts == {
         DEVICES[1]: Receipt(
-            INCARNATION, NOW + 1, (StreamReceipt((5).to_bytes(8, "big"), 3, (), ((1, 3, 4),)),), 100, 1000
+            INCARNATION,
+            NOW + 1,
+            (StreamReceipt((5).to_bytes(8, "big"), 3, (), ((1, 3, 4),)),),
+            100,
+            1000,
         )
     }
     assert stage.receipts(NOW + 2) == (b"", 0)

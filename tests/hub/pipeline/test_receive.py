@@ -165,7 +165,9 @@ def test_subscribes_at_qos_0_with_a_clean_session_under_its_own_name(broker: Bro
 
 
 def test_what_was_delivered_before_the_acknowledgement_is_dropped(broker: Broker) -> None:
-    broker.acknowledgement = publish(b"a/b", b"early" * 100) + b"\x90\x03\x00\x01\x00" + publish(b"a/b", b"late")
+    broker.acknowledgement = (
+        publish(b"a/b", b"early" * 100) + b"\x90\x03\x00\x01\x00" + publish(b"a/b", b"late")
+    )
     receiver = Receiver(broker.address(), ["a/+"])
     receiver.connect()
     assert collect(receiver, 1) == [b"late"]

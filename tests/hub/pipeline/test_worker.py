@@ -1,0 +1,211 @@
+"""The worker as a whole, on real files and a broker of sockets: stop, start, and what it remembers."""
+
+import itertools
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pytest
+
+from device_sdk.wire import cbor
+from device_sdk.wire.codes import ClockState
+from device_sdk.wire.pack import Pack, encode_pack
+from hub.app.ingest import IngestConfig, run_worker
+from hub.pipeline.checkpoint import load_checkpoint, save_checkpoint
+from hub.pipeline.receive import LinkAddress
+from hub.pipeline.store import read_progress
+from hub.ports.journal.reader import JournalReader
+from hub.ports.journal.telemetry import decode
+from hub.services.snapshot_file import publish_snapshot
+from tests.hub.pipeline.frame_bench import NOW, gate_arrays, publish, topic_of
+
+STREAM = b"streamid"
+
+
+class Pipe:
+    """A broker with one subscriber: what is put in comes out, what the subscriber publishes is kept."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.heard = bytearray()
+        self.heard_more = threading.Condition()
+        self.connection: socket.socket | None = None
+        self.connections = 0
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            connection.recv(4096)
+            connection.sendall(b"\x20\x02\x00\x00")
+            connection.recv(4096)
+            connection.sendall(b"\x90\x05\x00\x01\x00\x00\x00")
+            self.connection = connection
+            self.connections += 1
+            threading.Thread(target=self.hear, args=(connection,), daemon=True).start()
+
+    def hear(self, connection: socket.socket) -> None:
+        while True:
+            try:
+                data = connection.recv(65536)
+            except OSError:
+                return
+            if not data:
+                return
+            with self.heard_more:
+                self.heard += data
+                self.heard_more.notify_all()
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        with self.heard_more:
+            assert self.heard_more.wait_for(condition, timeout=20)
+
+    def send(self, data: bytes) -> None:
+        assert self.connection is not None
+        self.connection.sendall(data)
+
+
+class Worker:
+    """A worker in a thread."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        ticks = itertools.count(NOW, 10_000_000)
+        self.stop = threading.Event()
+        self.ready = threading.Event()
+        self.config = IngestConfig(
+            worker=0,
+            address=LinkAddress("127.0.0.1", port, "hub-ingest-0"),
+            incarnation=b"incarnat",
+            gate=folder / "gate",
+            journal=folder / "journal",
+            findings=folder / "findings",
+            dead_letters=folder / "letters",
+            checkpoints=folder / "detector",
+            progress=folder / "progress",
+            metrics=folder / "metrics",
+            cadence_ms=1,
+            clock=lambda: next(ticks),
+        )
+        self.thread = threading.Thread(
+            target=run_worker, args=(self.config, self.stop, self.ready.set)
+        )
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        assert self.ready.wait(20)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe()
+    yield pipe
+    pipe.listener.close()
+
+
+def pack(first: int, values: list[float]) -> bytes:
+    times = [NOW - 10**12 + (first + i) * 10**9 for i in range(len(values))]
+    data = Pack(STREAM, first, 1, b"bootboot", ClockState.SYNCED, False, times, {"temp_c": values})
+    return publish(topic_of(1, "t"), encode_pack(data))
+
+
+def stored(folder: Path) -> list[int]:
+    return [
+        seq
+        for block in JournalReader(folder / "journal").blocks()
+        for seq in decode(block.payload).seq.tolist()
+    ]
+
+
+def findings(folder: Path) -> list[bytes]:
+    return [
+        finding["id"]
+        for block in JournalReader(folder / "findings").blocks()
+        for finding in cbor.decode(bytes(block.payload), max_bytes=1 << 28)
+    ]
+
+
+def test_a_message_is_journalled_and_receipted(tmp_path: Path, pipe: Pipe) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    with Worker(tmp_path, pipe.port):
+        pipe.send(pack(0, [1.0, 2.0]))
+        pipe.wait_for(lambda: STREAM + b"\x02" in pipe.heard)
+    assert stored(tmp_path) == [0, 1]
+    assert b"/down/receipt" in pipe.heard
+    assert read_progress(tmp_path / "progress").synced > 0
+
+
+def test_a_restarted_worker_knows_what_it_stored_and_finds_nothing_twice(
+    tmp_path: Path, pipe: Pipe
+) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    with Worker(tmp_path, pipe.port):
+        pipe.send(pack(0, [20.0, 200.0]))  # 200 is above the limit of 100
+        pipe.wait_for(lambda: STREAM + b"\x02" in pipe.heard)
+    first = findings(tmp_path)
+    assert len(first) == 1
+    for path in (tmp_path / "detector").glob("*.checkpoint"):
+        path.unlink()  # as after a crash before the first checkpoint
+    pipe.heard.clear()
+    with Worker(tmp_path, pipe.port):
+        pipe.send(pack(0, [20.0, 200.0, 21.0]))
+        pipe.wait_for(lambda: STREAM + b"\x03" in pipe.heard)
+    assert stored(tmp_path) == [0, 1, 2]
+    assert set(findings(tmp_path)) == set(first)
+
+
+def test_a_broken_connection_is_made_again_and_streams_are_told_where_they_stand(
+    tmp_path: Path, pipe: Pipe
+) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    with Worker(tmp_path, pipe.port):
+        pipe.send(pack(0, [1.0]))
+        pipe.wait_for(lambda: STREAM + b"\x01" in pipe.heard)
+        pipe.heard.clear()
+        assert pipe.connection is not None
+        pipe.connection.shutdown(socket.SHUT_RDWR)
+        pipe.wait_for(lambda: STREAM + b"\x01" in pipe.heard)
+        assert pipe.connections == 2
+        pipe.send(pack(1, [1.0]))
+        pipe.wait_for(lambda: STREAM + b"\x02" in pipe.heard)
+    assert stored(tmp_path) == [0, 1]
+
+
+def test_a_new_gate_snapshot_is_taken_without_a_restart(tmp_path: Path, pipe: Pipe) -> None:
+    arrays = gate_arrays()
+    arrays["span_verdict"] = arrays["span_verdict"].copy()
+    arrays["span_verdict"][1] = 3
+    publish_snapshot(tmp_path / "gate", arrays)
+    with Worker(tmp_path, pipe.port):
+        pipe.send(pack(0, [1.0]))
+        publish_snapshot(tmp_path / "gate", gate_arrays())
+        for _ in range(200):
+            pipe.send(pack(0, [1.0]))
+            with pipe.heard_more:
+                if pipe.heard_more.wait_for(lambda: STREAM + b"\x01" in pipe.heard, timeout=0.1):
+                    break
+    assert stored(tmp_path) == [0]
+
+
+def test_the_newest_whole_checkpoint_wins(tmp_path: Path) -> None:
+    for offset in (8, 16, 24):
+        save_checkpoint(tmp_path, offset, {"x": np.arange(offset)})
+    assert len(list(tmp_path.glob("*.checkpoint"))) == 2
+    newest = max(tmp_path.glob("*.checkpoint"))
+    newest.write_bytes(newest.read_bytes()[:100])
+    loaded = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert (loaded[0], loaded[1]["x"].size) == (16, 16)
+    assert load_checkpoint(tmp_path / "none") is None

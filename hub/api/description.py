@@ -9,14 +9,20 @@
 from collections.abc import Iterator
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
 
 from hub.api import access, problems
 from hub.api.access import Role
 from hub.api.columns import MEDIA_TYPES
+from hub.api.guard import GuardedRoute
+from hub.services.catalogue_document import CatalogueDocument
 
-PATH = "/api/v1/openapi.json"
+ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["operation"])
+
+VERSION = "1.0.0"
+"""Of the API, not of the software."""
 
 TAGS = [
     {"name": "devices", "description": "What products call: enrolment and renewal."},
@@ -53,6 +59,13 @@ _SECURITY_SCHEMES = {
 _METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 
 
+@ROUTER.get("/openapi.json", operation_id="get_description", summary="This description")
+def get_description(request: Request) -> dict[str, Any]:
+    """Return the OpenAPI document of this hub."""
+    document: dict[str, Any] = request.app.openapi()
+    return document
+
+
 def install(app: FastAPI) -> None:
     """Make an application describe itself by this module's rules."""
 
@@ -86,9 +99,11 @@ def _document(app: FastAPI) -> dict[str, Any]:
     schemas = components.setdefault("schemas", {})
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
-    problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas |= problem.pop("$defs")
-    schemas["Problem"] = problem
+    # Two that no route names as its body or answer: the problem, and the catalogue (TOML or JSON).
+    for model in (problems.Problem, CatalogueDocument):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs", {})
+        schemas[model.__name__] = schema
     components["securitySchemes"] = _SECURITY_SCHEMES
     components["responses"] = {
         "Problem": {

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from fastapi import Query
@@ -62,6 +63,15 @@ class Listing:
         text = json.dumps([self._name, self._fingerprint, list(key)], separators=(",", ":"))
         return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
+    def following(self, keys: Sequence[Key], limit: int) -> str | None:
+        """Return the cursor of the page after one that was asked for with one item too many.
+
+        Args:
+            keys: keys of all items that came back, at most `limit + 1`.
+            limit: items that the page shows.
+        """
+        return self.cursor(keys[limit - 1]) if len(keys) > limit else None
+
     def key(self, cursor: str | None) -> Key | None:
         """Return the key of a cursor, `None` for none.
 
@@ -84,6 +94,17 @@ class Listing:
         if name != self._name or fingerprint != self._fingerprint or not fits:
             raise self._refusal()
         return tuple(key)
+
+    def octets(self, text: str) -> bytes:
+        """Return the bytes of a part of a key that holds them in hex.
+
+        Raises:
+            InvalidInputError: it does not.
+        """
+        try:
+            return bytes.fromhex(text)
+        except ValueError as error:
+            raise self._refusal() from error
 
     @staticmethod
     def _refusal() -> InvalidInputError:

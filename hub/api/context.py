@@ -1,0 +1,91 @@
+"""What the API works with: its collaborators, handed over when the application is put together.
+
+1. One frozen `Hub` per application; there is no global state.
+2. The clock and the source of randomness are collaborators like the others.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Engine
+
+from hub.api.limits import RateLimit
+from hub.metrics import Metrics
+from hub.ports.store.port import TelemetryStore
+from hub.services.events import Broadcaster
+from hub.services.pki import CertificateAuthority
+from hub.services.signing_keys import SigningKeys
+from hub.services.state import Place
+from hub.services.tokens import Tokens
+
+
+class DeviceLink(Protocol):
+    """The way down to connected devices."""
+
+    def push(self, device_id: str, channel: str, payload: bytes) -> bool:
+        """Send a payload to a device; `False` where it could not be handed to the broker."""
+
+    def kick(self, device_id: str) -> None:
+        """End the live connection of a device, if it has one."""
+
+
+def _limits(what: str, tries: int, window_s: int) -> Callable[[], RateLimit]:
+    return lambda: RateLimit(what, tries=tries, window_s=window_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How often one key may try.
+
+    Addresses get room for a factory or an office behind one of them.
+    """
+
+    enrol_address: RateLimit = field(default_factory=_limits("enrol", 1_200, 60))
+    enrol_serial: RateLimit = field(default_factory=_limits("enrol", 10, 600))
+    sign_in_address: RateLimit = field(default_factory=_limits("sign in", 120, 60))
+    sign_in_email: RateLimit = field(default_factory=_limits("sign in", 20, 600))
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """The collaborators of one application.
+
+    Args:
+        engine: the relational database.
+        store: the telemetry store.
+        ca: issues certificates.
+        tokens: makes ids and secrets.
+        devices: the way down to connected devices.
+        live: what is happening, for streams of events.
+        place: where devices find this hub.
+        signing_keys: sign states; devices are told the public halves.
+        incarnation: of the hub, 8 bytes.
+        operator_token_hash: SHA-256 of the operator token, hex (`tokens.secret_hash`).
+        metrics: of this process.
+        metrics_dir: where the other processes publish theirs; `None` for none.
+        clock: the present time, ns since 1970 UTC.
+        monotonic: seconds of a clock that never steps back.
+        random_bytes: returns so many random bytes.
+        request_bytes: largest body of a request (`limits.request_bytes`).
+        limits: how often one key may try.
+    """
+
+    engine: Engine
+    store: TelemetryStore
+    ca: CertificateAuthority
+    tokens: Tokens
+    devices: DeviceLink
+    live: Broadcaster
+    place: Place
+    signing_keys: SigningKeys
+    incarnation: bytes
+    operator_token_hash: str
+    metrics: Metrics
+    metrics_dir: Path | None
+    clock: Callable[[], int]
+    monotonic: Callable[[], float]
+    random_bytes: Callable[[int], bytes]
+    request_bytes: int = 1_048_576
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,201 @@
+"""All that is known of one product, on one page: what support and its owner look at first.
+
+1. The facts come from the services in one transaction, so its parts agree with one another.
+2. Latest values come from the telemetry store, as far as the caller may see them now.
+"""
+
+from typing import Any
+
+from pydantic import Field
+from sqlalchemy.orm import Session
+
+from entitlements.status import Status
+from hub.api import decisions
+from hub.api.alert_bodies import Alert, shown_alert
+from hub.api.bodies import Answer, examples
+from hub.api.instants import Instant
+from hub.api.product_bodies import Decision, ProductSummary
+from hub.ports.store.port import TelemetryStore
+from hub.services import product_detail as services
+from hub.services import telemetry
+from hub.services.caller import Caller, Scope
+from hub.services.product_detail import DeviceView, PlanView
+
+
+class ProductOwner(Answer):
+    """The household that owns a product."""
+
+    owner_id: str
+    name: str
+    emails: list[str] = Field(description="Of its people; shown to staff only.")
+
+    model_config = examples(
+        {"owner_id": "h7d2n4v9s0b6j1t5", "name": "Ada", "emails": ["ada@example.org"]}
+    )
+
+
+class Subscription(Answer):
+    """A subscription and its status at the instant of the request."""
+
+    id: str
+    plan: str
+    title: str
+    version: int
+    status: Status
+    starts_at: Instant
+    trial_end: Instant | None
+    paid_until: Instant | None
+    grace_s: int
+    cancelled_at: Instant | None
+    ends_at: Instant | None
+
+    model_config = examples(
+        {
+            "id": "s3k9x0c7w2m5q8r1",
+            "plan": "comfort",
+            "title": "Comfort",
+            "version": 1,
+            "status": "active",
+            "starts_at": "2026-01-01T00:00:00Z",
+            "trial_end": None,
+            "paid_until": "2026-03-01T00:00:00Z",
+            "grace_s": 1209600,
+            "cancelled_at": None,
+            "ends_at": None,
+        }
+    )
+
+
+class LatestValue(Answer):
+    """The latest sample of a metric."""
+
+    metric: str
+    title: str
+    unit: str = Field(description="UCUM code.")
+    time: Instant
+    value: float
+
+    model_config = examples(
+        {
+            "metric": "temp_c",
+            "title": "Flow temperature",
+            "unit": "Cel",
+            "time": "2026-01-31T08:00:00Z",
+            "value": 41.5,
+        }
+    )
+
+
+class DeviceState(Answer):
+    """What the hub wants of a device, and what the device said it applied."""
+
+    enrolled_at: Instant
+    certificate_not_after: Instant | None
+    sdk: str | None
+    configuration: dict[str, Any] = Field(description="As the hub wants it.")
+    configuration_version: int
+    reported: dict[str, Any] = Field(description="In force, as the device said.")
+    reported_errors: dict[str, Any] = Field(description="What it could not apply.")
+    state_version: int
+    state_version_reported: int
+    entitlement_version: int
+    entitlement_version_reported: int
+
+    model_config = examples(
+        {
+            "enrolled_at": "2026-01-01T00:00:00Z",
+            "certificate_not_after": "2026-04-01T00:00:00Z",
+            "sdk": "homeport/0.1.0",
+            "configuration": {"target_c": 21},
+            "configuration_version": 3,
+            "reported": {"target_c": 21},
+            "reported_errors": {},
+            "state_version": 5,
+            "state_version_reported": 5,
+            "entitlement_version": 2,
+            "entitlement_version_reported": 2,
+        }
+    )
+
+
+class ProductDetail(ProductSummary):
+    """All that is known of a product."""
+
+    owner: ProductOwner | None
+    subscriptions: list[Subscription] = Field(description="The latest first.")
+    entitlements: list[Decision]
+    device: DeviceState | None = Field(description="Null until the product has enrolled.")
+    latest: list[LatestValue] = Field(description="Latest value of each metric.")
+    open_alerts: list[Alert] = Field(description="Those not resolved, the newest first.")
+
+
+def detail(
+    session: Session, store: TelemetryStore, caller: Caller, product_id: str, at: int
+) -> ProductDetail:
+    """Put together all that a caller may know of a product.
+
+    Args:
+        session: any session.
+        store: the telemetry store.
+        caller: who asks.
+        product_id: of the product.
+        at: the present instant, ns.
+
+    Raises:
+        NotFoundError: no such product, or not one of the caller's.
+    """
+    found = services.detail(session, caller, product_id, at)
+    readable = Scope.TELEMETRY_READ in caller.scopes
+    latest = telemetry.latest(session, store, caller, product_id, at) if readable else []
+    owner = found.owner
+    return ProductDetail(
+        **ProductSummary.model_validate(found.summary).model_dump(),
+        owner=owner and ProductOwner(owner_id=owner.id, name=owner.name, emails=list(owner.emails)),
+        subscriptions=[shown_plan(plan) for plan in found.plans],
+        entitlements=[decisions.shown(decision) for decision in found.entitlements],
+        device=None if found.device is None else _device(found.device),
+        latest=[
+            LatestValue(
+                metric=value.metric.name,
+                title=value.metric.title,
+                unit=value.metric.unit,
+                time=value.time,
+                value=value.value,
+            )
+            for value in latest
+        ],
+        open_alerts=[shown_alert(alert) for alert in found.open_alerts],
+    )
+
+
+def shown_plan(plan: PlanView) -> Subscription:
+    """Return a subscription as it goes out."""
+    return Subscription(
+        id=plan.subscription_id,
+        plan=plan.plan,
+        title=plan.title,
+        version=plan.version,
+        status=plan.status,
+        starts_at=plan.starts_at,
+        trial_end=plan.trial_end,
+        paid_until=plan.paid_until,
+        grace_s=plan.grace_s,
+        cancelled_at=plan.cancelled_at,
+        ends_at=plan.ends_at,
+    )
+
+
+def _device(device: DeviceView) -> DeviceState:
+    return DeviceState(
+        enrolled_at=device.enrolled_at,
+        certificate_not_after=device.certificate_not_after,
+        sdk=device.sdk,
+        configuration=device.configuration.desired,
+        configuration_version=device.configuration.version,
+        reported=device.configuration.reported,
+        reported_errors=device.configuration.errors,
+        state_version=device.state_version,
+        state_version_reported=device.state_version_reported,
+        entitlement_version=device.entitlement_version,
+        entitlement_version_reported=device.entitlement_version_reported,
+    )

@@ -1,0 +1,83 @@
+"""The HTTP application, put together from the routes and the collaborators it is given.
+
+1. Everything the application works with comes in through one `Hub`; nothing is global.
+2. Order from the outside in: the edge (ids, headers, last resort), the routes' guard, the route.
+3. An application whose access table and routes do not match does not start.
+"""
+
+from fastapi import FastAPI
+
+from hub.api import (
+    access,
+    alerts,
+    catalogue,
+    description,
+    devices,
+    edge,
+    health,
+    live,
+    people,
+    problems,
+    products,
+    pushes,
+    records,
+    telemetry,
+)
+from hub.api.context import Hub
+from hub.api.guard import GuardedRoute
+
+_ROUTERS = (
+    health.ROUTER,
+    description.ROUTER,
+    devices.ROUTER,
+    people.ROUTER,
+    products.ROUTER,
+    telemetry.ROUTER,
+    alerts.ROUTER,
+    live.ROUTER,
+    pushes.ROUTER,
+    catalogue.ROUTER,
+    records.ROUTER,
+)
+
+
+def create_app(hub: Hub) -> FastAPI:
+    """Put the application together.
+
+    Args:
+        hub: everything it works with.
+
+    Raises:
+        RuntimeError: a route has no row in the access table, or a row has no route.
+    """
+    app = FastAPI(
+        title="Homeport",
+        version=description.VERSION,
+        openapi_url=None,  # the document is a guarded route like the others
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.hub = hub
+    problems.install(app)
+    description.install(app)
+    _check_access()
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.add_middleware(
+        edge.Edge,
+        metrics=hub.metrics,
+        random_bytes=hub.random_bytes,
+        monotonic=hub.monotonic,
+    )
+    return app
+
+
+def _check_access() -> None:
+    operations: list[str] = []
+    for route in (route for router in _ROUTERS for route in router.routes):
+        # A route without a guard has no operation id here, and so differs from the table.
+        operations.append(str(route.operation_id) if isinstance(route, GuardedRoute) else "")
+    if sorted(operations) != sorted(access.RULES):
+        differing = set(operations) ^ set(access.RULES)
+        raise RuntimeError(f"Routes and access table differ: {sorted(differing)}.")

@@ -1,0 +1,200 @@
+"""A whole application over a real database, with devices and telemetry in memory."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from fastapi import FastAPI
+from memory_store import MemoryStore
+from starlette.testclient import TestClient
+
+from hub.api.context import Hub
+from hub.ports.database.engine import write_session
+from hub.services import people
+from hub.services.caller import HUB, Role
+
+START = 1_769_846_400_000_000_000  # 2026-01-31T08:00:00Z
+SECOND = 1_000_000_000
+HOUR = 3_600 * SECOND
+DAY = 24 * HOUR
+OPERATOR_TOKEN = "operator-token-of-the-tests"
+
+CATALOGUE: dict[str, Any] = {
+    "models": {
+        "heat-pump": {
+            "title": "Heat pump",
+            "metrics": [
+                {"name": "temp_c", "unit": "Cel", "title": "Flow temperature"},
+                {"name": "energy_kwh", "unit": "kW.h", "kind": "counter"},
+            ],
+            "features": {
+                "telemetry": {},
+                "holiday_mode": {},
+                "frost_protection": {"safe": True, "default": True},
+            },
+        }
+    },
+    "plans": {"comfort": {"versions": [{"version": 1, "features": {"telemetry": {}}}]}},
+}
+
+
+class Source:
+    """Random bytes that are the same in every run."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self, size: int) -> bytes:
+        self._count += 1
+        return hashlib.shake_256(self._count.to_bytes(8)).digest(size)
+
+
+@dataclass
+class Clock:
+    now: int = START
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@dataclass
+class Devices:
+    """What was sent down, and who was thrown out."""
+
+    reachable: bool = True
+    pushed: list[tuple[str, str, bytes]] = field(default_factory=list)
+    kicked: list[str] = field(default_factory=list)
+
+    def push(self, device_id: str, channel: str, payload: bytes) -> bool:
+        self.pushed.append((device_id, channel, payload))
+        return self.reachable
+
+    def kick(self, device_id: str) -> None:
+        self.kicked.append(device_id)
+
+
+@dataclass
+class Unit:
+    """A product in the tests."""
+
+    product_id: str
+    serial: str
+    secret: str
+    claim_code: str
+    device_id: str = ""
+
+
+class World:
+    """An application and the people who use it.
+
+    `operator` has the operator token; `support`, `ada` and `bob` sign in.
+    """
+
+    def __init__(self, hub: Hub, app: FastAPI, clock: Clock, devices: Devices) -> None:
+        self.hub = hub
+        self.app = app
+        self.clock = clock
+        self.devices = devices
+        assert isinstance(hub.store, MemoryStore)
+        self.store = hub.store
+        self.anonymous = self.client()
+        self.operator = self.client(OPERATOR_TOKEN)
+        self.owners: dict[str, str] = {}
+        self._count = 0
+
+    def client(self, token: str | None = None, **headers: str) -> TestClient:
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        return TestClient(
+            self.app,
+            base_url="https://testserver",
+            headers=headers,
+            raise_server_exceptions=False,
+            client=("127.0.0.1", 50_000),
+        )
+
+    def person(self, name: str, role: Role) -> TestClient:
+        """Create somebody, sign them in, and return their client."""
+        with write_session(self.hub.engine) as session:
+            made = people.create_person(
+                session,
+                HUB,
+                email=f"{name}@example.org",
+                name=name,
+                role=role,
+                at=self.clock.now,
+                tokens=self.hub.tokens,
+            )
+        if made.owner_id:
+            self.owners[name] = made.owner_id
+        answer = self.anonymous.post(
+            "/api/v1/sessions", json={"email": made.email, "password": made.one_time_password}
+        )
+        self.anonymous.cookies.clear()
+        return self.client(ok(answer, 201)["token"])
+
+    def unit(self, owner: TestClient | None = None, *, enrolled: bool = True) -> Unit:
+        """Make a product; enrol it and have it claimed if wanted."""
+        self._count += 1
+        serial = f"HP-{self._count:04d}"
+        body = {"products": [{"model": "heat-pump", "serial": serial}]}
+        made = ok(self.operator.post("/api/v1/products", json=body), 201)["products"][0]
+        unit = Unit(made["product_id"], serial, made["enrolment_secret"], made["claim_code"])
+        if enrolled:
+            answer = self.anonymous.post("/api/v1/enroll", json=enrolment_body(unit))
+            unit.device_id = ok(answer, 201)["device_id"]
+        if owner is not None:
+            ok(owner.post("/api/v1/claims", json={"claim_code": unit.claim_code}), 201)
+        return unit
+
+    def subscribe(self, owner: str, unit: Unit, **dates: str) -> dict[str, Any]:
+        body = {"product_id": unit.product_id, "plan": "comfort", **dates}
+        return ok(
+            self.operator.post(f"/api/v1/owners/{self.owners[owner]}/subscriptions", json=body),
+            201,
+        )
+
+
+def ok(answer: httpx.Response, status: int = 200) -> Any:
+    """Return the JSON of an answer that must have a status."""
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """Return the problem of an answer that must be one."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = answer.json()
+    assert found["status"] == status
+    assert found["code"] == code
+    assert found["type"].endswith(f":{code}")
+    assert found["title"]
+    assert found["detail"]
+    assert found["instance"].endswith(answer.headers["x-request-id"])
+    return found
+
+
+_KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+def csr(key: ec.EllipticCurvePrivateKey = _KEY) -> str:
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([]))
+        .sign(key, hashes.SHA256())
+    )
+    return request.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def enrolment_body(unit: Unit) -> dict[str, str]:
+    return {
+        "serial": unit.serial,
+        "model": "heat-pump",
+        "secret": unit.secret,
+        "csr": csr(),
+    }

@@ -1,0 +1,81 @@
+"""Fixtures of the API's tests: an application over a copy of a migrated database."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from api_world import CATALOGUE, OPERATOR_TOKEN, START, Clock, Devices, Source, World, ok
+from memory_store import MemoryStore
+from starlette.testclient import TestClient
+
+from hub.api.context import Hub
+from hub.app.http import create_app
+from hub.metrics import Metrics
+from hub.ports.database.engine import migrate, open_engine
+from hub.services.caller import Role
+from hub.services.events import Broadcaster
+from hub.services.pki import CertificateAuthority
+from hub.services.signing_keys import SigningKeys
+from hub.services.state import Place
+from hub.services.tokens import Tokens, secret_hash
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the newest schema, to be copied."""
+    path = tmp_path_factory.mktemp("api") / "empty.db"
+    engine = open_engine(f"sqlite:///{path}")
+    migrate(engine)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    engine.dispose()
+    return path
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
+    return CertificateAuthority.load_or_create(tmp_path_factory.mktemp("pki") / "pki", START)
+
+
+@pytest.fixture
+def world(tmp_path: Path, migrated: Path, authority: CertificateAuthority) -> Iterator[World]:
+    shutil.copy(migrated, tmp_path / "homeport.db")
+    engine = open_engine(f"sqlite:///{tmp_path / 'homeport.db'}")
+    clock, devices, source = Clock(), Devices(), Source()
+    hub = Hub(
+        engine=engine,
+        store=MemoryStore(),
+        ca=authority,
+        tokens=Tokens(b"pepper of the tests", source),
+        devices=devices,
+        live=Broadcaster(),
+        place=Place("broker.example.org", 8883, "https://hub.example.org"),
+        signing_keys=SigningKeys.load_or_create(tmp_path / "keys"),
+        incarnation=bytes(range(8)),
+        operator_token_hash=secret_hash(OPERATOR_TOKEN),
+        metrics=Metrics("control"),
+        metrics_dir=tmp_path / "metrics",
+        clock=clock,
+        monotonic=lambda: 0.0,
+        random_bytes=source,
+    )
+    world = World(hub, create_app(hub), clock, devices)
+    ok(world.operator.post("/api/v1/catalogue", json=CATALOGUE))
+    yield world
+    engine.dispose()
+
+
+@pytest.fixture
+def ada(world: World) -> TestClient:
+    return world.person("ada", Role.CUSTOMER)
+
+
+@pytest.fixture
+def bob(world: World) -> TestClient:
+    return world.person("bob", Role.CUSTOMER)
+
+
+@pytest.fixture
+def support(world: World) -> TestClient:
+    return world.person("support", Role.SUPPORT)

@@ -6,6 +6,7 @@ _MISSING = (
     "This is the device part of Homeport; the command needs the hub, of which {name} is missing. "
     'Install it with: pip install "homeport[hub]"\n'
 )
+_OURS = {"homeport", "hub", "device_sdk", "entitlements", "analytics", "firmware_sim"}
 
 
 def main() -> None:
@@ -15,8 +16,8 @@ def main() -> None:
             sys.exit(_role(sys.argv[2:]))
         from hub.wiring.cli import main as command_line  # noqa: PLC0415  needs the extra [hub]
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in {"hub", "device_sdk", "entitlements"}:
-            raise  # a fault of ours, not a missing extra
+        if (error.name or "").partition(".")[0] in _OURS:
+            raise  # a fault of ours, or a checkout that is not installed; not a missing extra
         sys.stderr.write(_MISSING.format(name=error.name))
         sys.exit(2)
     command_line()

@@ -19,7 +19,7 @@ from device_sdk.wire.topics import Down
 from hub.errors import NotFoundError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.product_tables import Device
-from hub.services import changes, contacts
+from hub.services import changes, contacts, pushes
 from hub.services.contacts import Contact
 from hub.services.events import Event as LiveEvent
 from hub.services.state import StateIssuer
@@ -123,20 +123,31 @@ class DeviceDesk:
     Args:
         engine: the database.
         states: sends states.
+        send: hands commands to the broker.
         publish: tells live listeners.
     """
 
     def __init__(
-        self, engine: Engine, states: StateDesk, publish: Callable[[LiveEvent], None]
+        self,
+        engine: Engine,
+        states: StateDesk,
+        send: Send,
+        publish: Callable[[LiveEvent], None],
     ) -> None:
         self._engine = engine
         self._states = states
+        self._send = send
         self._publish = publish
 
     def on_presence(self, device_id: str, message: Presence, at: int) -> None:
         """A device came, or went."""
         with write_session(self._engine) as session:
             contact = contacts.presence(session, device_id, message, at)
+            waiting = (
+                pushes.waiting(session, contact.slot, at) if contact and message.online else []
+            )
+        for command in waiting:  # given while it was away; a device handles one id once
+            self._send(device_id, Down.COMMAND, pushes.command_payload(command))
         self._tell("presence", at, contact, {"online": message.online})
 
     def on_event(self, device_id: str, message: Event, at: int) -> None:
@@ -161,8 +172,10 @@ class DeviceDesk:
         """A device answers a command."""
         with write_session(self._engine) as session:
             contact = contacts.touch(session, device_id, at)
-        data = {"command_id": message.id.hex(), "status": message.status.name.lower()}
-        self._tell("reply", at, contact, data)
+            known = pushes.keep_reply(session, device_id, message, at) is not None
+        if known:
+            data = {"command_id": message.id.hex(), "status": message.status.name.lower()}
+            self._tell("reply", at, contact, data)
 
     def on_get(self, device_id: str, message: Get, at: int) -> None:
         """A device asks for its state."""

@@ -20,6 +20,7 @@ from hub.app import web_server
 from hub.app.child import Child
 from hub.app.control_link import ControlLink
 from hub.app.device_desk import DeviceDesk, StateDesk
+from hub.app.findings_desk import FindingsDesk
 from hub.app.http import create_app
 from hub.app.reactor import Follower, Reactor, keep_dead_letters
 from hub.config import Settings
@@ -65,9 +66,10 @@ def run(settings: Settings, child: Child) -> None:
 
     issuer = StateIssuer(engine, keys, place, authority.trust_bundle_der)
     states = StateDesk(engine, issuer, send, compose.now)
-    desk = DeviceDesk(engine, states, live.publish)
+    desk = DeviceDesk(engine, states, send, live.publish)
     link = ControlLink(broker.identity(CONTROL), desk, metrics, compose.now)
-    reactor = Reactor(engine, _followers(settings), metrics, compose.now)
+    followers = _followers(settings, FindingsDesk(send, live.publish))
+    reactor = Reactor(engine, followers, metrics, compose.now)
     gate = GatePublisher(engine, settings.gate_dir, compose.now)
     gate.step()
     hub = _hub(settings, engine, tokens, authority, keys, place, live, metrics, link, broker)
@@ -140,10 +142,19 @@ def _hub(
     )
 
 
-def _followers(settings: Settings) -> list[Follower[Any]]:
-    """Return what the reactor reads: the dead letters of each worker."""
+def _followers(settings: Settings, desk: FindingsDesk) -> list[Follower[Any]]:
+    """Return what the reactor reads: findings and dead letters of each worker."""
     followers: list[Follower[Any]] = []
     for worker in range(settings.ingest.workers):
+        followers.append(
+            Follower(
+                f"findings/{worker}",
+                settings.findings_dir(worker),
+                Kind.FINDINGS,
+                desk.apply,
+                desk.publish,
+            )
+        )
         name = f"deadletters/{worker}"
         followers.append(
             Follower(

@@ -71,5 +71,5 @@ def configure(process: str, level: str, file: Path | None) -> None:
     handler.setFormatter(JsonLines(process))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
-    for chatty in ("numba", "asyncio", "alembic", "uvicorn.access", "nats"):
+    for chatty in ("numba", "asyncio", "alembic", "uvicorn", "nats"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -1,0 +1,58 @@
+"""What the hub does with a worker's findings: alerts in the database, then notices and live events.
+
+1. `apply` runs in the reactor's transaction, `publish` after it committed.
+2. A notice that cannot be sent now is not lost: it stands in the database, and the alert with it.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.orm import Session
+
+from device_sdk.wire.topics import Down
+from hub.app.device_desk import Send
+from hub.app.reactor import Entry
+from hub.services import alert_desk, alerts, pushes
+from hub.services.alert_desk import AlertView
+from hub.services.alerts import AlertChange, Found
+from hub.services.caller import HUB
+from hub.services.events import Event
+
+Changes = list[tuple[AlertChange, AlertView]]
+
+
+class FindingsDesk:
+    """Takes the findings of all workers.
+
+    Args:
+        send: hands notices to the broker.
+        tell: tells live listeners.
+    """
+
+    def __init__(self, send: Send, tell: Callable[[Event], None]) -> None:
+        self._send = send
+        self._tell = tell
+
+    def apply(self, session: Session, entries: Sequence[Entry], at: int) -> Changes:
+        """Write findings and open or update alerts; see `Follower.apply`."""
+        found = [Found.of(entry.record) for entry in entries]
+        return [
+            (change, alert_desk.view(session, HUB, change.alert.id))
+            for change in alerts.apply_findings(session, found, at)
+        ]
+
+    def publish(self, changes: Changes) -> None:
+        """Send notices to devices and tell live listeners."""
+        for change, view in changes:
+            if change.notice is not None:
+                payload = pushes.notice_payload(change.notice)
+                self._send(change.device_id, Down.NOTICE, payload)
+            facts = {
+                "change": change.change.value,
+                "alert_id": view.id,
+                "device_id": change.device_id,
+                "metric": view.metric,
+                "severity": view.severity,
+                "status": view.status,
+                "sentence": view.sentence,
+            }
+            self._tell(Event("alert", view.last_at, change.product_id, change.owner_id, facts))

@@ -159,10 +159,7 @@ class ParquetSource:
         """
         keep = (self._slots[:, 0] <= slots[1]) & (self._slots[:, 1] >= slots[0])
         if metric is not None:
-            # Statistics of the metric only tell something where a group holds one slot.
-            one_slot = self._slots[:, 0] == self._slots[:, 1]
-            inside = (self._metrics[:, 0] <= metric) & (self._metrics[:, 1] >= metric)
-            keep &= ~one_slot | inside
+            keep &= (self._metrics[:, 0] <= metric) & (self._metrics[:, 1] >= metric)
         if times is not None:
             keep &= (self._times[:, 0] < times[1]) & (self._times[:, 1] >= times[0])
         return [int(group) for group in np.flatnonzero(keep)]

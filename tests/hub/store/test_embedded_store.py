@@ -176,11 +176,15 @@ def test_each_row_shows_exactly_once_while_everything_moves(tmp_path: Path) -> N
     assert list_segments(journal)[0].first > 0
 
 
-def test_a_query_starts_again_when_its_files_are_deleted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compacted_before", [True, False])
+def test_a_query_starts_again_when_what_it_read_is_deleted(
+    tmp_path: Path, *, compacted_before: bool
+) -> None:
     """Without any grace period: a compaction that ends between a query's look and its reading."""
     store = fill(tmp_path, 9)
-    with compactor(tmp_path, CompactionPolicy(run_bytes=1, fanout=100)) as first:
-        first.run(BASE, {})
+    if compacted_before:
+        with compactor(tmp_path, CompactionPolicy(run_bytes=1, fanout=100)) as first:
+            first.run(BASE, {})
     read_manifest = store._present
     asked = 0
 

@@ -331,6 +331,26 @@ def test_equal_times_with_different_seq_are_both_returned(harness: Harness) -> N
             assert store.latest(1, visible=Visibility()).value.tolist() == [2.0]
 
 
+@pytest.mark.usefixtures("tiny_files")
+def test_ties_are_ordered_by_stream_then_seq_and_last_is_by_seq(harness: Harness) -> None:
+    high = (1 << 64) - 1
+    rows = [Row(1, 1, 0, 7, 9, BASE, ((0, 1.0),)), Row(1, 1, 0, 7, 8, BASE, ((0, 2.0),))]
+    rows += [Row(1, 1, 0, high, seq, BASE, ((0, 3.0 + seq),)) for seq in (5, 0, 1, 2, 3, 4)]
+    harness.fill([rows])
+    for phase in harness.phases:
+        harness.enter(phase)
+        for store in harness.stores():
+            pages = all_pages(store, 1, 0, (BASE, BASE + 1), Visibility())
+            assert [(stream, seq) for _, stream, seq, _ in pages] == [
+                (7, 8),
+                (7, 9),
+                *((high, seq) for seq in range(6)),
+            ]
+            bucket = store.buckets(1, 0, BASE, BASE + 1, DAY, visible=Visibility())
+            assert bucket.last.tolist() == [1.0]  # seq 9, though of the lesser stream
+            assert store.latest(1, visible=Visibility()).value.tolist() == [1.0]
+
+
 def test_a_lapsed_owners_rows_show_only_once_they_are_allowed(harness: Harness) -> None:
     kept = Row(1, 1, 1, 7, 0, BASE, ((0, 1.0),))  # quarantined: lapsed
     harness.fill([[kept]])

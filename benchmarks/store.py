@@ -47,7 +47,7 @@ class _Spent:
     syncs: list[float] = field(default_factory=list)
 
 
-def run(quick: bool) -> dict[str, Any]:  # noqa: FBT001  the signature of every benchmark
+def run(quick: bool) -> dict[str, Any]:
     """Measure.
 
     Args:

@@ -24,6 +24,7 @@ FOREVER_AGO = np.iinfo(np.int64).min
 """Start of each slot's first span, so that a clock that is a little behind finds it too."""
 
 NAME_BYTES = 48
+UNIT_BYTES = 48
 ID_BYTES = 16
 _LAST_INSTANT = np.iinfo(np.int64).max
 
@@ -155,6 +156,7 @@ def _metrics(models: Iterable[Model]) -> Arrays:
         key=lambda row: row[:2],
     )
     names = [_fixed(metric.name, NAME_BYTES, exact=False) for _, _, metric in rows]
+    units = [_fixed(metric.unit, UNIT_BYTES, exact=False) for _, _, metric in rows]
     nan = float("nan")
     lows = [nan if metric.low is None else metric.low for _, _, metric in rows]
     highs = [nan if metric.high is None else metric.high for _, _, metric in rows]
@@ -162,6 +164,7 @@ def _metrics(models: Iterable[Model]) -> Arrays:
         "metric_model": np.array([number for number, _, _ in rows], np.uint16),
         "metric_index": np.array([index for _, index, _ in rows], np.uint16),
         "metric_name": np.array(names, np.uint8).reshape(len(rows), NAME_BYTES),
+        "metric_unit": np.array(units, np.uint8).reshape(len(rows), UNIT_BYTES),
         "metric_low": np.array(lows, np.float64),
         "metric_high": np.array(highs, np.float64),
         "metric_kind": np.array([_METRIC_KIND[metric.kind] for _, _, metric in rows], np.uint8),

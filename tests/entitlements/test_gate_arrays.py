@@ -26,6 +26,7 @@ DTYPES = {
     "metric_model": "uint16",
     "metric_index": "uint16",
     "metric_name": "uint8",
+    "metric_unit": "uint8",
     "metric_low": "float64",
     "metric_high": "float64",
     "metric_kind": "uint8",

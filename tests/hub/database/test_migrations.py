@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import CheckConstraint, inspect, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from hub.ports.database.engine import migrate, open_engine, read_session, write_session
@@ -20,7 +20,7 @@ def test_migrations_and_metadata_agree(tmp_path: Path) -> None:
         present = inspect(connection)
         for table in METADATA.sorted_tables:
             checks = {check["name"] for check in present.get_check_constraints(table.name)}
-            wanted = {c.name for c in table.constraints if c.__visit_name__ == "check_constraint"}
+            wanted = {c.name for c in table.constraints if isinstance(c, CheckConstraint)}
             assert checks == wanted, table.name
         made = connection.scalar(text("SELECT sql FROM sqlite_master WHERE name = 'device'"))
         assert "AUTOINCREMENT" in made

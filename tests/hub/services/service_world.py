@@ -1,0 +1,107 @@
+"""A real database file with a small catalogue, a household and staff."""
+
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import Engine
+
+from hub.ports.database.engine import write_session
+from hub.services import enrolment, ownership, products
+from hub.services.caller import HUB, ROLE_SCOPES, Caller, Role
+from hub.services.people import create_person
+from hub.services.pki import CertificateAuthority
+from hub.services.products import Manufactured
+from hub.services.tokens import Tokens
+
+S = 1_000_000_000
+T0 = 1_900_000_000 * S
+DAY = 86_400 * S
+
+CATALOGUE = """
+[models.heat-pump]
+title = "Heat pump"
+[[models.heat-pump.metrics]]
+name = "temp_c"
+title = "Flow temperature"
+unit = "Cel"
+low = -40.0
+high = 95.0
+[[models.heat-pump.metrics]]
+name = "energy_wh"
+unit = "W.h"
+kind = "counter"
+[models.heat-pump.features.telemetry]
+[models.heat-pump.features.frost_protection]
+safe = true
+default = true
+[models.heat-pump.features.boost_hours]
+kind = "metered"
+[plans.comfort]
+title = "Comfort"
+[[plans.comfort.versions]]
+version = 1
+grace_days = 14
+features = { telemetry = {}, boost_hours = { value = 20 } }
+"""
+
+
+@dataclass
+class World:
+    """The database and the means to fill it."""
+
+    engine: Engine
+    tokens: Tokens
+    ca: CertificateAuthority
+    made: int = 0
+
+    def customer(self) -> Caller:
+        self.made += 1
+        with write_session(self.engine) as session:
+            person = create_person(
+                session,
+                HUB,
+                email=f"p{self.made}@example.org",
+                name=f"Person {self.made}",
+                role=Role.CUSTOMER,
+                at=T0,
+                tokens=self.tokens,
+            )
+        return Caller(Role.CUSTOMER, person.person_id, person.owner_id, ROLE_SCOPES[Role.CUSTOMER])
+
+    def product(self) -> Manufactured:
+        self.made += 1
+        with write_session(self.engine) as session:
+            return products.register(
+                session,
+                HUB,
+                model="heat-pump",
+                serial=f"HP-{self.made:06d}",
+                at=T0,
+                tokens=self.tokens,
+                order_reference=f"SO-{self.made}",
+            )
+
+    def enrol(self, made: Manufactured, at: int = T0) -> enrolment.Enrolment:
+        with write_session(self.engine) as session:
+            return enrolment.enrol(
+                session,
+                self.ca,
+                serial=made.serial,
+                model=made.model,
+                secret=made.enrolment_secret,
+                csr=csr_of(ec.generate_private_key(ec.SECP256R1())),
+                at=at,
+                tokens=self.tokens,
+            )
+
+    def claim(self, made: Manufactured, caller: Caller, at: int = T0) -> ownership.Claimed:
+        with write_session(self.engine) as session:
+            return ownership.claim(session, caller, made.claim_code, at, self.tokens)
+
+
+def csr_of(key: ec.EllipticCurvePrivateKey) -> str:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "somebody else")])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name)
+    return request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()

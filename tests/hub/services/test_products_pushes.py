@@ -4,8 +4,8 @@ import math
 import pytest
 from sqlalchemy import select, text
 
-from device_sdk.wire.codes import ReplyStatus, Severity
-from device_sdk.wire.messages import Birth, ClockState, Command, Notice, Presence, Reply, Reported
+from device_sdk.wire.codes import ClockState, ReplyStatus, Severity
+from device_sdk.wire.messages import Birth, Command, Notice, Presence, Reply, Reported
 from entitlements.facts import HoldKind
 from entitlements.gate import Quarantine
 from hub.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError

@@ -117,10 +117,12 @@ def add_person(
 @app.command()
 def revoke(
     device_id: Annotated[str, typer.Argument(help="Device to shut out for good.")],
+    reason: Annotated[str, typer.Option(help="Why; stands in the audit trail.")],
     config: ConfigFile = None,
 ) -> None:
     """Revoke a device: its certificates stop working and its connection ends."""
-    RunningHub(load(config)).ask("POST", f"/api/v1/devices/{device_id}/revoke")
+    path = f"/api/v1/products/{device_id}/revoke"
+    RunningHub(load(config)).ask("POST", path, json={"reason": reason})
     typer.echo(f"The device {device_id} is revoked.")
 
 

@@ -47,7 +47,7 @@ def test_a_wrong_setting_is_one_sentence_and_status_1(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("product", "add", "heat-pump", "HP-1"), ("revoke", "abcdefgh12345678")],
+    [("product", "add", "heat-pump", "HP-1"), ("revoke", "abcdefgh12345678", "--reason", "lost")],
 )
 def test_commands_that_change_something_need_a_running_hub(
     tmp_path: Path, arguments: tuple[str, ...]

@@ -5,7 +5,8 @@
 2. Neither the state's nor the token's version ever goes back.
 3. Keys named in an accepted state replace the ones before; the key that signed the state in force
    is remembered.
-4. Decisions work offline: after expiry and grace only safe features that were allowed stay allowed.
+4. Decisions work offline: an allowed feature ends at its own instant, and all but the safe ones that were allowed
+   end after expiry and grace.
 """
 
 import json
@@ -112,8 +113,11 @@ class Trust:
             return NO_STATE
         token = self._in_force.token
         grant = token.features.get(feature, UNKNOWN_FEATURE)
+        if grant.safe and grant.allowed:
+            return grant
         expired = token.expires is not None and now_s >= token.expires + token.grace
-        if not expired or (grant.safe and grant.allowed):
+        ended = grant.allowed and grant.until is not None and now_s >= grant.until
+        if not (expired or ended):
             return grant
         return FeatureGrant(allowed=False, code=EXPIRED_OFFLINE, safe=grant.safe)
 

@@ -45,7 +45,7 @@ TOKEN = EntitlementToken(
     device_key_hash=KEY_HASH,
     features={
         "boost": FeatureGrant(
-            allowed=True, code="plan", until=2_000, arguments={"plan": "comfort"}
+            allowed=True, code="plan", until=2_100, arguments={"plan": "comfort"}
         ),
         "local": FeatureGrant(allowed=True, code="safe", safe=True),
         "alarm": FeatureGrant(allowed=False, code="not_owned", safe=True),
@@ -235,5 +235,22 @@ def test_after_expiry_and_grace_only_safe_features_stay(trust: Trust) -> None:
     assert (late.allowed, late.code) == (False, "expired_offline")
     assert trust.decide("local", 10**9).allowed
     assert not trust.decide("alarm", 10**9).allowed
-    trust.accept(sign(token=replace(TOKEN, version=6, expires=None)))
+    endless = replace(TOKEN.features["boost"], until=None)
+    trust.accept(sign(token=replace(TOKEN, version=6, expires=None, features={"boost": endless})))
     assert trust.decide("boost", 10**9).allowed
+
+
+def test_a_feature_ends_at_its_own_instant_though_the_token_goes_on(trust: Trust) -> None:
+    boost = replace(TOKEN.features["boost"], allowed=True, until=5_000, safe=False)
+    local = replace(boost, safe=True)
+    token = replace(TOKEN, expires=None, features={"boost": boost, "local": local})
+    trust.accept(sign(token=token))
+    assert trust.decide("boost", 4_999).allowed
+    assert trust.decide("boost", 5_000).code == "expired_offline"
+    assert trust.decide("local", 5_000).allowed
+
+
+def test_a_refused_feature_does_not_open_by_itself(trust: Trust) -> None:
+    boost = replace(TOKEN.features["boost"], allowed=False, until=5_000, safe=False)
+    trust.accept(sign(token=replace(TOKEN, features={"boost": boost})))
+    assert not trust.decide("boost", 6_000).allowed

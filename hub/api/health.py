@@ -12,10 +12,11 @@ import logging
 from typing import Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import Field
 from sqlalchemy import text
 from starlette.responses import Response
 
+from hub.api.bodies import Answer, examples
 from hub.api.guard import CallerDep, GuardedRoute, HubDep
 from hub.errors import StorageError
 from hub.metrics import CONTENT_TYPE, merged_text
@@ -27,10 +28,12 @@ ROUTER = APIRouter(route_class=GuardedRoute, tags=["operation"])
 _LOG = logging.getLogger(__name__)
 
 
-class Health(BaseModel):
+class Health(Answer):
     """The process answers."""
 
-    status: Literal["ok"] = Field(default="ok", examples=["ok"])
+    status: Literal["ok"] = Field(default="ok")
+
+    model_config = examples({"status": "ok"})
 
 
 @ROUTER.get("/healthz", operation_id="get_health", summary="Say that the process answers")

@@ -39,8 +39,14 @@ class Page(BaseModel, Generic[Item]):
     )
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
-        json_schema_serialization_defaults_required=True
+        json_schema_serialization_defaults_required=True,
+        json_schema_extra={"description": "One page of a list."},
     )
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+        """Return the name of a page's schema, such as `AlertPage`."""
+        return f"{params[0].__name__}Page"
 
 
 class Listing:

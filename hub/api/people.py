@@ -163,7 +163,13 @@ def sign_in(hub: HubDep, request: HttpRequest, response: Response, body: SignIn)
     )
 
 
-@ROUTER.delete("/sessions/current", operation_id="sign_out", summary="Sign out", status_code=204)
+@ROUTER.delete(
+    "/sessions/current",
+    operation_id="sign_out",
+    summary="Sign out",
+    status_code=204,
+    response_class=Response,
+)
 def sign_out(hub: HubDep, request: HttpRequest, response: Response) -> None:
     """End the session that this request carries; an API key or the operator token stays."""
     proof = callers.proof_of(request)
@@ -209,6 +215,7 @@ def get_me(hub: HubDep, caller: CallerDep) -> Me:
     operation_id="change_password",
     summary="Change the own password",
     status_code=204,
+    response_class=Response,
 )
 def change_password(
     hub: HubDep, caller: CallerDep, response: Response, body: ChangePassword
@@ -238,6 +245,7 @@ def create_api_key(hub: HubDep, caller: CallerDep, body: CreateApiKey) -> NewApi
     operation_id="revoke_api_key",
     summary="Revoke an API key",
     status_code=204,
+    response_class=Response,
 )
 def revoke_api_key(
     hub: HubDep, caller: CallerDep, key_id: Annotated[str, Path(pattern=ID_PATTERN)]

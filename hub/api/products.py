@@ -7,6 +7,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+from starlette.responses import Response
 
 from hub.api import decisions
 from hub.api import product_bodies as bodies
@@ -70,6 +71,7 @@ def claim_product(hub: HubDep, caller: CallerDep, body: bodies.ClaimProduct) -> 
     operation_id="release_product",
     summary="Give a product up",
     status_code=204,
+    response_class=Response,
 )
 def release_product(hub: HubDep, caller: CallerDep, device_id: DeviceId) -> None:
     """End the ownership of a product; its data stays with the owner's time."""

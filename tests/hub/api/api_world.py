@@ -9,13 +9,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
-from memory_store import MemoryStore
 from starlette.testclient import TestClient
 
 from hub.api.context import Hub
 from hub.ports.database.engine import write_session
 from hub.services import people
 from hub.services.caller import HUB, Role
+from tests.hub.api.memory_store import MemoryStore
 
 START = 1_769_846_400_000_000_000  # 2026-01-31T08:00:00Z
 SECOND = 1_000_000_000
@@ -179,10 +179,10 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     return found
 
 
-_KEY = ec.generate_private_key(ec.SECP256R1())
+KEY = ec.generate_private_key(ec.SECP256R1())
 
 
-def csr(key: ec.EllipticCurvePrivateKey = _KEY) -> str:
+def csr(key: ec.EllipticCurvePrivateKey = KEY) -> str:
     request = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(x509.Name([]))

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api_world import CATALOGUE, OPERATOR_TOKEN, START, Clock, Devices, Source, World, ok
-from memory_store import MemoryStore
 from starlette.testclient import TestClient
 
 from hub.api.context import Hub
@@ -19,6 +17,17 @@ from hub.services.pki import CertificateAuthority
 from hub.services.signing_keys import SigningKeys
 from hub.services.state import Place
 from hub.services.tokens import Tokens, secret_hash
+from tests.hub.api.api_world import (
+    CATALOGUE,
+    OPERATOR_TOKEN,
+    START,
+    Clock,
+    Devices,
+    Source,
+    World,
+    ok,
+)
+from tests.hub.api.memory_store import MemoryStore
 
 
 @pytest.fixture(scope="session")

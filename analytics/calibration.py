@@ -24,11 +24,17 @@ _EXPONENTIAL: Final = 1e-3  # shapes below this are exponential
 
 
 @nb.njit(nogil=True)
-def begin(tail: Any, which: int, quantile: float) -> None:
+def begin(tail: Any, which: int, start: float) -> None:
     """Start a tail with a guess; the excess of an exponential-like tail is assumed at first."""
-    tail[which, _QUANTILE] = quantile
+    tail[which, _QUANTILE] = start
     tail[which, _MEAN] = 0.3
     tail[which, _SQUARE] = 0.2
+
+
+@nb.njit(nogil=True)
+def quantile(tail: Any, which: int) -> float:
+    """Return where the tail starts."""
+    return float(tail[which, _QUANTILE])
 
 
 @nb.njit(nogil=True)
@@ -46,10 +52,10 @@ def shape_and_scale(tail: Any, which: int) -> tuple[float, float]:
 @nb.njit(nogil=True)
 def surprise(tail: Any, which: int, x: float) -> float:
     """Return -ln of the chance of `x` or more; below the quantile a straight line to zero."""
-    quantile = tail[which, _QUANTILE]
-    if x <= quantile:
-        return float(BASE_NATS * x / quantile)
-    excess = x / quantile - 1.0
+    start = tail[which, _QUANTILE]
+    if x <= start:
+        return float(BASE_NATS * x / start)
+    excess = x / start - 1.0
     shape, scale = shape_and_scale(tail, which)
     if shape == 0.0:
         return float(BASE_NATS + excess / scale)
@@ -73,11 +79,11 @@ def learn(
 
     The quantile never falls below `floor`; an excess counts up to `cap`.
     """
-    quantile = tail[which, _QUANTILE]
-    if x > quantile:
-        excess = min(x / quantile - 1.0, cap)
+    start = tail[which, _QUANTILE]
+    if x > start:
+        excess = min(x / start - 1.0, cap)
         tail[which, _MEAN] += rate * (excess - tail[which, _MEAN])
         tail[which, _SQUARE] += rate * (excess * excess - tail[which, _SQUARE])
-        tail[which, _QUANTILE] = quantile * (1.0 + (1.0 - EXCEEDANCE) * step)
+        tail[which, _QUANTILE] = start * (1.0 + (1.0 - EXCEEDANCE) * step)
     else:
-        tail[which, _QUANTILE] = max(quantile * (1.0 - EXCEEDANCE * step), floor)
+        tail[which, _QUANTILE] = max(start * (1.0 - EXCEEDANCE * step), floor)

@@ -97,6 +97,25 @@ class Detector:
         record["low"] = -np.inf if np.isnan(low) else low
         record["high"] = np.inf if np.isnan(high) else high
 
+    def move(self, source: int, target: int, n: int) -> None:
+        """Carry the states of consecutive series over to other records; the old ones start afresh.
+
+        Args:
+            source: first record index to move.
+            target: first record index to move to; the two ranges do not overlap.
+            n: how many.
+
+        Raises:
+            IndexError: one of the ranges has not been allocated.
+        """
+        for first in (source, target):
+            if not 0 <= first <= first + n <= self._used:
+                raise IndexError(
+                    f"There are no series {first} to {first + n - 1}; {self._used} have been allocated."
+                )
+        self._records[target : target + n] = self._records[source : source + n]
+        self._records[source : source + n] = fresh(n)
+
     def update(
         self,
         index: npt.NDArray[np.int64],

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numba as nb
 
-from analytics.calibration import learn
+from analytics.calibration import learn, quantile
 from analytics.records import (
     DOWN,
     DRIFT_DOWN,
@@ -29,6 +29,7 @@ from analytics.records import (
 )
 
 _LEAST: Final = 1.0  # nats; a quantile of evidence never falls below
+_STRONG: Final = 2.0  # times the quantile of past peaks
 _BLOCK_CLIP: Final = 3.0
 _BLOCKS_KNOWN: Final = 8.0  # before which a block mean has no scale to be judged by
 
@@ -63,9 +64,8 @@ def weigh(r: Any, p: Any, s: Any) -> None:
     down = gather(r, DOWN, -lasting * z - half, s.residual, s.time)
     square = min(abs(s.z), p.outlier) ** 2
     ratio = p.variance_ratio
-    log = 0.5 * math.log(ratio)
-    louder = gather(r, LOUDER, 0.5 * (1.0 - 1.0 / ratio) * square - log, square, s.time)
-    quieter = gather(r, QUIETER, 0.5 * (1.0 - ratio) * square + log, square, s.time)
+    louder = gather(r, LOUDER, 0.5 * (1.0 - 1.0 / ratio) * square - p.variance_nats, square, s.time)
+    quieter = gather(r, QUIETER, 0.5 * (1.0 - ratio) * square + p.variance_nats, square, s.time)
     _remember(r, p, s, TAIL_SHIFT, max(up, down))
     _remember(r, p, s, TAIL_LOUDER, louder)
     _remember(r, p, s, TAIL_QUIETER, quieter)
@@ -76,6 +76,14 @@ def _remember(r: Any, p: Any, s: Any, tail: int, peak: float) -> None:
     """Learn how high excursions go."""
     if peak > 0.0:
         learn(r.tail, tail, peak, _LEAST, s.step, s.rate, p.evidence_cap)
+
+
+@nb.njit(nogil=True)
+def shifting(r: Any, p: Any) -> bool:
+    """Return whether there is strong and young evidence for a level shift."""
+    k = UP if r.evidence[UP] > r.evidence[DOWN] else DOWN
+    strong = r.evidence[k] > _STRONG * quantile(r.tail, TAIL_SHIFT)
+    return bool(strong and r.count[k] < p.shift_hold_samples)
 
 
 @nb.njit(nogil=True)
@@ -100,11 +108,11 @@ def open_block(r: Any, t: int) -> None:
 
 
 @nb.njit(nogil=True)
-def block_error(r: Any, s: Any) -> float:
+def block_error(r: Any, p: Any, s: Any) -> float:
     """Return the long-run standard error of a block mean, autocorrelation included."""
     correlation = 0.0
     if r.block_square > 0.0:
-        correlation = min(max(r.block_product / r.block_square, 0.0), 0.97)
+        correlation = min(max(r.block_product / r.block_square, 0.0), p.drift_correlation)
     return math.sqrt(max(r.block_square, s.floor) * (1.0 + correlation) / (1.0 - correlation))
 
 
@@ -114,7 +122,7 @@ def weigh_block(r: Any, p: Any, s: Any, mean: float) -> None:
     r.blocks += 1.0
     if r.blocks <= _BLOCKS_KNOWN:
         return
-    z = min(max(mean / block_error(r, s), -_BLOCK_CLIP), _BLOCK_CLIP)
+    z = min(max(mean / block_error(r, p, s), -_BLOCK_CLIP), _BLOCK_CLIP)
     half = 0.5 * p.drift_size * p.drift_size
     gather(r, DRIFT_UP, p.drift_size * z - half, mean, r.block_start)
     gather(r, DRIFT_DOWN, -p.drift_size * z - half, mean, r.block_start)

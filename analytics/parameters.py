@@ -7,6 +7,7 @@
 3. A snapshot of a detector carries the parameters it ran with.
 """
 
+import math
 from dataclasses import astuple, dataclass, fields
 from typing import Any, Final
 
@@ -23,9 +24,13 @@ class Parameters:
     Attributes:
         limit_rearm_s: a value that stays outside its limits is reported again after so long.
         warm_samples: nothing but limits and resets is reported before so many samples.
-        findings_per_week: false findings accepted per series, week and kind; with the cadence it
-            sets how many nats of surprise a finding needs.
-        least_nats: and never fewer than this.
+        spikes_per_week: false spikes accepted per series and week; with the cadence it sets how
+            many nats of surprise a finding needs. The same for
+        shifts_per_week: level shifts,
+        drifts_per_week: drifts,
+        stuck_per_week: stuck sensors and
+        variances_per_week: changes of variance.
+        least_nats: no finding needs less surprise than this.
         half_life_s: after a finding its kind needs that much more surprise, halving every so often,
         half_life_samples: or every so many samples, whichever is longer.
         noise_memory: samples over which noise, spread and correlation are learned.
@@ -39,10 +44,13 @@ class Parameters:
         shift_least: least and
         shift_most: greatest persistent mean of innovations (sigma) the shift test looks for.
         variance_ratio: ratio of variances that the variance test is most sensitive to.
+        shift_hold_samples: while strong evidence for a shift is no older, correlation is not learned
+            from what may be the shift itself.
+        shift_abrupt: a shift of so many sigma explains a drift that begins with it.
         drift_block_s: drifts are judged on means over blocks of so long,
         drift_block_samples: or so many samples, whichever is longer.
         drift_size: persistent mean (in standard errors of a block mean) the drift test looks for.
-        drift_nats: evidence that makes a drift.
+        drift_correlation: greatest correlation of block means that widens their standard error.
         stuck_samples: a run of equal values shorter than this is never called stuck,
         stuck_ratio: nor one shorter than so many times the longest run known,
         stuck_runs: nor any before so many runs have been seen.
@@ -62,13 +70,17 @@ class Parameters:
 
     limit_rearm_s: float = 86_400.0
     warm_samples: float = 120.0
-    findings_per_week: float = 0.2
+    spikes_per_week: float = 0.4
+    shifts_per_week: float = 0.3
+    drifts_per_week: float = 0.15
+    stuck_per_week: float = 0.2
+    variances_per_week: float = 0.15
     least_nats: float = 6.0
     half_life_s: float = 21_600.0
     half_life_samples: float = 60.0
     noise_memory: float = 400.0
     outlier: float = 4.0
-    level_days: float = 1.0
+    level_days: float = 2.0
     level_samples: float = 100.0
     profile_rate: float = 0.2
     reference_days: float = 10.0
@@ -76,16 +88,18 @@ class Parameters:
     shift_clip: float = 3.5
     shift_least: float = 0.35
     shift_most: float = 1.5
+    shift_hold_samples: float = 60.0
+    shift_abrupt: float = 2.0
     variance_ratio: float = 3.0
     drift_block_s: float = 3_600.0
     drift_block_samples: float = 8.0
     drift_size: float = 1.0
-    drift_nats: float = 8.0
+    drift_correlation: float = 0.8
     stuck_samples: float = 15.0
     stuck_ratio: float = 2.5
     stuck_runs: float = 30.0
     tail_step: float = 0.03
-    tail_memory: float = 150.0
+    tail_memory: float = 300.0
     tail_cap: float = 300.0
     evidence_cap: float = 4.0
     score_warm: float = 100.0
@@ -99,10 +113,11 @@ class Parameters:
 
     def record(self) -> npt.NDArray[np.void]:
         """Return the parameters as an array of one record, as the kernel reads them."""
-        return np.array([astuple(self)], dtype=PARAMETERS).view(np.recarray)
+        derived = 0.5 * math.log(self.variance_ratio)
+        return np.array([(*astuple(self), derived)], dtype=PARAMETERS).view(np.recarray)
 
 
 PARAMETERS: Final[np.dtype[Any]] = np.dtype(
-    [(field.name, np.float64) for field in fields(Parameters)]
+    [*((field.name, np.float64) for field in fields(Parameters)), ("variance_nats", np.float64)]
 )
-"""The kernel's view of `Parameters`: one float64 each, in the order of the fields."""
+"""The kernel's view: the fields of `Parameters` in order, then half the log of `variance_ratio`."""

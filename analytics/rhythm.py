@@ -12,12 +12,14 @@ from typing import Any, Final
 
 import numba as nb
 
+from analytics import evidence
 from analytics.records import BINS
 
 DAY: Final = 86_400_000_000_000
 _DAY_S: Final = 86_400.0
 _BIN: Final = DAY // BINS
 _LARGEST: Final = 1e30  # values beyond are modelled as this, so that no square overflows
+_TYPICAL: Final = 2.0  # sigma; residuals beyond say little about correlation, much about faults
 _SLOWEST_S: Final = 21_600.0  # series with longer cadences get no daily profile
 
 
@@ -101,9 +103,11 @@ def learn(r: Any, p: Any, s: Any) -> None:
         square = min(s.residual * s.residual, reach * s.spread * s.spread)
         r.spread += rate * (square - r.spread)
     kept = s.carried + min(max(s.innovation, -p.outlier * s.sigma), p.outlier * s.sigma)
-    if s.gap < 2.0:
-        r.product += rate * (kept * r.residual - r.product)
-        r.square += rate * (r.residual * r.residual - r.square)
+    if s.gap < 2.0 and not evidence.shifting(r, p):
+        most = _TYPICAL * s.spread
+        before = min(max(r.residual, -most), most)
+        r.product += rate * (min(max(kept, -most), most) * before - r.product)
+        r.square += rate * (before * before - r.square)
     clipped = min(max(s.residual, -p.outlier * s.spread), p.outlier * s.spread)
     follow = min(min(s.gap, 3.0) / p.level_samples, s.seconds / (p.level_days * _DAY_S))
     moved = min(max(1.0 / (1.0 + n), follow), 0.5) * clipped

@@ -8,11 +8,13 @@ Findings are never made from this score; each kind is judged by its own evidence
 """
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numba as nb
 
 from analytics.records import TAIL_INNOVATION, TAIL_LOUDER, TAIL_QUIETER, TAIL_SHIFT
+
+_LN2: Final = math.log(2.0)
 
 
 @nb.njit(nogil=True)
@@ -39,7 +41,7 @@ def score(r: Any, p: Any, s: Any) -> float:
         + p.score_record * s.beyond
     )
     raw *= r.learned / (r.learned + p.score_warm)
-    r.memory *= 2.0 ** (-min(s.gap, 3.0) / p.score_half_life)
+    r.memory /= 1.0 + _LN2 * min(s.gap, 3.0) / p.score_half_life
     fresh = max(raw - r.memory, 0.0)
     r.memory = max(r.memory, raw)
     return float(fresh)

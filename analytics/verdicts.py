@@ -72,18 +72,17 @@ def report(
 
 
 @nb.njit(nogil=True)
-def needed(p: Any, period: float) -> float:
-    """Return the nats that a kind needs which looks once in `period` seconds."""
+def needed(p: Any, per_week: float, period: float) -> float:
+    """Return the nats a kind needs that looks once in `period` seconds and may err `per_week`."""
     looks = _WEEK_S / max(period, _LEAST_PERIOD_S)
-    return float(max(math.log(looks / p.findings_per_week), p.least_nats))
+    return float(max(math.log(looks / per_week), p.least_nats))
 
 
 @nb.njit(nogil=True)
-def fires(r: Any, p: Any, s: Any, kind: int, nats: float, period: float) -> int:
+def fires(r: Any, p: Any, s: Any, kind: int, nats: float, enough: float) -> int:
     """Return the severity if this kind may speak now, and note that it did; else 0."""
     if r.samples < p.warm_samples:
         return 0
-    enough = needed(p, period)
     before = r.fired_nats[kind - 1]
     if before > 0.0:
         half_life = max(p.half_life_s, p.half_life_samples * r.cadence) * 1e9
@@ -103,7 +102,7 @@ def spike(r: Any, p: Any, s: Any, found: Any) -> None:
     nats = s.surprise[TAIL_INNOVATION]
     if nats <= p.least_nats:
         return
-    severity = fires(r, p, s, _SPIKE, nats, r.cadence)
+    severity = fires(r, p, s, _SPIKE, nats, needed(p, p.spikes_per_week, r.cadence))
     if severity:
         middle = r.anchor + s.seasonal + r.level + s.carried
         half = s.sigma * math.sqrt(threshold(r.tail, TAIL_INNOVATION, _BAND_NATS))
@@ -119,7 +118,7 @@ def variance_change(r: Any, p: Any, s: Any, found: Any) -> None:
     nats = s.surprise[tail]
     if nats <= p.least_nats:
         return
-    severity = fires(r, p, s, _VARIANCE_CHANGE, nats, r.cadence)
+    severity = fires(r, p, s, _VARIANCE_CHANGE, nats, needed(p, p.variances_per_week, r.cadence))
     if severity:
         k = LOUDER if louder else QUIETER
         noise = math.sqrt(max(r.noise, s.floor))
@@ -141,7 +140,7 @@ def level_shift(r: Any, p: Any, s: Any, found: Any) -> None:
     k = UP if r.evidence[UP] > r.evidence[DOWN] else DOWN
     if nats <= p.least_nats or r.count[k] < _CONFIRMED:
         return
-    severity = fires(r, p, s, _LEVEL_SHIFT, nats, r.cadence)
+    severity = fires(r, p, s, _LEVEL_SHIFT, nats, needed(p, p.shifts_per_week, r.cadence))
     if severity:
         mean = r.moved[k] / r.count[k]
         middle = r.anchor + s.seasonal + r.level
@@ -161,7 +160,8 @@ def level_shift(r: Any, p: Any, s: Any, found: Any) -> None:
         )
         r.level += mean
         r.residual -= mean
-        r.shift_since = r.began[k]
+        if abs(mean) >= p.shift_abrupt * s.spread:
+            r.shift_since = r.began[k]
         evidence.close(r, p, s, TAIL_SHIFT, k)
         r.evidence[UP] = 0.0
         r.evidence[DOWN] = 0.0
@@ -175,14 +175,15 @@ def drift(r: Any, p: Any, s: Any, found: Any) -> bool:
     """
     k = DRIFT_UP if r.evidence[DRIFT_UP] > r.evidence[DRIFT_DOWN] else DRIFT_DOWN
     nats = r.evidence[k]
-    if nats <= p.drift_nats:
-        return False
     length = evidence.block_length(r, p)
-    shifted = r.shift_since != 0 and abs(r.began[k] - r.shift_since) <= 2e9 * length
-    severity = 0 if shifted else fires(r, p, s, _DRIFT, nats, length)
+    enough = needed(p, p.drifts_per_week, length)
+    if nats <= enough:
+        return False
+    shifted = r.shift_since != 0 and abs(r.began[k] - r.shift_since) <= 1e9 * length
+    severity = 0 if shifted else fires(r, p, s, _DRIFT, nats, enough)
     if severity:
         middle = r.anchor + s.seasonal + r.reference
-        half = _BAND_ERRORS * evidence.block_error(r, s) / math.sqrt(r.count[k])
+        half = _BAND_ERRORS * evidence.block_error(r, p, s) / math.sqrt(r.count[k])
         observed = middle + r.moved[k] / r.count[k]
         report(found, s, _DRIFT, severity, r.began[k], nats, observed, middle - half, middle + half)
     r.evidence[DRIFT_UP] = 0.0
@@ -206,7 +207,7 @@ def stuck(r: Any, p: Any, s: Any, found: Any) -> None:
     nats = -r.run * math.log(repeat)
     if nats <= p.least_nats:
         return
-    severity = fires(r, p, s, _STUCK, nats, r.cadence)
+    severity = fires(r, p, s, _STUCK, nats, needed(p, p.stuck_per_week, r.cadence))
     if severity:
         middle = r.anchor + s.seasonal + r.level
         half = _BAND_ERRORS * s.spread

@@ -256,9 +256,13 @@ class Series:
             most = p.outlier**2 * self.scale**2
             self.spread += rate * (min(self.off**2, most) - self.spread)
         kept = self.carried + clamp(self.innovation, p.outlier * self.sigma)
-        if self.gap < 2:
-            self.product += rate * (kept * self.residual - self.product)
-            self.square += rate * (self.residual**2 - self.square)
+        e = self.up if self.up.nats > self.down.nats else self.down
+        shifting = e.nats > 2 * self.shifts.quantile and e.count < p.shift_hold_samples
+        if self.gap < 2 and not shifting:
+            before = clamp(self.residual, 2 * self.scale)
+            now = clamp(kept, 2 * self.scale)
+            self.product += rate * (now * before - self.product)
+            self.square += rate * (before**2 - self.square)
         clipped = clamp(self.off, p.outlier * self.scale)
         follow = min(min(self.gap, 3) / p.level_samples, self.seconds / (p.level_days * 86_400))
         moved = min(0.5, max(1 / (1 + n), follow)) * clipped
@@ -325,18 +329,21 @@ class Series:
             + p.score_record * self.beyond
         )
         raw *= n / (n + p.score_warm)
-        self.memory *= 2 ** (-min(self.gap, 3) / p.score_half_life)
+        self.memory /= 1 + math.log(2) * min(self.gap, 3) / p.score_half_life
         news = max(0.0, raw - self.memory)
         self.memory = max(self.memory, raw)
         return news
 
     # ---- verdicts
 
-    def fires(self, kind: int, nats: float, period: float) -> int:
+    def needed(self, per_week: float, period: float) -> float:
+        return max(self.p.least_nats, math.log(604_800 / max(period, 1e-3) / per_week))
+
+    def fires(self, kind: int, nats: float, per_week: float, period: float) -> int:
         p = self.p
         if self.samples < p.warm_samples:
             return 0
-        enough = max(p.least_nats, math.log(604_800 / max(period, 1e-3) / p.findings_per_week))
+        enough = self.needed(per_week, period)
         blocked = 0.0
         if kind in self.fired:
             when, before = self.fired[kind]
@@ -349,7 +356,9 @@ class Series:
 
     def judge_spike(self) -> None:
         nats = self.s_innovation
-        if nats > self.p.least_nats and (severity := self.fires(SPIKE, nats, self.cadence)):
+        if nats > self.p.least_nats and (
+            severity := self.fires(SPIKE, nats, self.p.spikes_per_week, self.cadence)
+        ):
             middle = self.anchor + self.seasonal + self.level + self.carried
             half = self.sigma * math.sqrt(self.innovations.value_at(7.0))
             observed = self.anchor + self.x
@@ -359,7 +368,7 @@ class Series:
         up = self.s_louder >= self.s_quieter
         nats = max(self.s_louder, self.s_quieter)
         if nats > self.p.least_nats and (
-            severity := self.fires(VARIANCE_CHANGE, nats, self.cadence)
+            severity := self.fires(VARIANCE_CHANGE, nats, self.p.variances_per_week, self.cadence)
         ):
             e = self.louder if up else self.quieter
             noise = math.sqrt(max(self.noise, self.floor))
@@ -389,7 +398,9 @@ class Series:
         if self.run <= usual or self.runs <= p.stuck_runs:
             return
         nats = -self.run * math.log((self.learned - self.runs + 1) / (self.learned + 2))
-        if nats > p.least_nats and (severity := self.fires(STUCK, nats, self.cadence)):
+        if nats > p.least_nats and (
+            severity := self.fires(STUCK, nats, self.p.stuck_per_week, self.cadence)
+        ):
             middle, half = self.anchor + self.seasonal + self.level, 3 * self.scale
             observed = self.anchor + self.x
             self.say(STUCK, severity, self.run_since, nats, observed, middle - half, middle + half)
@@ -399,7 +410,7 @@ class Series:
         nats = self.s_shift
         if nats <= self.p.least_nats or e.count < 4:
             return
-        if severity := self.fires(LEVEL_SHIFT, nats, self.cadence):
+        if severity := self.fires(LEVEL_SHIFT, nats, self.p.shifts_per_week, self.cadence):
             mean = e.moved / e.count
             middle = self.anchor + self.seasonal + self.level
             inflation = (1 + self.phi) / (1 - self.phi) / e.count
@@ -409,14 +420,15 @@ class Series:
             )
             self.level += mean
             self.residual -= mean
-            self.shift_since = e.began
+            if abs(mean) >= self.p.shift_abrupt * self.scale:
+                self.shift_since = e.began
             self.remember(self.shifts, e.peak)
             self.up.nats = self.down.nats = 0.0
 
     def block_error(self) -> float:
         phi = 0.0
         if self.block_square > 0:
-            phi = min(0.97, max(0.0, self.block_product / self.block_square))
+            phi = min(self.p.drift_correlation, max(0.0, self.block_product / self.block_square))
         return math.sqrt(max(self.block_square, self.floor) * (1 + phi) / (1 - phi))
 
     def end_block(self) -> None:
@@ -455,10 +467,11 @@ class Series:
 
     def judge_drift(self, length: float) -> bool:
         e = self.drift_up if self.drift_up.nats > self.drift_down.nats else self.drift_down
-        if e.nats <= self.p.drift_nats:
+        if e.nats <= self.needed(self.p.drifts_per_week, length):
             return False
-        shifted = self.shift_since and abs(e.began - self.shift_since) <= 2e9 * length
-        if not shifted and (severity := self.fires(DRIFT, e.nats, length)):
+        shifted = self.shift_since and abs(e.began - self.shift_since) <= 1e9 * length
+        often = self.p.drifts_per_week
+        if not shifted and (severity := self.fires(DRIFT, e.nats, often, length)):
             middle = self.anchor + self.seasonal + self.reference
             half = 3 * self.block_error() / math.sqrt(e.count)
             observed = middle + e.moved / e.count

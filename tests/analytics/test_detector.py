@@ -2,6 +2,8 @@
 
 import struct
 import zlib
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +43,7 @@ def watch(time: Ints, value: Floats, kind: SeriesKind = SeriesKind.GAUGE) -> Fin
     return detector.update(index, time, value, np.zeros(len(time), np.bool_))
 
 
-def only(findings: Findings, kind: Kind, start: int) -> np.void:
+def only(findings: Findings, kind: Kind, start: int) -> Any:
     """Return the first finding of a kind at or after sample `start`."""
     mine = findings[(findings["kind"] == kind) & (findings["sample"] >= start)]
     assert len(mine), f"no {kind.name}; found {[Kind(k).name for k in findings['kind']]}"
@@ -204,8 +206,10 @@ def test_batches_and_restarts_change_nothing(seed: int, cuts: list[int], restart
     detector.allocate(5)
     found = []
     edges = [0, *sorted(cuts), len(batch[0])]
-    for begin, end in zip(edges, edges[1:], strict=False):
-        part = detector.update(*(column[begin:end] for column in batch))
+    index, time, value, late = batch
+    for begin, end in pairwise(edges):
+        cut = slice(begin, end)
+        part = detector.update(index[cut], time[cut], value[cut], late[cut])
         part["sample"] += begin
         found.append(part)
         if restart:
@@ -258,6 +262,20 @@ def test_series_grow_and_keep_what_they_learned() -> None:
     assert detector._records[0]["value"] == 7.0
     assert detector._records[1000]["high"] == np.inf
     assert Detector.RECORD.itemsize <= 1024
+
+
+def test_moved_series_go_on_where_they_were() -> None:
+    time, value = ordinary(1)
+    late = np.zeros(len(time), np.bool_)
+    detector, still = Detector(6), Detector(6)
+    for each in (detector, still):
+        each.allocate(6)
+        each.update(np.full(len(time), 1), time, value, late)
+    detector.move(0, 4, 2)
+    assert detector._records[5] == still._records[1]
+    assert detector._records[1] == still._records[3]
+    with pytest.raises(IndexError, match="no series 5 to 6"):
+        detector.move(0, 5, 2)
 
 
 def test_bad_batches_change_nothing() -> None:

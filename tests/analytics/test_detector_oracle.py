@@ -18,7 +18,15 @@ from analytics.parameters import Parameters
 from tests.analytics.oracle import Series
 
 S = 1_000_000_000
-EAGER = Parameters(findings_per_week=2000.0, least_nats=4.0, drift_nats=5.0, half_life_s=600.0)
+EAGER = Parameters(
+    spikes_per_week=2000.0,
+    shifts_per_week=2000.0,
+    drifts_per_week=3.0,
+    stuck_per_week=2000.0,
+    variances_per_week=2000.0,
+    least_nats=4.0,
+    half_life_s=600.0,
+)
 """Makes so many findings that every path runs; the arithmetic is that of the defaults."""
 
 

@@ -1,4 +1,5 @@
-"""All numba kernels of the hub; importing their modules compiles, as every kernel has its types.
+"""All numba kernels of the hub. Importing their modules compiles those that Python calls, as each
+of them states its types; kernels that only other kernels call are compiled into those.
 
 1. numba reads its cache folder when it is first imported: call `roles.use_cache` before.
 """
@@ -10,7 +11,7 @@ PACKAGES = ("analytics", "hub.pipeline")
 
 
 def load_all() -> int:
-    """Import all modules of the packages that hold kernels; return how many kernels they hold."""
+    """Import all modules of the packages that hold kernels; return how many were compiled."""
     from numba.core.dispatcher import Dispatcher  # noqa: PLC0415  see rule 1
 
     kernels: set[Dispatcher] = set()
@@ -19,4 +20,4 @@ def load_all() -> int:
         for module in pkgutil.iter_modules(folder, f"{package}."):
             values = vars(importlib.import_module(module.name)).values()
             kernels.update(value for value in values if isinstance(value, Dispatcher))
-    return len(kernels)
+    return sum(bool(kernel.signatures) for kernel in kernels)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from hub.wiring import cli, kernels
+from hub.config import Settings
+from hub.wiring import cli
 
 ROOT = Path(__file__).parents[3]
 
@@ -87,15 +89,12 @@ def test_packages_outside_the_hub_add_commands() -> None:
     assert before == (len(cli.app.registered_commands), len(cli.app.registered_groups))
 
 
-def test_warming_finds_the_kernels_and_all_are_compiled() -> None:
-    from numba.core.dispatcher import Dispatcher
-
-    assert kernels.load_all() >= 3
-    lazy = [
-        f"{name}.{key}"
-        for name, module in list(sys.modules.items())
-        if name.startswith(("analytics.", "hub.pipeline."))
-        for key, value in vars(module).items()
-        if isinstance(value, Dispatcher) and not value.signatures
-    ]
-    assert lazy == []
+def test_warming_compiles_and_keeps_what_it_compiled(tmp_path: Path) -> None:
+    cache = Settings().cache_dir
+    done = homeport(tmp_path, "warm", HOMEPORT_CACHE_DIR=str(cache))
+    assert done.returncode == 0, done.stderr
+    found = re.fullmatch(r"(\d+) kernels are compiled in (.*)\.\n", done.stdout)
+    assert found is not None
+    assert int(found[1]) >= 3
+    assert Path(found[2]) == cache
+    assert list(cache.rglob("*.nbi"))

@@ -1,5 +1,6 @@
-"""All numba kernels of the hub. Importing their modules compiles those that Python calls, as each
-of them states its types; kernels that only other kernels call are compiled into those.
+"""All numba kernels of the hub: importing their modules compiles them.
+
+Kernels that Python calls state their types; those that only kernels call are compiled into them.
 
 1. numba reads its cache folder when it is first imported: call `roles.use_cache` before.
 """

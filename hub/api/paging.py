@@ -44,7 +44,7 @@ class Page(BaseModel, Generic[Item]):
     )
 
     @classmethod
-    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """Return the name of a page's schema, such as `AlertPage`."""
         return f"{params[0].__name__}Page"
 

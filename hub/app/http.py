@@ -74,10 +74,12 @@ def create_app(hub: Hub) -> FastAPI:
 
 
 def _check_access() -> None:
-    operations: list[str] = []
-    for route in (route for router in _ROUTERS for route in router.routes):
-        # A route without a guard has no operation id here, and so differs from the table.
-        operations.append(str(route.operation_id) if isinstance(route, GuardedRoute) else "")
+    # A route without a guard counts as nameless, and so differs from the table.
+    operations = [
+        str(route.operation_id) if isinstance(route, GuardedRoute) else ""
+        for router in _ROUTERS
+        for route in router.routes
+    ]
     if sorted(operations) != sorted(access.RULES):
         differing = set(operations) ^ set(access.RULES)
         raise RuntimeError(f"Routes and access table differ: {sorted(differing)}.")

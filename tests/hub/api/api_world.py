@@ -153,10 +153,9 @@ class World:
 
     def subscribe(self, owner: str, unit: Unit, **dates: str) -> dict[str, Any]:
         body = {"product_id": unit.product_id, "plan": "comfort", **dates}
-        return ok(
-            self.operator.post(f"/api/v1/owners/{self.owners[owner]}/subscriptions", json=body),
-            201,
-        )
+        path = f"/api/v1/owners/{self.owners[owner]}/subscriptions"
+        made: dict[str, Any] = ok(self.operator.post(path, json=body), 201)
+        return made
 
 
 def ok(answer: httpx.Response, status: int = 200) -> Any:

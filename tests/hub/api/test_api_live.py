@@ -47,7 +47,7 @@ class Listener:
             await self._arrived.put(message)
 
         app: Callable[..., Awaitable[None]] = self._world.app
-        self._task = asyncio.ensure_future(app(self._scope, receive, send))  # type: ignore[arg-type]
+        self._task = asyncio.ensure_future(app(self._scope, receive, send))
         self.start = await self.message()
         assert (await self.text()).startswith("retry: ")
         return self

@@ -1,6 +1,7 @@
 """What every answer has in common, good or bad."""
 
 import logging
+from collections.abc import Iterator
 
 import pytest
 from starlette.testclient import TestClient
@@ -62,12 +63,12 @@ def test_bodies_that_are_no_claim(
 
 
 def test_a_body_without_a_length_is_limited_too(world: World, ada: TestClient) -> None:
-    def endless() -> "object":
+    def endless() -> Iterator[bytes]:
         for _ in range(100):
             yield b'{"claim_code": "' + b"x" * 10_000
 
     headers = {"Content-Type": "application/json"}
-    answer = ada.post("/api/v1/claims", content=endless(), headers=headers)  # type: ignore[arg-type]
+    answer = ada.post("/api/v1/claims", content=endless(), headers=headers)
     problem(answer, 413, "body-too-large")
 
 

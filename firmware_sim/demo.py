@@ -96,9 +96,14 @@ def command(
         with ExitStack() as stack:
             folder = _folder(stack, data, keep=keep)
             demo = Demo(stack, folder, seed, Screen(console), deadline)
-            demo.run(hours)
-            if not leaves:
-                demo.stay()
+            try:
+                demo.run(hours)
+                if not leaves:
+                    demo.stay()
+            finally:
+                # A second Ctrl-C must not cut the clearing up short.
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_IGN)
     except KeyboardInterrupt:
         console.print("Stopped; nothing is left running.")
     except (
@@ -153,7 +158,9 @@ class Demo:
         """
         screen = self._screen
         with screen.step("Starting the hub"):
-            address = self._stack.enter_context(local_hub.started(self._folder / "hub"))
+            address = self._stack.enter_context(
+                local_hub.started(self._folder / "hub", fixed_ports=local_hub.default_ports_free())
+            )
         vendor = self._stack.enter_context(HubClient(address.api, address.ca_file, address.token))
         with screen.step("Making ten heat pumps and selling them"):
             onboarding.apply_catalogue(vendor)
@@ -211,7 +218,12 @@ class Demo:
         device = onboarding.switch_on(
             home.made, self._folder / "devices" / home.made.serial, address
         )
-        pump = HeatPump(f"{self._seed}/{number}", climate=home.household.climate)
+        household = home.household
+        pump = HeatPump(
+            f"{self._seed}/{number}",
+            climate=household.climate,
+            loss_w_per_k=household.loss_w_per_k,
+        )
         return SimulatedProduct(home.made.serial, pump, device)
 
     def _inform(self, products: list[SimulatedProduct]) -> None:
@@ -243,20 +255,29 @@ class Demo:
     def _fail_and_find(self, vendor: HubClient, product: SimulatedProduct) -> None:
         with self._screen.step("All is well for a moment"):
             self._wait(QUIET_BEFORE_FAULT_S)
+            self._until(
+                lambda: product.latest.get("compressor_hz", 0.0) > 0.0 or None,
+                f"The compressor of {product.serial} did not start",
+            )
         onset_ns = time.time_ns()
         product.inject(Fault(FaultKind.BEARING_WEAR, onset_ns, FAULT_RATE_PER_H))
         device_id = product.device.device_id
 
         def finding() -> dict[str, Any] | None:
             for entry in vendor.pages("/findings", device_id=device_id):
-                seen = time_ns(entry["time"])
+                seen = time_ns(entry["at"])
                 if entry["metric"] == FAULT_METRIC and seen is not None and seen > onset_ns:
                     return entry
             return None
 
         with self._screen.step(f"The compressor bearing of {product.serial} begins to fail"):
             found = self._until(finding, "No alert came for the failing bearing")
-        self._screen.found(product, found, (time.time_ns() - onset_ns) / 1e9)
+        seconds = (time.time_ns() - onset_ns) / 1e9
+        alerts = vendor.pages("/alerts", device_id=device_id)
+        alert = next((entry for entry in alerts if entry["id"] == found["alert_id"]), None)
+        if alert is None:
+            raise DemoError(f"The finding {found['id']} of {product.serial} has no alert.")
+        self._screen.found(alert, found, seconds)
 
     def _push(self, vendor: HubClient, product: SimulatedProduct) -> None:
         began = time.monotonic()
@@ -265,10 +286,13 @@ class Demo:
             self._until(
                 lambda: product.configuration.items() >= PUSHED.items() or None,
                 "The product did not apply the configuration",
+                poll_s=0.01,
             )
         self._screen.applied(product, time.monotonic() - began)
 
-    def _until(self, look: Callable[[], Found | None], otherwise: str) -> Found:
+    def _until(
+        self, look: Callable[[], Found | None], otherwise: str, poll_s: float = POLL_S
+    ) -> Found:
         """Look again and again until there is something to see."""
         end = time.monotonic() + STORY_TIMEOUT_S
         while True:
@@ -279,7 +303,7 @@ class Demo:
                 raise DemoError(
                     f"{otherwise} within {STORY_TIMEOUT_S:.0f} s. Look at {self._folder}/hub/run."
                 )
-            self._wait(POLL_S)
+            self._wait(poll_s)
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds

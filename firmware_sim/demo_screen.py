@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from firmware_sim.fleet import SimulatedProduct
@@ -36,7 +43,7 @@ class Screen:
     def step(self, what: str) -> Iterator[None]:
         """Show that something goes on, and that it is done."""
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        with Progress(*columns, console=self._console, transient=True) as progress:
+        with self._progress(*columns) as progress:
             progress.add_task(escape(what), total=None)
             yield
         self._done(what)
@@ -58,24 +65,26 @@ class Screen:
             BarColumn(),
             TextColumn("{task.completed:,.0f} of {task.total:,.0f} rows"),
         )
-        with Progress(*columns, console=self._console, transient=True) as progress:
+        with self._progress(*columns) as progress:
             task = progress.add_task(escape(what), total=total)
             yield lambda rows: progress.advance(task, rows)
         self._done(f"{what}: {total:,} rows")
 
     def addresses(self, address: Address, homes: "Sequence[Home]", support: Login) -> None:
         """Show who is who and how to look."""
-        table = Table("customer", "sign-in", "one-time password", "product", "plan", "standing")
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for heading in ("sign-in", "one-time password", "product"):
+            table.add_column(heading, no_wrap=True)  # what people copy must be whole
+        table.add_column("plan and standing")
         for home in homes:
+            plan, standing = home.household.plan, home.household.standing
             table.add_row(
-                home.household.name,
                 home.customer.email,
                 home.customer.password,
                 home.made.serial,
-                home.household.plan or "-",
-                home.household.standing,
+                f"{plan}, {standing}" if plan else standing,
             )
-        table.add_row("Support", support.email, support.password, "all", "", "")
+        table.add_row(support.email, support.password, "all", "support staff")
         self._console.print(table)
         first = homes[0]
         device = first.product.device.device_id if first.product else ""
@@ -93,14 +102,23 @@ class Screen:
             self._plain(line)
         self._plain("")
 
-    def found(self, product: SimulatedProduct, finding: dict[str, Any], seconds: float) -> None:
-        """Show the finding."""
+    def found(self, alert: dict[str, Any], finding: dict[str, Any], seconds: float) -> None:
+        """Show what was found.
+
+        Args:
+            alert: the alert, as the API tells it.
+            finding: the finding behind it.
+            seconds: since the fault began.
+        """
         self._console.print(
-            f"[bold yellow]Found[/] after {seconds:.0f} s: {finding['kind']} of "
-            f"{finding['metric']} on {product.serial}: {finding['observed']:.2f}, "
-            f"expected {finding['expected_low']:.2f} to {finding['expected_high']:.2f} "
-            f"(surprise {finding['surprise']:.1f})",
+            f"[bold yellow]Found[/] after {seconds:.0f} s on {alert['serial']}: "
+            f"{escape(alert['sentence'])}",
             soft_wrap=True,
+        )
+        self._plain(
+            f"      {finding['kind']} of {finding['metric']}: {finding['observed']:.4g}, expected "
+            f"{finding['expected_low']:.4g} to {finding['expected_high']:.4g} {finding['unit']}, "
+            f"surprise {finding['surprise']:.1f}"
         )
 
     def applied(self, product: SimulatedProduct, seconds: float) -> None:
@@ -114,6 +132,10 @@ class Screen:
     def staying(self) -> None:
         """Say how to stop."""
         self._console.print("The products live on, one row a second. Ctrl-C stops everything.")
+
+    def _progress(self, *columns: ProgressColumn) -> Progress:
+        off = not self._console.is_terminal
+        return Progress(*columns, console=self._console, transient=True, disable=off)
 
     def _done(self, what: str) -> None:
         self._console.print(f"[green]done[/] {escape(what)}", soft_wrap=True)

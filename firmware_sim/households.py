@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from firmware_sim.products.climate import ALPINE, CONTINENTAL, MARITIME, NORDIC, Climate
+from firmware_sim.products.climate import (
+    ALPINE,
+    CONTINENTAL,
+    GLACIER,
+    MARITIME,
+    NORDIC,
+    Climate,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,7 @@ class Household:
         paid_days: paid until so many days from now (negative: ago); None is never paid.
         cancelled_days: cancelled so many days ago, if it is.
         claimed: whether they claimed the product.
+        loss_w_per_k: heat that the house loses; None leaves it to the seed.
     """
 
     name: str
@@ -42,11 +50,12 @@ class Household:
     paid_days: int | None = None
     cancelled_days: int | None = None
     claimed: bool = True
+    loss_w_per_k: float | None = None
 
 
 HOUSEHOLDS: Final[Sequence[Household]] = (
     Household(
-        "Ana Gruber", "ana@example.com", ALPINE, "Europe/Vienna", "care", "active", paid_days=200
+        "Ana Gruber", "ana@example.com", GLACIER, "Europe/Vienna", "care", "active", paid_days=200
     ),
     Household(
         "Ben Okoro", "ben@example.com", MARITIME, "Europe/London", "comfort", "active", paid_days=31

@@ -16,6 +16,7 @@ import httpx
 from firmware_sim.recording import Row, time_ns
 
 TIMEOUT_S: Final = 30.0
+PAGE_ITEMS: Final = 500
 PAGE_ROWS: Final = 20_000
 FIRST_NS: Final = -(2**63)
 LAST_NS: Final = 2**63 - 1
@@ -127,7 +128,7 @@ class HubClient:
         """
         after: str | None = None
         while True:
-            page = self.call("GET", path, after=after, **query)
+            page = self.call("GET", path, after=after, limit=PAGE_ITEMS, **query)
             yield from page["items"]
             after = page["next"]
             if after is None:

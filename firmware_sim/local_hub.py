@@ -9,11 +9,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,7 @@ from firmware_sim.hub_client import HubAnswerError, HubClient
 START_TIMEOUT_S: Final = 90.0  # the first start on a machine may compile kernels
 STOP_TIMEOUT_S: Final = 20.0
 PREFIX: Final = "HOMEPORT_"
+DEFAULT_PORTS: Final = (8443, 8883)  # of the API and of MQTT, as the hub documents them
 
 
 class LocalHubError(Exception):
@@ -109,6 +111,20 @@ def running(data_dir: Path) -> Address:
             "Was it killed? Start it with `homeport serve`."
         ) from error
     return address
+
+
+def default_ports_free() -> bool:
+    """Whether a hub can listen on the default ports of this machine."""
+    with ExitStack() as stack:
+        for port in DEFAULT_PORTS:
+            probe = stack.enter_context(socket.socket())
+            # As the hub does; else a port of a hub that has just ended counts as taken.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True
 
 
 class LocalHub:

@@ -102,7 +102,7 @@ def staff(vendor: HubClient, email: str, name: str) -> Login:
 
 def push_configuration(caller: HubClient, device_id: str, settings: dict[str, Any]) -> None:
     """Change settings of a product; what is not named stays as it is."""
-    caller.call("PATCH", f"/products/{device_id}/configuration", settings)
+    caller.call("PATCH", f"/products/{device_id}/configuration", {"values": settings})
 
 
 def subscribe(

@@ -48,7 +48,8 @@ def show(console: Console, file: Path, metric: str, outcome: Outcome) -> None:
         outcome: what happened.
     """
     summary, comparison = outcome.summary, outcome.comparison
-    table = Table("", "rows", title=f"{file.name} as {metric} of {outcome.device_id}")
+    console.print(f"{file.name} as {metric} of device {outcome.device_id}", soft_wrap=True)
+    table = Table("", "rows")
     table.columns[1].justify = "right"
     table.add_row("in the file", f"{comparison.sent:,}")
     table.add_row("  of these not later than a row before", f"{summary.not_later:,}")
@@ -78,16 +79,19 @@ def show_findings(console: Console, findings: list[dict[str, Any]]) -> None:
         console.print("No findings.")
         return
     shown = sorted(findings, key=lambda finding: -float(finding["surprise"]))[:SHOWN_FINDINGS]
-    shown.sort(key=lambda finding: str(finding["time"]))
+    shown.sort(key=lambda finding: str(finding["at"]))
     title = f"{len(findings)} findings"
     if len(shown) < len(findings):
         title += f", the {len(shown)} most surprising"
-    table = Table("time", "kind", title=title)
+    console.print(f"{title}:")
+    table = Table()
+    table.add_column("time", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
     for heading in ("observed", "expected", "surprise"):
         table.add_column(heading, justify="right")
     for finding in shown:
         table.add_row(
-            str(finding["time"]),
+            str(finding["at"]),
             str(finding["kind"]),
             _number(finding["observed"]),
             f"{_number(finding['expected_low'])} to {_number(finding['expected_high'])}",

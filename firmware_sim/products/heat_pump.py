@@ -232,7 +232,8 @@ class HeatPump:
         if self._hot_water:
             self._hot_water = tank < settings.hot_water_set_c
             if not self._hot_water:
-                self._integral_hz = 0.0
+                # The valve turns: the sensor needs a moment to see the floor's water again.
+                self._since_switch_s = 0.0
         elif tank < settings.hot_water_set_c - TANK_HYSTERESIS_K:
             self._hot_water = True
 

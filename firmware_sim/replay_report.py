@@ -14,7 +14,7 @@ from rich.table import Table
 from firmware_sim.comparison import Comparison
 from firmware_sim.recording import Summary
 
-SHOWN_FINDINGS: Final = 40
+SHOWN_FINDINGS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def show_findings(console: Console, findings: list[dict[str, Any]]) -> None:
     table.add_column("time", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     for heading in ("observed", "expected", "surprise"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for finding in shown:
         table.add_row(
             str(finding["at"]),

@@ -6,7 +6,6 @@
 4. Never here: physics (`products`), the fleet's life (`fleet`), words for people (`demo_screen`).
 """
 
-import signal
 import sys
 import tempfile
 import time
@@ -14,7 +13,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Final, TypeVar
 
 import httpx
@@ -28,6 +26,7 @@ from firmware_sim.demo_screen import Screen
 from firmware_sim.fleet import Fleet, SimulatedProduct
 from firmware_sim.households import HOUSEHOLDS, Household
 from firmware_sim.hub_client import HubAnswerError, HubClient
+from firmware_sim.interruption import until_interrupted
 from firmware_sim.local_hub import Address, LocalHubError
 from firmware_sim.onboarding import Customer, Made, OnboardingError
 from firmware_sim.products.fault import Fault, FaultKind
@@ -88,22 +87,16 @@ def command(
     ] = False,
 ) -> None:
     """Run a hub with ten simulated heat pumps, let one fail, find it, and push a setting."""
-    signal.signal(signal.SIGTERM, _interrupt)
     console = Console()
     leaves = exit_ or (for_ is None and not sys.stdout.isatty())
     deadline = time.monotonic() + (for_ if for_ is not None else float("inf"))
     try:
-        with ExitStack() as stack:
+        with ExitStack() as stack, until_interrupted():
             folder = _folder(stack, data, keep=keep)
             demo = Demo(stack, folder, seed, Screen(console), deadline)
-            try:
-                demo.run(hours)
-                if not leaves:
-                    demo.stay()
-            finally:
-                # A second Ctrl-C must not cut the clearing up short.
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(number, signal.SIG_IGN)
+            demo.run(hours)
+            if not leaves:
+                demo.stay()
     except KeyboardInterrupt:
         console.print("Stopped; nothing is left running.")
     except (
@@ -116,10 +109,6 @@ def command(
     ) as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}")
         raise typer.Exit(1) from None
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _folder(stack: ExitStack, data: Path | None, *, keep: bool) -> Path:

@@ -27,6 +27,7 @@ from device_sdk.errors import DeviceError
 from firmware_sim import catalogue, local_hub, onboarding, replay_report
 from firmware_sim.comparison import compare
 from firmware_sim.hub_client import HubAnswerError, HubClient
+from firmware_sim.interruption import until_interrupted
 from firmware_sim.local_hub import Address, LocalHubError
 from firmware_sim.onboarding import OnboardingError
 from firmware_sim.recording import Recording, RecordingError, Row, Summary
@@ -66,7 +67,7 @@ def command(
         errors.print(f"[bold red]Error:[/] {escape(str(error))}")
         raise typer.Exit(2) from None
     try:
-        with ExitStack() as stack:
+        with ExitStack() as stack, until_interrupted():
             address = _hub(stack, console, data, keep=keep)
             made_in = tempfile.TemporaryDirectory(prefix="homeport-device-")
             folder = Path(stack.enter_context(made_in))

@@ -72,7 +72,8 @@ def test_a_fault_is_found_a_push_applied_and_the_history_is_its_owners(tmp_path:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
-def test_an_interrupt_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
     data = tmp_path / "demo"
     demo = start("--for", "120", "--hours", "1", "--data", str(data))
     try:
@@ -82,7 +83,8 @@ def test_an_interrupt_leaves_no_process(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert processes_naming(data)
-        demo.send_signal(signal.SIGINT)
+        demo.send_signal(number)
+        demo.send_signal(number)  # somebody in a hurry
         output, errors = demo.communicate(timeout=60)
     finally:
         demo.kill()

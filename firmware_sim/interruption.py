@@ -1,0 +1,30 @@
+"""How a command that started processes is stopped by a person or a supervisor.
+
+1. SIGTERM is the same as Ctrl-C: what was started is ended in order.
+2. Once that has begun, further signals do not cut it short.
+3. For commands only: signals belong to the whole process.
+"""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def until_interrupted() -> Iterator[None]:
+    """Run the body of a command; enter it innermost, so that all clearing up comes after it.
+
+    Yields:
+        Once; SIGINT and SIGTERM raise `KeyboardInterrupt` inside, and are ignored afterwards.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

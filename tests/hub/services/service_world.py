@@ -1,14 +1,16 @@
 """A real database file with a small catalogue, a household and staff."""
 
+import random
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import Engine
 
-from hub.ports.database.engine import write_session
-from hub.services import enrolment, ownership, products
+from hub.ports.database.engine import migrate, open_engine, write_session
+from hub.services import catalogue, enrolment, ownership, products
 from hub.services.caller import HUB, ROLE_SCOPES, Caller, Role
 from hub.services.people import create_person
 from hub.services.pki import CertificateAuthority
@@ -99,6 +101,17 @@ class World:
     def claim(self, made: Manufactured, caller: Caller, at: int = T0) -> ownership.Claimed:
         with write_session(self.engine) as session:
             return ownership.claim(session, caller, made.claim_code, at, self.tokens)
+
+
+def new_world(folder: Path) -> World:
+    """Open a new database with the catalogue; its tokens are the same in every run."""
+    engine = open_engine(f"sqlite:///{folder / 'hub.db'}")
+    migrate(engine)
+    with write_session(engine) as session:
+        catalogue.apply(session, HUB, catalogue.parse(CATALOGUE), T0)
+    ca = CertificateAuthority.load_or_create(folder / "pki", T0)
+    source = random.Random(7).randbytes  # noqa: S311  the same in every run
+    return World(engine, Tokens(b"pepper" * 4, source), ca)
 
 
 def csr_of(key: ec.EllipticCurvePrivateKey) -> str:

@@ -21,7 +21,6 @@ from hub.services import alert_desk, products
 from hub.services.alert_desk import Status
 from hub.services.alerts import AlertChange
 from hub.services.caller import Caller
-from hub.services.events import Event
 
 ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["alerts"])
 
@@ -108,16 +107,7 @@ def _changed(
     with write_session(hub.engine) as session:
         change = act(session, caller, alert_id, at)
         view = alert_desk.view(session, caller, alert_id)
-    facts = {
-        "change": change.change.value,
-        "alert_id": alert_id,
-        "device_id": change.device_id,
-        "metric": view.metric,
-        "severity": view.severity,
-        "status": view.status,
-        "sentence": view.sentence,
-    }
-    hub.live.publish(Event("alert", at, change.product_id, change.owner_id, facts))
+    hub.live.publish(alert_desk.live_event(change, view, at))
     return shown_alert(view)
 
 

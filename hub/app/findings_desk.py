@@ -17,7 +17,7 @@ from hub.services.alerts import AlertChange, Found
 from hub.services.caller import HUB
 from hub.services.events import Event
 
-Changes = list[tuple[AlertChange, AlertView]]
+Changes = list[tuple[AlertChange, Event]]
 
 
 class FindingsDesk:
@@ -36,23 +36,18 @@ class FindingsDesk:
         """Write findings and open or update alerts; see `Follower.apply`."""
         found = [Found.of(entry.record) for entry in entries]
         return [
-            (change, alert_desk.view(session, HUB, change.alert.id))
+            (change, alert_desk.live_event(change, _seen(session, change), at))
             for change in alerts.apply_findings(session, found, at)
         ]
 
     def publish(self, changes: Changes) -> None:
         """Send notices to devices and tell live listeners."""
-        for change, view in changes:
+        for change, event in changes:
             if change.notice is not None:
                 payload = pushes.notice_payload(change.notice)
                 self._send(change.device_id, Down.NOTICE, payload)
-            facts = {
-                "change": change.change.value,
-                "alert_id": view.id,
-                "device_id": change.device_id,
-                "metric": view.metric,
-                "severity": view.severity,
-                "status": view.status,
-                "sentence": view.sentence,
-            }
-            self._tell(Event("alert", view.last_at, change.product_id, change.owner_id, facts))
+            self._tell(event)
+
+
+def _seen(session: Session, change: AlertChange) -> AlertView:
+    return alert_desk.view(session, HUB, change.alert.id)

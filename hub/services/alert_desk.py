@@ -21,6 +21,7 @@ from hub.services import audit
 from hub.services.alert_sentences import sentence
 from hub.services.alerts import AlertChange, Change
 from hub.services.caller import Caller, Scope
+from hub.services.events import Event
 
 Status = Literal["open", "acknowledged", "resolved"]
 Place = tuple[int, str]
@@ -218,6 +219,26 @@ def findings(
         )
         for row, device, product, metric, unit in session.execute(query)
     ]
+
+
+def live_event(change: AlertChange, seen: AlertView, at: int) -> Event:
+    """Return what live listeners are told of a change.
+
+    Args:
+        change: what happened.
+        seen: the alert after it.
+        at: when it happened, ns.
+    """
+    facts = {
+        "change": change.change.value,
+        "alert_id": seen.id,
+        "device_id": seen.device_id,
+        "metric": seen.metric,
+        "severity": seen.severity,
+        "status": seen.status,
+        "sentence": seen.sentence,
+    }
+    return Event("alert", at, change.product_id, change.owner_id, facts)
 
 
 _IN_STATUS: dict[Status, ColumnElement[bool]] = {

@@ -91,18 +91,19 @@ def scene(world: World, tmp_path: Path) -> Iterator[Scene]:
 
 
 def test_a_finding_becomes_an_alert_a_notice_and_a_live_event(scene: Scene) -> None:
+    scene.at = T0 + 5 * S
     scene.find(scene.finding(1), scene.finding(2))
     (alert,) = scene.alerts()
     assert (alert.slot, alert.count, alert.epoch, scene.kept()) == (scene.slot, 2, 1, 2)
     ((device_id, channel, payload),) = scene.sent
     assert (device_id, channel) == (scene.device_id, Down.NOTICE)
     notice = Notice.decode(payload)
-    assert (notice.code, notice.severity, notice.time) == ("finding.spike.above", 1, T0)
+    assert (notice.code, notice.severity, notice.time) == ("finding.spike.above", 1, T0 + 5 * S)
     assert notice.arguments["alert"] == alert.id
     assert notice.arguments["observed"] == 80.25
     (event,) = scene.told
     assert (event.kind, event.product_id) == ("alert", scene.made.product_id)
-    assert (event.owner_id, event.at) == (scene.caller.owner_id, T0 + 2 * S)
+    assert (event.owner_id, event.at) == (scene.caller.owner_id, T0 + 5 * S)
     sentence = "Flow temperature jumped to 80.25 °C; 60 °C or less was expected."
     assert event.data == {
         "change": "opened",

@@ -10,7 +10,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
@@ -21,8 +21,9 @@ from sqlalchemy.orm import Session
 
 from analytics import findings as f
 from hub.ports.database.alert_tables import Alert, Finding, Notice
+from hub.ports.database.catalogue_tables import Metric
 from hub.ports.database.ownership_tables import Ownership
-from hub.ports.database.product_tables import Device
+from hub.ports.database.product_tables import Device, Product
 
 REOPEN_NS = 7 * 86_400_000_000_000
 
@@ -77,6 +78,7 @@ class _Whose:
     product_id: str
     owner_id: str | None
     epoch: int
+    model: int
 
 
 Key = tuple[int, int, int]
@@ -99,6 +101,7 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
         return []
     slots = sorted({found.slot for found in fresh})
     whose = _whose(session, slots)
+    names = _metric_names(session, {who.model for who in whose.values()})
     alerts = _latest_alerts(session, slots, at)
     changed: dict[str, AlertChange] = {}
     alert_of: dict[bytes, str] = {}
@@ -121,7 +124,7 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
         before = changed.get(alert.id)
         notice = before.notice if before else None
         if tell and alert.severity >= f.Severity.WARNING:
-            notice = _notice(alert, at)
+            notice = _notice(alert, names[who.model, found.metric], at)
         changed[alert.id] = AlertChange(
             before.change if before else change,
             alert,
@@ -155,15 +158,31 @@ def _whose(session: Session, slots: Sequence[int]) -> dict[int, _Whose]:
     present = and_(Ownership.product_id == Device.product_id, Ownership.ended_at.is_(None))
     query = (
         select(
-            Device.slot, Device.device_id, Device.product_id, Ownership.owner_id, Ownership.epoch
+            Device.slot,
+            Device.device_id,
+            Device.product_id,
+            Ownership.owner_id,
+            Ownership.epoch,
+            Product.model_number,
         )
+        .join(Product, Product.id == Device.product_id)
         .outerjoin(Ownership, present)
         .where(Device.slot.in_(slots))
     )
     return {
-        row.slot: _Whose(row.device_id, row.product_id, row.owner_id, row.epoch or 0)
+        row.slot: _Whose(
+            row.device_id, row.product_id, row.owner_id, row.epoch or 0, row.model_number
+        )
         for row in session.execute(query)
     }
+
+
+def _metric_names(session: Session, models: Collection[int]) -> dict[tuple[int, int], str]:
+    """Return the name of each metric by model number and metric index."""
+    query = select(Metric.model_number, Metric.index, Metric.name).where(
+        Metric.model_number.in_(sorted(models))
+    )
+    return {(model, index): name for model, index, name in session.execute(query)}
 
 
 def _latest_alerts(session: Session, slots: Sequence[int], at: int) -> dict[Key, Alert]:
@@ -223,14 +242,15 @@ def _update(alert: Alert, found: Found) -> None:
     alert.code, alert.arguments = _sentence(found)
 
 
-def _notice(alert: Alert, at: int) -> Notice:
+def _notice(alert: Alert, metric: str, at: int) -> Notice:
     about = f"notice/{alert.id}/{alert.reopened}/{alert.severity}"
     return Notice(
         id=hashlib.sha256(about.encode()).digest()[:16],
         slot=alert.slot,
         epoch=alert.epoch,
         code=alert.code,
-        arguments={**alert.arguments, "metric": alert.metric, "alert": alert.id},
+        # By name: a product knows no numbers of metrics.
+        arguments={**alert.arguments, "metric": metric, "alert": alert.id},
         # Severities of findings begin at 1, those of the wire at 0.
         severity=alert.severity - 1,
         created_at=at,

@@ -111,6 +111,7 @@ def test_notices_go_out_when_it_matters_and_when_it_gets_worse(world: World) -> 
     (worse,) = apply(world, found(slot, 3, severity=Severity.CRITICAL))
     assert worse.notice is not None
     assert worse.notice.severity == 2
+    assert worse.notice.arguments["metric"] == "temp_c"
     assert pushes.notice_payload(worse.notice)
     (calmer,) = apply(world, found(slot, 4, severity=Severity.WARNING))
     assert calmer.notice is None

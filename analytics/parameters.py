@@ -33,6 +33,9 @@ class Parameters:
         least_nats: no finding needs less surprise than this.
         half_life_s: after a finding its kind needs that much more surprise, halving every so often,
         half_life_samples: or every so many samples, whichever is longer.
+        habit_findings: a kind that remembers so many findings of a series beyond the first needs
+            twice the surprise, with twice as many five times;
+        habit_half_life_s: half-life of that memory.
         noise_memory: samples over which noise, spread and correlation are learned.
         outlier: sigma at which a single innovation stops counting for what is learned.
         level_days: time constant with which the level follows the series,
@@ -78,6 +81,8 @@ class Parameters:
     least_nats: float = 6.0
     half_life_s: float = 21_600.0
     half_life_samples: float = 60.0
+    habit_findings: float = 2.0
+    habit_half_life_s: float = 604_800.0
     noise_memory: float = 400.0
     outlier: float = 4.0
     level_days: float = 2.0

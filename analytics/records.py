@@ -95,6 +95,7 @@ RECORD: Final[np.dtype[Any]] = np.dtype(
         # Findings made, by kind - 1.
         ("fired", np.int64, JUDGED),
         ("fired_nats", np.float64, JUDGED),
+        ("habit", np.float64, JUDGED),  # findings remembered
         # The daily profile.
         ("seen", np.int64),  # bit b: bin b has a value
         ("profile", np.float32, BINS),

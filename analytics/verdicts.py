@@ -2,7 +2,8 @@
 
 1. Needed surprise follows from the accepted rate of false findings and from how often a kind looks.
 2. Each kind has its own refractory: after a finding it needs that much more surprise, halving with
-   time.
+   time. A series that a kind keeps finding fault with is unruly rather than faulty: the kind gets
+   used to it and asks for more.
 3. A confirmed shift or drift becomes the new baseline, so that it is said once.
 4. The band is that of what was observed: of one value, of a mean, or of a standard deviation.
 """
@@ -84,13 +85,17 @@ def fires(r: Any, p: Any, s: Any, kind: int, nats: float, enough: float) -> int:
     if r.samples < p.warm_samples:
         return 0
     before = r.fired_nats[kind - 1]
+    habit = r.habit[kind - 1]
     if before > 0.0:
-        half_life = max(p.half_life_s, p.half_life_samples * r.cadence) * 1e9
-        before *= 2.0 ** (-(s.time - r.fired[kind - 1]) / half_life)
-    if nats < enough + before:
+        elapsed = (s.time - r.fired[kind - 1]) * 1e-9
+        before *= 2.0 ** (-elapsed / max(p.half_life_s, p.half_life_samples * r.cadence))
+        habit *= 2.0 ** (-elapsed / p.habit_half_life_s)
+    used_to = (max(habit - 1.0, 0.0) / p.habit_findings) ** 2
+    if nats < enough * (1.0 + used_to) + before:
         return 0
     r.fired[kind - 1] = s.time
     r.fired_nats[kind - 1] = nats
+    r.habit[kind - 1] = habit + 1.0
     if nats >= 3.0 * enough:
         return _CRITICAL
     return _WARNING if nats >= 1.5 * enough else _NOTICE
@@ -201,6 +206,8 @@ def stuck(r: Any, p: Any, s: Any, found: Any) -> None:
         r.run_since = s.time
         return
     r.run += 1
+    if r.fired_nats[_STUCK - 1] > 0.0 and r.fired[_STUCK - 1] >= r.run_since:
+        return  # this run has been reported
     if r.run <= p.stuck_samples or r.runs <= p.stuck_runs or r.run <= p.stuck_ratio * r.longest:
         return
     repeat = (r.learned - r.runs + 1.0) / (r.learned + 2.0)

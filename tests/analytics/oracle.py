@@ -116,7 +116,7 @@ class Series:
         self.louds, self.quiets = Tail(2.5), Tail(2.5)
         self.up, self.down, self.louder, self.quieter = (Excursion() for _ in range(4))
         self.drift_up, self.drift_down = Excursion(), Excursion()
-        self.fired: dict[int, tuple[int, float]] = {}
+        self.fired: dict[int, tuple[int, float, float]] = {}
         self.shift_since = 0
         self.run, self.runs, self.longest = 1, 0, 0.0
         self.blocks = 0
@@ -344,14 +344,16 @@ class Series:
         if self.samples < p.warm_samples:
             return 0
         enough = self.needed(per_week, period)
-        blocked = 0.0
+        blocked = habit = 0.0
         if kind in self.fired:
-            when, before = self.fired[kind]
-            half_life = max(p.half_life_s, p.half_life_samples * self.cadence) * 1e9
-            blocked = before * 2 ** (-(self.now - when) / half_life)
-        if nats < enough + blocked:
+            when, before, habit = self.fired[kind]
+            elapsed = (self.now - when) * 1e-9
+            half_life = max(p.half_life_s, p.half_life_samples * self.cadence)
+            blocked = before * 2 ** (-elapsed / half_life)
+            habit *= 2 ** (-elapsed / p.habit_half_life_s)
+        if nats < enough * (1 + (max(habit - 1, 0) / p.habit_findings) ** 2) + blocked:
             return 0
-        self.fired[kind] = (self.now, nats)
+        self.fired[kind] = (self.now, nats, habit + 1)
         return 3 if nats >= 3 * enough else 2 if nats >= 1.5 * enough else 1
 
     def judge_spike(self) -> None:
@@ -394,6 +396,8 @@ class Series:
             self.run, self.run_since = 1, self.now
             return
         self.run += 1
+        if STUCK in self.fired and self.fired[STUCK][0] >= self.run_since:
+            return
         usual = max(p.stuck_samples, p.stuck_ratio * self.longest)
         if self.run <= usual or self.runs <= p.stuck_runs:
             return

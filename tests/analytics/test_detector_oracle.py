@@ -26,6 +26,7 @@ EAGER = Parameters(
     variances_per_week=2000.0,
     least_nats=4.0,
     half_life_s=600.0,
+    habit_findings=50.0,
 )
 """Makes so many findings that every path runs; the arithmetic is that of the defaults."""
 

@@ -3,7 +3,7 @@
 1. Everything is in the database before it is sent. A configuration travels in the signed state,
    which is sent after the commit; notices and commands go out at once.
 2. `delivered` says only that the broker took the message. The device's own word is in `reported`
-   and in the reply to a command.
+   and in the reply to a command. What does not arrive now is sent again when the device comes back.
 3. With an `Idempotency-Key` a request that is repeated tells the device once.
 """
 

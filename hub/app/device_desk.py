@@ -19,7 +19,7 @@ from device_sdk.wire.topics import Down
 from hub.errors import NotFoundError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.product_tables import Device
-from hub.services import changes, contacts, pushes
+from hub.services import changes, contacts, pushes, waiting
 from hub.services.contacts import Contact
 from hub.services.events import Event as LiveEvent
 from hub.services.state import StateIssuer
@@ -123,7 +123,7 @@ class DeviceDesk:
     Args:
         engine: the database.
         states: sends states.
-        send: hands commands to the broker.
+        send: hands commands and notices to the broker.
         publish: tells live listeners.
     """
 
@@ -143,11 +143,9 @@ class DeviceDesk:
         """A device came, or went."""
         with write_session(self._engine) as session:
             contact = contacts.presence(session, device_id, message, at)
-            waiting = (
-                pushes.waiting(session, contact.slot, at) if contact and message.online else []
-            )
-        for command in waiting:  # given while it was away; a device handles one id once
-            self._send(device_id, Down.COMMAND, pushes.command_payload(command))
+            due = waiting.of(session, contact.slot, at) if contact and message.online else None
+        if due is not None:
+            self._catch_up(device_id, due, at)
         self._tell("presence", at, contact, {"online": message.online})
 
     def on_event(self, device_id: str, message: Event, at: int) -> None:
@@ -183,6 +181,19 @@ class DeviceDesk:
             contacts.touch(session, device_id, at)
         if "state" in message.wanted:
             self._states.ask(device_id)
+
+    def _catch_up(self, device_id: str, due: waiting.Waiting, at: int) -> None:
+        """Send a device what was meant for it while it was away."""
+        for command in due.commands:
+            self._send(device_id, Down.COMMAND, pushes.command_payload(command))
+        told = [
+            notice
+            for notice in due.notices
+            if self._send(device_id, Down.NOTICE, pushes.notice_payload(notice))
+        ]
+        if told:
+            with write_session(self._engine) as session:
+                waiting.keep_told(session, told, at)
 
     def _tell(self, kind: str, at: int, contact: Contact | None, data: Mapping[str, Any]) -> None:
         if contact is not None:

@@ -1,7 +1,7 @@
 """What the hub does with a worker's findings: alerts in the database, then notices and live events.
 
 1. `apply` runs in the reactor's transaction, `publish` after it committed.
-2. A notice that cannot be sent now is not lost: it stands in the database, and the alert with it.
+2. A notice that does not arrive now is sent again at the device's next birth.
 """
 
 from collections.abc import Callable, Sequence

@@ -234,16 +234,6 @@ def keep_reply(session: Session, device_id: str, reply: messages.Reply, at: int)
     return row
 
 
-def waiting(session: Session, slot: int, at: int) -> list[Command]:
-    """Return the commands of a device without reply that have not expired, the oldest first."""
-    query = (
-        select(Command)
-        .where(Command.slot == slot, Command.replied_at.is_(None), Command.expires_at > at)
-        .order_by(Command.created_at, Command.id)
-    )
-    return list(session.scalars(query))
-
-
 def notice_payload(row: Notice) -> bytes:
     """Return a notice as bytes for `down/notice`."""
     severity = Severity(row.severity)

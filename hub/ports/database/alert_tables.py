@@ -73,7 +73,7 @@ class Alert(Base):
 
 
 class Notice(Base):
-    """A message for the people at a device."""
+    """A message for the people at a device; `told_at` is the birth at which it was sent again."""
 
     __tablename__ = "notice"
     __table_args__ = (Index(None, "slot", "created_at"),)
@@ -86,6 +86,7 @@ class Notice(Base):
     severity: Mapped[int]
     created_at: Mapped[Instant]
     created_by: Mapped[Name]
+    told_at: Mapped[Instant | None]
 
 
 class Command(Base):

@@ -9,15 +9,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import select
 
 from device_sdk.wire import cose
-from device_sdk.wire.codes import ClockState, ReplyStatus
-from device_sdk.wire.messages import Birth, Command, Event, Get, Presence, Reply, Reported
+from device_sdk.wire.codes import ClockState, ReplyStatus, Severity
+from device_sdk.wire.messages import Birth, Command, Event, Get, Notice, Presence, Reply, Reported
 from device_sdk.wire.state import State, decode_state
 from device_sdk.wire.topics import Down
 from hub.app.device_desk import DeviceDesk, StateDesk
 from hub.ports.database import alert_tables as tables
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.product_tables import Device
-from hub.services import pushes
+from hub.services import ownership, pushes
 from hub.services.caller import HUB
 from hub.services.events import Event as LiveEvent
 from hub.services.signing_keys import SigningKeys
@@ -61,6 +61,17 @@ class Scene:
         with write_session(self.world.engine) as session:
             product = self.made.product_id
             return pushes.command(session, HUB, product, name, {"n": 1}, expires_at, at)[1]
+
+    def notice(self, code: str, at: int) -> tables.Notice:
+        with write_session(self.world.engine) as session:
+            product = self.made.product_id
+            return pushes.notify(session, HUB, product, code, {}, Severity.INFO, at)[1]
+
+    def notices(self) -> list[tuple[bytes, str]]:
+        """Ids and codes of the notices that were sent, nothing else having been."""
+        assert {channel for _, channel, _ in self.sent} <= {Down.NOTICE}
+        notices = [Notice.decode(payload) for *_, payload in self.sent]
+        return [(notice.id, notice.code) for notice in notices]
 
     def state(self, payload: bytes) -> State:
         trusted = {
@@ -111,6 +122,45 @@ def test_commands_given_while_it_was_away_are_delivered_at_birth(scene: Scene) -
         (second.id, "identify", T0 + DAY),
     ]
     assert commands[0].arguments == {"n": 1}
+
+
+def test_a_notice_is_sent_again_at_the_next_birth_only(scene: Scene) -> None:
+    first, second = scene.notice("service.due", T0), scene.notice("filter.full", T0 + S)
+    scene.desk.on_presence(scene.device_id, GONE, T0 + 2 * S)
+    assert scene.sent == []
+    scene.desk.on_presence(scene.device_id, BIRTH, T0 + 3 * S)
+    assert scene.notices() == [(first.id, "service.due"), (second.id, "filter.full")]
+    scene.desk.on_presence(scene.device_id, BIRTH, T0 + 4 * S)
+    assert len(scene.sent) == 2
+    third = scene.notice("leak", T0 + 5 * S)
+    scene.desk.on_presence(scene.device_id, BIRTH, T0 + 6 * S)
+    assert scene.notices()[2:] == [(third.id, "leak")]
+
+
+def test_a_notice_that_the_broker_did_not_take_goes_on_waiting(scene: Scene) -> None:
+    scene.notice("service.due", T0)
+    scene.reachable = False
+    scene.desk.on_presence(scene.device_id, BIRTH, T0 + S)
+    scene.reachable = True
+    scene.desk.on_presence(scene.device_id, BIRTH, T0 + 2 * S)
+    scene.desk.on_presence(scene.device_id, BIRTH, T0 + 3 * S)
+    assert len(scene.sent) == 2
+
+
+def test_an_old_notice_is_not_sent_any_more(scene: Scene) -> None:
+    scene.notice("service.due", T0)
+    later = scene.notice("filter.full", T0 + DAY)
+    scene.desk.on_presence(scene.device_id, BIRTH, T0 + 30 * DAY)
+    assert scene.notices() == [(later.id, "filter.full")]
+
+
+def test_a_notice_for_an_earlier_owner_is_not_shown_to_the_next(scene: Scene) -> None:
+    scene.notice("service.due", T0)
+    with write_session(scene.world.engine) as session:
+        ownership.release(session, scene.caller, scene.made.product_id, T0 + S)
+    nobodys = scene.notice("reset", T0 + 2 * S)
+    scene.desk.on_presence(scene.device_id, BIRTH, T0 + 3 * S)
+    assert scene.notices() == [(nobodys.id, "reset")]
 
 
 def test_a_command_waits_until_it_is_replied_to(scene: Scene) -> None:

@@ -22,6 +22,7 @@ from hub.services import (
     pushes,
     subscriptions,
     telemetry,
+    waiting,
 )
 from hub.services.caller import HUB, Caller
 from hub.services.events import Broadcaster, Event
@@ -236,7 +237,7 @@ def test_notices_and_commands_are_told_once(world: World) -> None:
             session, caller, made.product_id, "reboot", {}, T0 + DAY, T0, key="k"
         )
         assert Command.decode(pushes.command_payload(command)).expiry == T0 + DAY
-        assert pushes.waiting(session, device.slot, T0) == [command]
+        assert waiting.of(session, device.slot, T0).commands == [command]
         for expires_at in (T0, T0 + 31 * DAY):
             with pytest.raises(InvalidInputError):
                 pushes.command(session, caller, made.product_id, "reboot", {}, expires_at, T0)
@@ -249,7 +250,7 @@ def test_notices_and_commands_are_told_once(world: World) -> None:
         pushes.keep_reply(session, device_id, late, T0 + 2 * S)
         assert (command.reply_status, command.replied_at) == (ReplyStatus.DONE, T0 + S)
         assert command.reply_result == {"raw": "01", "x": "nan"}
-        assert pushes.waiting(session, device.slot, T0) == []
+        assert waiting.of(session, device.slot, T0).commands == []
 
 
 def test_what_devices_say_of_themselves(world: World) -> None:

@@ -109,11 +109,9 @@ class IngestSettings(Section):
     workers: Annotated[int, Field(ge=1, le=1)] = 1
     """Worker processes. One for now: shard leases come with the scaling work."""
     batch_messages: Positive = 8_192
-    """A micro-batch ends with so many messages,"""
-    batch_ms: Positive = 20
-    """or so many milliseconds after its first one."""
-    batch_bytes: Positive = 33_554_432
-    """or so many bytes of payload."""
+    """A micro-batch holds at most so many messages."""
+    batch_ms: Annotated[int, Field(ge=0)] = 5
+    """How long a small micro-batch gathers more after its first bytes; 0: not at all."""
     window_rows: Positive = 65_536
     """Rows of a stream that may be without receipt (`receipt` key 4)."""
     cadence_ms: Positive = 1_000
@@ -127,17 +125,11 @@ class StoreSettings(Section):
 
     compact_every_s: Positive = 5
     """Pause of the compactor between two looks for sealed segments."""
-    query_memory_mb: Positive = 256
-    """Memory cap of one query."""
 
 
 class LimitSettings(Section):
-    """Limits on what the outside world may send."""
+    """Limits on what the outside world may send. Those of the wire are fixed (docs/wire.md)."""
 
-    pack_bytes: Positive = 262_144
-    pack_rows: Positive = 8_192
-    json_bytes: Positive = 8_192
-    json_metrics: Positive = 64
     request_bytes: Positive = 1_048_576
     """Largest body of an API request."""
 

@@ -111,7 +111,7 @@ class IngestSettings(Section):
     batch_messages: Positive = 8_192
     """A micro-batch holds at most so many messages."""
     batch_ms: Annotated[int, Field(ge=0)] = 5
-    """How long a small micro-batch gathers more after its first bytes; 0: not at all."""
+    """How long a small micro-batch waits for more after its first bytes; 0: not at all."""
     window_rows: Positive = 65_536
     """Rows of a stream that may be without receipt (`receipt` key 4)."""
     cadence_ms: Positive = 1_000
@@ -169,13 +169,14 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003  the signature is pydantic's
+        settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put the environment above the constructor's values (those of the TOML file)."""
+        del settings_cls, dotenv_settings, file_secret_settings  # pydantic passes them by name
         return env_settings, init_settings
 
     @field_validator("public_hosts", mode="before")

@@ -6,12 +6,12 @@
    the database, nor the supervisor numba.
 """
 
+from __future__ import annotations
+
 import secrets
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hub.config import Settings
 from hub.ports.broker.nats_server import (
     NatsAccess,
     NatsConfiguration,
@@ -24,11 +24,13 @@ from hub.ports.keyfile import read_private, replace_private
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
     from hub.app.authd import Admission
     from hub.app.ingest import IngestConfig
+    from hub.config import Settings
     from hub.ports.broker.callout import Standing
     from hub.ports.broker.port import Broker, EmbeddedBroker
     from hub.ports.store.compaction import Compactor
@@ -42,14 +44,14 @@ def now() -> int:
     return time.time_ns()
 
 
-def engine(settings: Settings) -> "Engine":
+def engine(settings: Settings) -> Engine:
     """Open the relational database."""
     from hub.ports.database.engine import open_engine  # noqa: PLC0415  heavy, see rule 3
 
     return open_engine(settings.database_url.get_secret_value())
 
 
-def authority(settings: Settings) -> "CertificateAuthority":
+def authority(settings: Settings) -> CertificateAuthority:
     """Open the hub's certificate authority; made at first start."""
     from hub.services.pki import CertificateAuthority  # noqa: PLC0415  heavy, see rule 3
 
@@ -75,7 +77,7 @@ def operator_token(settings: Settings) -> str:
     return read_private(settings.run_dir / "operator.token").decode()
 
 
-def embedded_broker(settings: Settings) -> "EmbeddedBroker":
+def embedded_broker(settings: Settings) -> EmbeddedBroker:
     """Return the broker that the hub starts for itself; its ports must be chosen."""
     issuer = load_or_create_issuer(settings.keys_dir)
     return NatsServer(
@@ -94,14 +96,14 @@ def embedded_broker(settings: Settings) -> "EmbeddedBroker":
     )
 
 
-def broker(settings: Settings) -> "Broker":
+def broker(settings: Settings) -> Broker:
     """Return the running broker as the parts of the hub see it."""
     from hub.ports.broker.nats_client import NatsBroker  # noqa: PLC0415  heavy, see rule 3
 
     return NatsBroker(settings)
 
 
-def tokens(settings: Settings) -> "Tokens":
+def tokens(settings: Settings) -> Tokens:
     """Return the source of ids and secrets."""
     from hub.services.signing_keys import load_pepper  # noqa: PLC0415  heavy, see rule 3
     from hub.services.tokens import Tokens  # noqa: PLC0415  heavy, see rule 3
@@ -114,14 +116,14 @@ def journals(settings: Settings) -> dict[str, Path]:
     return {str(n): settings.journal_dir(n) for n in range(settings.ingest.workers)}
 
 
-def store(settings: Settings) -> "TelemetryStore":
+def store(settings: Settings) -> TelemetryStore:
     """Open the telemetry store for reading."""
     from hub.ports.store.embedded import EmbeddedStore  # noqa: PLC0415  heavy, see rule 3
 
     return EmbeddedStore(settings.store_dir, journals(settings))
 
 
-def ingest(settings: Settings, worker: int) -> "IngestConfig":
+def ingest(settings: Settings, worker: int) -> IngestConfig:
     """Return what an ingest worker works with; the hub must have been prepared."""
     from hub.app.ingest import IngestConfig  # noqa: PLC0415  heavy, see rule 3
     from hub.pipeline.receive import LinkAddress  # noqa: PLC0415  heavy, see rule 3
@@ -163,7 +165,7 @@ def progress_file(settings: Settings, worker: int) -> Path:
     return settings.run_dir / f"ingest-{worker}.progress"
 
 
-def compactor(settings: Settings) -> "Compactor":
+def compactor(settings: Settings) -> Compactor:
     """Open the telemetry store for writing; one process at a time can."""
     from hub.ports.store.compaction import Compactor  # noqa: PLC0415  heavy, see rule 3
 
@@ -180,7 +182,7 @@ def prune_below(settings: Settings) -> dict[str, int]:
     }
 
 
-def admission(settings: Settings) -> "Admission":
+def admission(settings: Settings) -> Admission:
     """Return what the auth callout works with."""
     from hub.app.authd import Admission  # noqa: PLC0415  heavy, see rule 3
     from hub.ports.database.engine import read_session  # noqa: PLC0415  heavy, see rule 3
@@ -188,11 +190,11 @@ def admission(settings: Settings) -> "Admission":
 
     database = engine(settings)
 
-    def standing(device_id: str, fingerprint: str) -> "Standing":
+    def standing(device_id: str, fingerprint: str) -> Standing:
         with read_session(database) as session:
             return records.standing(session, device_id, fingerprint)
 
-    def unwelcome(device_ids: "Collection[str]") -> set[str]:
+    def unwelcome(device_ids: Collection[str]) -> set[str]:
         with read_session(database) as session:
             return records.unwelcome(session, device_ids)
 

@@ -258,6 +258,7 @@ def revoke_api_key(
 @ROUTER.post("/people", operation_id="create_person", summary="Create a person", status_code=201)
 def create_person(hub: HubDep, caller: CallerDep, body: CreatePerson) -> NewPerson:
     """Create somebody who can sign in, and show their one-time password once."""
+    password = people.OneTimePassword.new(hub.tokens)
     with write_session(hub.engine) as session:
         made = people.create_person(
             session,
@@ -267,6 +268,7 @@ def create_person(hub: HubDep, caller: CallerDep, body: CreatePerson) -> NewPers
             role=body.role,
             at=hub.clock(),
             tokens=hub.tokens,
+            password=password,
             owner_id=body.owner_id,
             locale=body.locale,
             zone=body.zone,

@@ -194,11 +194,10 @@ def create_subscription(
             starts_at=body.starts_at,
             trial_end=body.trial_end,
             paid_until=body.paid_until,
+            cancelled_at=body.cancelled_at,
             ends_at=body.ends_at,
             transferable=body.transferable,
         )
-        row.cancelled_at = body.cancelled_at
-        session.flush()
         plans = details.detail(session, caller, body.product_id, at).plans
     (made,) = (plan for plan in plans if plan.subscription_id == row.id)
     return shown_plan(made)

@@ -7,6 +7,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Self
 from zoneinfo import available_timezones
 
 from argon2 import PasswordHasher
@@ -25,6 +26,20 @@ HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 """OWASP's recommendation for argon2id: 19 MiB, two passes."""
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+
+
+@dataclass(frozen=True, slots=True)
+class OneTimePassword:
+    """A first password and its hash; made before a transaction, as hashing takes long."""
+
+    text: str
+    hash: str
+
+    @classmethod
+    def new(cls, tokens: Tokens) -> Self:
+        """Make one."""
+        text = tokens.password()
+        return cls(text, HASHER.hash(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,7 @@ def create_person(
     role: Role,
     at: int,
     tokens: Tokens,
+    password: OneTimePassword,
     owner_id: str | None = None,
     locale: str = "en",
     zone: str = "UTC",
@@ -83,7 +99,8 @@ def create_person(
         name: what to call them.
         role: customers without `owner_id` get a household of their own.
         at: now, ns.
-        tokens: source of ids and of the one-time password.
+        tokens: source of ids.
+        password: what they sign in with the first time.
         owner_id: household of a customer.
         locale: language tag.
         zone: IANA time zone.
@@ -105,14 +122,13 @@ def create_person(
         raise NotFoundError(f"There is no owner {owner_id}.", owner=owner_id)
     if role is Role.CUSTOMER and owner_id is None:
         owner_id = create_owner(session, caller, name, at, tokens)
-    password = tokens.password()
     person = Person(
         id=tokens.new_id(),
         email=email,
         name=_name(name),
         role=str(role),
         owner_id=owner_id,
-        password_hash=HASHER.hash(password),
+        password_hash=password.hash,
         password_changed_at=at,
         password_one_time=True,
         locale=locale,
@@ -124,7 +140,7 @@ def create_person(
     audit.record(
         session, at, caller.actor, "person.create", f"person:{person.id}", {"role": str(role)}
     )
-    return NewPerson(person.id, owner_id, email, password)
+    return NewPerson(person.id, owner_id, email, password.text)
 
 
 def person_view(session: Session, caller: Caller, person_id: str) -> PersonView:

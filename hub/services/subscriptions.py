@@ -32,6 +32,7 @@ def start(
     starts_at: int | None = None,
     trial_end: int | None = None,
     paid_until: int | None = None,
+    cancelled_at: int | None = None,
     ends_at: int | None = None,
     grace_s: int | None = None,
     transferable: bool = False,
@@ -49,6 +50,7 @@ def start(
         starts_at: first instant, ns; None: now.
         trial_end: end of the free trial.
         paid_until: end of what is paid for; None (without a trial): open-ended.
+        cancelled_at: when it was cancelled; for one that is brought over from elsewhere.
         ends_at: fixed end.
         grace_s: seconds after the end of the cover; None: what the plan version gives.
         transferable: whether it passes on to the next owner.
@@ -83,6 +85,7 @@ def start(
         trial_end=trial_end,
         paid_until=paid_until,
         grace_s=terms.grace_s if grace_s is None else grace_s,
+        cancelled_at=cancelled_at,
         ends_at=ends_at,
         epoch=None if transferable else owner.epoch,
         created_at=at,
@@ -90,6 +93,8 @@ def start(
     session.add(row)
     session.flush()
     details = {"plan": plan, "version": terms.version, "product": product.id}
+    if cancelled_at is not None:
+        details["cancelled_at"] = cancelled_at
     _record(session, caller, row, "start", at, details)
     return row
 

@@ -119,6 +119,7 @@ class World:
 
     def person(self, name: str, role: Role) -> TestClient:
         """Create somebody, sign them in, and return their client."""
+        password = people.OneTimePassword.new(self.hub.tokens)
         with write_session(self.hub.engine) as session:
             made = people.create_person(
                 session,
@@ -128,6 +129,7 @@ class World:
                 role=role,
                 at=self.clock.now,
                 tokens=self.hub.tokens,
+                password=password,
             )
         if made.owner_id:
             self.owners[name] = made.owner_id

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from hub.ports.database.engine import migrate, open_engine, write_session
 from hub.services import catalogue, enrolment, ownership, products
 from hub.services.caller import HUB, ROLE_SCOPES, Caller, Role
-from hub.services.people import create_person
+from hub.services.people import OneTimePassword, create_person
 from hub.services.pki import CertificateAuthority
 from hub.services.products import Manufactured
 from hub.services.tokens import Tokens
@@ -60,6 +60,7 @@ class World:
 
     def customer(self) -> Caller:
         self.made += 1
+        password = OneTimePassword.new(self.tokens)
         with write_session(self.engine) as session:
             person = create_person(
                 session,
@@ -69,6 +70,7 @@ class World:
                 role=Role.CUSTOMER,
                 at=T0,
                 tokens=self.tokens,
+                password=password,
             )
         return Caller(Role.CUSTOMER, person.person_id, person.owner_id, ROLE_SCOPES[Role.CUSTOMER])
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from device_sdk.wire import cose
 from device_sdk.wire.state import decode_state, decode_token
@@ -14,6 +14,7 @@ from entitlements.facts import HoldKind
 from entitlements.gate import Quarantine, Verdict, verdict_at
 from hub.errors import ConflictError, NotFoundError, StorageError
 from hub.ports.database.engine import read_session, write_session
+from hub.ports.database.record_tables import Audit
 from hub.services import (
     enrolment,
     facts,
@@ -223,6 +224,26 @@ def test_keys_are_private_and_the_previous_one_stays_known(tmp_path: Path) -> No
     (tmp_path / "keys" / "state.key").write_bytes(b"short")
     with pytest.raises(StorageError, match=r"state\.key is damaged"):
         SigningKeys.load_or_create(tmp_path / "keys")
+
+
+def test_the_audit_says_that_a_subscription_came_cancelled(world: World) -> None:
+    made = world.product()
+    world.claim(made, world.customer())
+    with write_session(world.engine) as session:
+        row = subscriptions.start(
+            session,
+            HUB,
+            made.product_id,
+            "comfort",
+            T0,
+            world.tokens,
+            paid_until=T0 + DAY,
+            cancelled_at=T0 - S,
+        )
+        object_ = f"subscription:{row.id}"
+        details = session.scalars(select(Audit.details).where(Audit.object == object_)).one()
+    assert row.cancelled_at == T0 - S
+    assert details["cancelled_at"] == T0 - S
 
 
 def test_subscriptions_change_and_end(world: World) -> None:

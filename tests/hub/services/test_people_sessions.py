@@ -17,9 +17,17 @@ from tests.hub.services.service_world import T0, S, World
 
 
 def person(world: World, role: Role = Role.SUPPORT, email: str = "Ada@Example.org") -> NewPerson:
+    password = people.OneTimePassword.new(world.tokens)
     with write_session(world.engine) as session:
         return people.create_person(
-            session, HUB, email=email, name="Ada", role=role, at=T0, tokens=world.tokens
+            session,
+            HUB,
+            email=email,
+            name="Ada",
+            role=role,
+            at=T0,
+            tokens=world.tokens,
+            password=password,
         )
 
 
@@ -137,6 +145,7 @@ def test_people_that_cannot_be_created(world: World) -> None:
             role=Role.OPERATOR,
             at=T0,
             tokens=world.tokens,
+            password=people.OneTimePassword("word", "hash"),
         )
 
 

@@ -58,6 +58,8 @@ class Hub:
         ca: issues certificates.
         tokens: makes ids and secrets.
         devices: the way down to connected devices.
+        settle: waits until the gate has taken in all that was committed; `False` where that took
+            too long.
         live: what is happening, for streams of events.
         place: where devices find this hub.
         signing_keys: sign states; devices are told the public halves.
@@ -77,6 +79,7 @@ class Hub:
     ca: CertificateAuthority
     tokens: Tokens
     devices: DeviceLink
+    settle: Callable[[], bool]
     live: Broadcaster
     place: Place
     signing_keys: SigningKeys

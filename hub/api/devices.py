@@ -5,6 +5,7 @@
 3. The shape of these bodies is frozen.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Annotated
 
@@ -25,6 +26,8 @@ from hub.services.enrolment import Enrolment
 from hub.services.pki import MAX_CSR_BYTES
 
 ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["devices"])
+
+_LOG = logging.getLogger(__name__)
 
 Csr = Annotated[
     str,
@@ -135,7 +138,13 @@ def enroll(hub: HubDep, request: HttpRequest, body: Enroll) -> Enrolled:
             tokens=hub.tokens,
         )
 
-    return _answered(hub, request, f"{body.model}/{body.serial}", work)
+    enrolled = _answered(hub, request, f"{body.model}/{body.serial}", work)
+    # It may connect and send as soon as it reads this, and ingest must know it by then.
+    if not hub.settle():
+        _LOG.warning(
+            "device enrolled before the gate knew it", extra={"device": enrolled.device_id}
+        )
+    return enrolled
 
 
 @ROUTER.post("/renew", operation_id="renew", summary="Renew a certificate", status_code=201)

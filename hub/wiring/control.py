@@ -38,6 +38,7 @@ from hub.services.tokens import Tokens, secret_hash
 from hub.wiring import compose
 
 _METRICS_EVERY_S = 1.0
+_SETTLE_S = 2.0
 
 
 class _Devices:
@@ -72,7 +73,7 @@ def run(settings: Settings, child: Child) -> None:
     reactor = Reactor(engine, followers, metrics, compose.now)
     gate = GatePublisher(engine, settings.gate_dir, compose.now)
     gate.step()
-    hub = _hub(settings, engine, tokens, authority, keys, place, live, metrics, link, broker)
+    hub = _hub(settings, engine, tokens, authority, keys, place, live, metrics, link, broker, gate)
     threads = [
         threading.Thread(target=loop, args=(child.stop,), name=name)
         for name, loop in {
@@ -119,6 +120,7 @@ def _hub(
     metrics: Metrics,
     link: ControlLink,
     broker: Broker,
+    gate: GatePublisher,
 ) -> Hub:
     with read_session(engine) as session:
         own = incarnation(session, tokens)
@@ -128,6 +130,7 @@ def _hub(
         ca=authority,
         tokens=tokens,
         devices=_Devices(link, broker),
+        settle=lambda: gate.settle(_SETTLE_S),
         live=live,
         place=place,
         signing_keys=keys,

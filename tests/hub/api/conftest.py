@@ -58,6 +58,7 @@ def world(tmp_path: Path, migrated: Path, authority: CertificateAuthority) -> It
         ca=authority,
         tokens=Tokens(b"pepper of the tests", source),
         devices=devices,
+        settle=lambda: True,
         live=Broadcaster(),
         place=Place("broker.example.org", 8883, "https://hub.example.org"),
         signing_keys=SigningKeys.load_or_create(tmp_path / "keys"),

@@ -4,7 +4,8 @@
    restarted at any time; clients that connect meanwhile wait for it.
 2. What it cannot decide it refuses: an unreadable request, a database that fails.
 3. It ends connections when told (`homeport.revoke`), after each (re)connect to the broker, and
-   every `SWEEP_S` seconds, so a revocation holds even if nobody could tell.
+   every `SWEEP_S` seconds, so a revocation holds even if nobody could tell, of a device as well
+   as of the one certificate that a connection came in with.
 
 The decision itself is pure and stands in `hub.ports.broker.callout`.
 """
@@ -42,7 +43,7 @@ class Admission:
         access: passwords of the hub's users there.
         issuer: key that signs the answers.
         standing: how a device's certificate stands: device id, fingerprint to standing.
-        unwelcome: those of the given device ids that may not be connected.
+        unwelcome: those of the given live connections that may not (any longer) be.
         now: the present time, ns.
     """
 
@@ -50,7 +51,7 @@ class Admission:
     access: NatsAccess
     issuer: Ed25519PrivateKey
     standing: callout.Lookup
-    unwelcome: Callable[[Collection[str]], set[str]]
+    unwelcome: Callable[[Collection[callout.Shown]], set[callout.Shown]]
     now: Callable[[], int]
 
 
@@ -145,9 +146,9 @@ class _Desk:
                 _log.exception("sweep failed")
 
     async def _sweep(self) -> None:
-        connected = {c.client_id async for c in self._control.connections()}
-        devices = {client for client in connected if is_device_id(client)}
-        for device_id in sorted(self._admission.unwelcome(devices)):
+        connected = {(c.client_id, c.fingerprint) async for c in self._control.connections()}
+        devices = {shown for shown in connected if is_device_id(shown[0])}
+        for device_id, _ in sorted(self._admission.unwelcome(devices)):
             await self._end(device_id)
 
     async def _end(self, device_id: str) -> None:

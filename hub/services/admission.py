@@ -9,7 +9,7 @@ from collections.abc import Collection
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hub.ports.broker.callout import Standing
+from hub.ports.broker.callout import Shown, Standing
 from hub.ports.database.product_tables import Certificate, Device
 
 
@@ -40,13 +40,24 @@ def standing(session: Session, device_id: str, fingerprint: str) -> Standing:
     return Standing.WELCOME
 
 
-def unwelcome(session: Session, device_ids: Collection[str]) -> set[str]:
-    """Return those of the device ids that may not be connected: revoked or unknown."""
-    asked = list(device_ids)
-    welcome: set[str] = set()
+def unwelcome(session: Session, connected: Collection[Shown]) -> set[Shown]:
+    """Return those live connections of devices that may not be: revoked or unknown.
+
+    Args:
+        session: any session.
+        connected: device id and certificate fingerprint of each.
+    """
+    asked = sorted({fingerprint for _, fingerprint in connected})
+    welcome: set[Shown] = set()
     for start in range(0, len(asked), 1_000):
-        query = select(Device.device_id).where(
-            Device.device_id.in_(asked[start : start + 1_000]), Device.revoked_at.is_(None)
+        query = (
+            select(Device.device_id, Certificate.fingerprint)
+            .join(Certificate, Certificate.slot == Device.slot)
+            .where(
+                Certificate.fingerprint.in_(asked[start : start + 1_000]),
+                Certificate.revoked_at.is_(None),
+                Device.revoked_at.is_(None),
+            )
         )
-        welcome.update(session.scalars(query))
-    return set(asked) - welcome
+        welcome.update((row.device_id, row.fingerprint) for row in session.execute(query))
+    return set(connected) - welcome

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hub.app.authd import Admission
     from hub.app.ingest import IngestConfig
     from hub.config import Settings
-    from hub.ports.broker.callout import Standing
+    from hub.ports.broker.callout import Shown, Standing
     from hub.ports.broker.port import Broker, EmbeddedBroker
     from hub.ports.store.compaction import Compactor
     from hub.ports.store.port import TelemetryStore
@@ -194,9 +194,9 @@ def admission(settings: Settings) -> Admission:
         with read_session(database) as session:
             return records.standing(session, device_id, fingerprint)
 
-    def unwelcome(device_ids: Collection[str]) -> set[str]:
+    def unwelcome(connected: Collection[Shown]) -> set[Shown]:
         with read_session(database) as session:
-            return records.unwelcome(session, device_ids)
+            return records.unwelcome(session, connected)
 
     return Admission(
         client_port=settings.broker.client_port,

@@ -42,6 +42,9 @@ class Standing(enum.Enum):
 Lookup = Callable[[str, str], Standing]
 """From device id and certificate fingerprint (SHA-256, lower-case hex) to its standing."""
 
+Shown = tuple[str, str]
+"""Device id and certificate fingerprint that a live connection came in with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -7,7 +7,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,10 +27,15 @@ _RECONNECT_WAIT_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A live MQTT connection; `cid` is its number at the server, `client_id` MQTT's."""
+    """A live MQTT connection.
+
+    `cid` is its number at the server, `client_id` MQTT's, `fingerprint` that of the certificate it
+    came in with (SHA-256, lower-case hex; empty if the server does not say).
+    """
 
     cid: int
     client_id: str
+    fingerprint: str
 
 
 class ServerControl:
@@ -47,14 +52,14 @@ class ServerControl:
         """Yield the live MQTT connections, of one client id or of all."""
         offset = 0
         while True:
-            query: dict[str, Any] = {"offset": offset, "limit": _PAGE}
+            query: dict[str, Any] = {"offset": offset, "limit": _PAGE, "auth": True}
             if client_id is not None:
                 query["mqtt_client"] = client_id
             data = await self._ask("$SYS.REQ.SERVER.PING.CONNZ", query)
             page = data["connections"]
             for item in page:
                 if item.get("mqtt_client"):
-                    yield Connection(item["cid"], item["mqtt_client"])
+                    yield Connection(item["cid"], item["mqtt_client"], _fingerprint(item))
             offset += len(page)
             if len(page) < _PAGE:
                 return
@@ -82,6 +87,11 @@ class ServerControl:
             raise BrokerError(f"The broker refused {subject}: {answer['error']}.")
         data: dict[str, Any] = answer.get("data") or {}
         return data
+
+
+def _fingerprint(item: Mapping[str, Any]) -> str:
+    chain = item.get("tls_peer_certs") or [{}]
+    return str(chain[0].get("cert_sha256", ""))
 
 
 async def connect(port: int, user: str, password: str, **callbacks: Any) -> Client:

@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from hub.app import authd
 from hub.config import ApiSettings, BrokerSettings, MqttSettings, Settings
-from hub.ports.broker.callout import Standing
+from hub.ports.broker.callout import Shown, Standing
 from hub.ports.broker.nats_client import NatsBroker
 from hub.ports.broker.nats_server import NatsAccess, NatsServer, load_or_create_issuer
 from hub.services.pki import CertificateAuthority, save_pair
@@ -60,8 +60,8 @@ class Records:
             return Standing.UNKNOWN_CERTIFICATE
         return Standing.WELCOME
 
-    def unwelcome(self, device_ids: Collection[str]) -> set[str]:
-        return {d for d in device_ids if d in self.revoked or d not in self.fingerprints}
+    def unwelcome(self, connected: Collection[Shown]) -> set[Shown]:
+        return {shown for shown in connected if self.standing(*shown) is not Standing.WELCOME}
 
 
 class Callout:

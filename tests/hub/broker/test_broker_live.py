@@ -133,6 +133,21 @@ def test_a_restarted_callout_serves_and_ends_connections_made_before(rig: Any) -
     assert first.disconnected.wait(10)
 
 
+def test_a_certificate_revoked_alone_ends_the_connection_that_came_in_with_it(rig: Any) -> None:
+    one, two = rig.enrol("onecert000000001"), rig.enrol("twocerts00000001")
+    device, renewed = rig.device(one), rig.device(two)
+    assert device.connect()
+    assert renewed.connect()
+    stale = rig.records.fingerprints[one]
+    rig.enrol(one)  # the device goes on with its next certificate
+    assert rig.records.fingerprints[one] != stale
+    rig.callout.end()
+    rig.callout.start()
+    assert device.disconnected.wait(10)
+    assert not renewed.disconnected.is_set()
+    assert rig.device(one).connect()
+
+
 def test_a_client_that_connects_while_the_callout_restarts_gets_in(rig: Any) -> None:
     import threading
 

@@ -160,10 +160,8 @@ def test_a_revoked_device_is_out_for_good(world: World) -> None:
     with pytest.raises(ForbiddenError, match="revoked"):
         renewal(world, enrolled, key)
     with read_session(world.engine) as session:
-        assert admission.unwelcome(session, [enrolled.device_id, "x" * 16]) == {
-            enrolled.device_id,
-            "x" * 16,
-        }
+        connected = {(enrolled.device_id, fingerprint(enrolled)), ("x" * 16, "00")}
+        assert admission.unwelcome(session, connected) == connected
         standing = admission.standing(session, enrolled.device_id, fingerprint(enrolled))
     assert standing is Standing.REVOKED_DEVICE
 
@@ -176,4 +174,19 @@ def test_standing_of_strangers(world: World) -> None:
             admission.standing(session, one.device_id, fingerprint(other))
             is Standing.UNKNOWN_CERTIFICATE
         )
-        assert admission.unwelcome(session, [one.device_id, other.device_id]) == set()
+        own = {(new.device_id, fingerprint(new)) for new in (one, other)}
+        crossed = {(one.device_id, fingerprint(other)), (other.device_id, "")}
+        assert admission.unwelcome(session, own | crossed) == crossed
+
+
+def test_a_certificate_revoked_alone_leaves_the_next_one_welcome(world: World) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    first = enrol(world, world.product(), csr=csr_of(key))
+    second = renewal(world, first, key)
+    with write_session(world.engine) as session:
+        query = select(Certificate).where(Certificate.fingerprint == fingerprint(first))
+        session.scalars(query).one().revoked_at = T0
+    with read_session(world.engine) as session:
+        old, new = ((one.device_id, fingerprint(one)) for one in (first, second))
+        assert admission.standing(session, *old) is Standing.REVOKED_CERTIFICATE
+        assert admission.unwelcome(session, {old, new}) == {old}

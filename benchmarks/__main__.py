@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import registry
+from hub.config import Settings
+from hub.wiring.kernels import use_cache
 
 
 def main() -> int:
@@ -31,6 +33,7 @@ def main() -> int:
         os.environ["TMPDIR"] = tempfile.tempdir = str(arguments.dir.resolve())
     if arguments.name == "all":
         return _all(names, quick=arguments.quick, as_json=arguments.json)
+    use_cache(Settings().cache_dir)
     result = registry.load(arguments.name)(arguments.quick)
     print(json.dumps(result) if arguments.json else _table({arguments.name: result}))
     return 0

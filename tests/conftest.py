@@ -16,9 +16,10 @@ import httpx
 import pytest
 
 from hub.config import Settings
+from hub.wiring.kernels import use_cache
 
 # The kernels that `homeport warm` compiled; before anything imports numba.
-os.environ.setdefault("NUMBA_CACHE_DIR", str(Settings().cache_dir / "numba"))
+use_cache(Settings().cache_dir)
 
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT_S = 120.0

@@ -25,6 +25,7 @@ from hub.api import (
 )
 from hub.api.context import Hub
 from hub.api.guard import GuardedRoute
+from hub.web import application as pages
 
 _ROUTERS = (
     health.ROUTER,
@@ -64,6 +65,7 @@ def create_app(hub: Hub) -> FastAPI:
     _check_access()
     for router in _ROUTERS:
         app.include_router(router)
+    pages.install(app)
     app.add_middleware(
         edge.Edge,
         metrics=hub.metrics,

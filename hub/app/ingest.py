@@ -12,7 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
+
+from analytics.detector import SnapshotError
 from analytics.findings import Kind
 from device_sdk.wire.topics import ROOT
 from hub.errors import StorageError
@@ -25,12 +29,12 @@ from hub.pipeline.journal import JournalStage
 from hub.pipeline.react import ReactStage
 from hub.pipeline.receipt import ReceiptStage
 from hub.pipeline.receive import LinkAddress, LinkError, Receiver
-from hub.pipeline.run import Pipeline, Turn, fresh_state, replay_block
+from hub.pipeline.run import Pipeline, Turn, fresh_detector, replay_block
 from hub.pipeline.store import StoreStage
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.segments import list_segments
 from hub.ports.journal.writer import JournalWriter, Rotation
-from hub.services.snapshot_file import current_version, read_snapshot
+from hub.services.snapshot_file import current_version
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +108,7 @@ def _first_directory(config: IngestConfig, stop: threading.Event) -> Directory |
     """Wait for the first gate snapshot; the control process compiles it at start."""
     while not stop.is_set():
         if current_version(config.gate) is not None:
-            snapshot = read_snapshot(config.gate)
-            return Directory.build(snapshot.version, snapshot.arrays, ROOT)
+            return Directory.read(config.gate, ROOT)
         stop.wait(0.05)
     return None
 
@@ -180,11 +183,9 @@ class _Worker:
         now = time.monotonic()
         version = current_version(self._config.gate)
         if version is not None and version != self._pipeline.directory.version:
-            snapshot = read_snapshot(self._config.gate)
-            self._pipeline.use(
-                Directory.build(snapshot.version, snapshot.arrays, ROOT, self._pipeline.directory)
-            )
-            self._metrics.gate_version.set(snapshot.version)
+            directory = Directory.read(self._config.gate, ROOT, self._pipeline.directory)
+            self._pipeline.use(directory)
+            self._metrics.gate_version.set(directory.version)
         if now - self._last_checkpoint >= self._config.checkpoint_s:
             self._last_checkpoint = now
             self._save_checkpoint()
@@ -224,6 +225,15 @@ class _Worker:
         m.detector_series.set(self._detector.series)
 
 
+def _detector(arrays: dict[str, NDArray[Any]]) -> DetectStage:
+    """The detector of a checkpoint; a fresh one if another version wrote it (it learns again from here)."""
+    try:
+        return DetectStage.restore(arrays)
+    except SnapshotError as error:
+        log.warning("%s Detection starts afresh.", error)
+        return fresh_detector()
+
+
 def _restore(
     config: IngestConfig, directory: Directory, reactions: ReactStage
 ) -> tuple[StreamTable, DetectStage, int]:
@@ -233,10 +243,10 @@ def _restore(
     loaded = load_checkpoint(config.checkpoints)
     if loaded is not None and loaded[0] >= first:
         offset, arrays = loaded
-        streams, detector = StreamTable.restore(config.window, arrays), DetectStage.restore(arrays)
+        streams, detector = StreamTable.restore(config.window, arrays), _detector(arrays)
     elif first == 0:
         offset = 0
-        streams, detector = fresh_state(config.window)
+        streams, detector = StreamTable(config.window), fresh_detector()
     else:
         raise StorageError(
             f"The journal of worker {config.worker} begins at {first} and no checkpoint reaches it, so what devices "

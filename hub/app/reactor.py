@@ -59,6 +59,7 @@ _FIELDS: Mapping[int, Mapping[str, type]] = {
         "low": float,
         "high": float,
         "offset": int,
+        "historical": bool,
     },
     Kind.DEAD_LETTERS: {
         "id": bytes,

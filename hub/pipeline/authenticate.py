@@ -5,6 +5,8 @@
 3. A frame that fails keeps slot 0 and says why; later stages pass it over.
 """
 
+from copy import copy
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -29,13 +31,11 @@ def _hash_id(data, at):  # type: ignore[no-untyped-def]
     return h ^ (h >> np.uint64(32))
 
 
-@njit("void(u1[:, ::1], u4[::1])", cache=True, nogil=True)
-def _fill_table(ids, table):  # type: ignore[no-untyped-def]
+@njit("void(u1[:, ::1], i8[::1], u4[::1])", cache=True, nogil=True)
+def _add_devices(ids, slots, table):  # type: ignore[no-untyped-def]
     mask = np.uint64(table.size - 1)
     flat = ids.reshape(-1)
-    for slot in range(1, ids.shape[0]):
-        if ids[slot, 0] == 0:
-            continue
+    for slot in slots:
         at = _hash_id(flat, slot * 16) & mask
         while table[at] != 0:
             at = (at + np.uint64(1)) & mask
@@ -130,14 +130,33 @@ class Authenticator:
     """
 
     def __init__(self, device_id: NDArray[np.uint8], shard: NDArray[np.uint8], root: str) -> None:
-        size = 16
-        while size < 2 * device_id.shape[0]:
-            size *= 2
         self._ids: U8 = np.ascontiguousarray(device_id)
         self._shards: U8 = np.ascontiguousarray(shard)
-        self._table: U32 = np.zeros(size, np.uint32)
+        self._table: U32 = np.zeros(_table_size(device_id.shape[0]), np.uint32)
         self._root: U8 = np.frombuffer(bytearray(root.encode()), np.uint8)
-        _fill_table(self._ids, self._table)
+        self.learn(np.flatnonzero(self._ids[:, 0]))
+
+    def learn(self, slots: NDArray[np.int64]) -> None:
+        """Take in devices that came into `device_id` and `shard` since; i64[K], none known yet."""
+        _add_devices(self._ids, slots, self._table)
+
+    def moved(
+        self,
+        device_id: NDArray[np.uint8],
+        shard: NDArray[np.uint8],
+        slots: NDArray[np.int64],
+    ) -> "Authenticator | None":
+        """Return one over other arrays that hold the same devices and new ones in `slots`.
+
+        It takes over the hash table, so this one must not be used any more. `None` if the table is
+        not of the size that so many slots need.
+        """
+        if self._table.size != _table_size(device_id.shape[0]):
+            return None
+        other = copy(self)
+        other._ids, other._shards = device_id, shard  # noqa: SLF001  a copy of this one
+        other.learn(slots)
+        return other
 
     def authenticate(self, frames: Frames) -> None:
         """Fill `slot`, `auth` and `channel` of every frame."""
@@ -155,6 +174,13 @@ class Authenticator:
             f.auth,
             f.channel,
         )
+
+
+def _table_size(slots: int) -> int:
+    size = 16
+    while size < 2 * slots:
+        size *= 2
+    return size
 
 
 def authentic(frames: Frames) -> I64:

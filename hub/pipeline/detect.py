@@ -1,7 +1,8 @@
 """Stage 7, detect: one kernel call updates every series of the batch and returns findings.
 
 1. Series get their records on first sight, a block a device, in journal order: replay allocates the same ones.
-2. Quarantined rows are late for the detector: limits are checked, nothing is learned, nothing else is found.
+2. Quarantined rows and rows from the future are late for the detector: limits are checked, nothing is learned,
+   nothing else is found.
 3. The algorithm lives in `analytics`; this stage only translates slots and metrics to records and back.
 """
 
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from analytics.detector import Detector
 from hub.pipeline.metric_table import MetricTable
 from hub.pipeline.outcome import FoundIn
-from hub.ports.journal.telemetry import REASON_MASK, TelemetryBatch
+from hub.ports.journal.telemetry import HISTORICAL, REASON_MASK, TelemetryBatch
+
+_DAY = 86_400_000_000_000
 
 
 @njit(
-    "i8(i8, u4[::1], u4[::1], u4[::1], i8[::1], u2[::1], i8[::1], u2[::1], i8[::1], i8[::1], b1[::1], u4, u4[::1])",
+    "i8(i8, u4[::1], u4[::1], u4[::1], i8[::1], u2[::1], i8[::1], u2[::1], i8[::1], i8[::1], b1[::1], u4, i8, u4[::1])",
     cache=True,
     nogil=True,
 )
@@ -35,6 +38,7 @@ def _map_samples(  # type: ignore[no-untyped-def]
     time,
     late,
     quarantined,
+    latest,
     unknown,
 ):
     """Record index, time and lateness of each sample; returns how many slots in `unknown` need records first."""
@@ -43,7 +47,7 @@ def _map_samples(  # type: ignore[no-untyped-def]
     for i in range(rows):
         s = slot[i]
         first = base[s]
-        is_late = (flags[i] & quarantined) != 0
+        is_late = (flags[i] & quarantined) != 0 or row_time[i] > latest
         lacking = first < 0
         for _ in range(width[i]):
             lacking |= metric[at] >= room[s]
@@ -80,8 +84,12 @@ class DetectStage:
             for slot in np.flatnonzero(self._base >= 0).tolist():
                 self._configure(slot, int(self._base[slot]), int(self._room[slot]))
 
-    def detect(self, batch: TelemetryBatch) -> FoundIn:
-        """Update all series of a journalled batch."""
+    def detect(self, batch: TelemetryBatch, received: int) -> FoundIn:
+        """Update all series of a journalled batch, received at `received` (ns).
+
+        Quarantined rows are late, and so are rows from the future (recordings are never corrected): one of them
+        would make everything after it look old.
+        """
         index: NDArray[np.int64] = np.empty(batch.samples, np.int64)
         time: NDArray[np.int64] = np.empty(batch.samples, np.int64)
         late: NDArray[np.bool_] = np.empty(batch.samples, np.bool_)
@@ -102,6 +110,7 @@ class DetectStage:
                 time,
                 late,
                 np.uint32(REASON_MASK),
+                received + _DAY,
                 unknown,
             )
             if missing == 0:
@@ -110,7 +119,12 @@ class DetectStage:
                 self._allocate(slot, batch)
         findings = self._detector.update(index, time, batch.value, late)
         rows = np.searchsorted(np.cumsum(batch.count), findings["sample"], side="right")
-        return FoundIn(findings, batch.slot[rows], batch.metric[findings["sample"]])
+        return FoundIn(
+            findings,
+            batch.slot[rows],
+            batch.metric[findings["sample"]],
+            (batch.flags[rows] & HISTORICAL) != 0,
+        )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a snapshot must keep."""

@@ -1,12 +1,15 @@
 """What the pipeline knows of devices and models: one gate snapshot, made ready for kernels.
 
-1. Immutable: a new snapshot makes a new directory, and stages swap to it between two micro-batches.
-2. Devices keep their slots for ever, so whatever is keyed by slot survives the swap.
+1. A new version makes a new directory, and stages swap to it between two micro-batches.
+2. A directory takes over what it can of the one before, which must not be used any more: the arrays themselves where
+   the version is a patch, so that a swap costs as much as changed.
+3. Devices keep their slots for ever, so whatever is keyed by slot survives the swap.
 What must never live here: decisions. They were compiled by `entitlements` (docs/architecture.md, "Gate snapshot").
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,7 @@ from hub.pipeline.authenticate import Authenticator
 from hub.pipeline.decode import Decoder
 from hub.pipeline.gate import Gate
 from hub.pipeline.metric_table import MetricTable
+from hub.services.snapshot_file import Snapshot, read_snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class Directory:
         device_id: u8[N, 16] by slot. shard: u8[N, 2], two hex digits. model: u16[N].
         metrics: the catalogue.
         authenticator, gate, decoder: stages bound to this version.
+        snapshot: the mapped file; `None` where the arrays came from elsewhere.
     """
 
     version: int
@@ -38,6 +43,22 @@ class Directory:
     authenticator: Authenticator
     gate: Gate
     decoder: Decoder
+    snapshot: Snapshot | None = None
+
+    @classmethod
+    def read(cls, folder: Path, root: str, before: "Directory | None" = None) -> "Directory":
+        """Read the newest snapshot of a folder; `before` is given up.
+
+        Raises:
+            StorageError: there is none yet, or it is damaged.
+        """
+        held = None if before is None else before.snapshot
+        snapshot = read_snapshot(folder, held)
+        if before is not None and held is not None and snapshot.arrays is held.arrays:
+            return before._patched(snapshot)
+        return replace(
+            cls.build(snapshot.version, snapshot.arrays, root, before), snapshot=snapshot
+        )
 
     @classmethod
     def build(
@@ -47,18 +68,29 @@ class Directory:
         root: str,
         before: "Directory | None" = None,
     ) -> "Directory":
-        """Build from the arrays of a snapshot; shards of devices known `before` are taken over."""
+        """Build from the arrays of a snapshot; `before` is given up."""
         device_id = np.ascontiguousarray(arrays["device_id"], np.uint8)
-        shard = _shards(device_id, before)
         model = np.ascontiguousarray(arrays["model"], np.uint16)
         metrics = MetricTable.build(arrays)
+        shard = np.zeros((device_id.shape[0], 2), np.uint8)
+        authenticator = None
+        if before is not None and (news := _joined(before.device_id, device_id)) is not None:
+            known = min(before.shard.shape[0], shard.shape[0])
+            shard[:known] = before.shard[:known]
+            _fill_shards(device_id, news, shard)
+            authenticator = before.authenticator.moved(device_id, shard, news)
+        if authenticator is None:
+            _fill_shards(
+                device_id, np.flatnonzero((device_id[:, 0] != 0) & (shard[:, 0] == 0)), shard
+            )
+            authenticator = Authenticator(device_id, shard, root)
         return cls(
             version=version,
             device_id=device_id,
             shard=shard,
             model=model,
             metrics=metrics,
-            authenticator=Authenticator(device_id, shard, root),
+            authenticator=authenticator,
             gate=Gate(
                 np.ascontiguousarray(arrays["epoch"], np.uint32),
                 np.ascontiguousarray(arrays["span"], np.uint32),
@@ -69,17 +101,31 @@ class Directory:
             decoder=Decoder(model, metrics),
         )
 
+    def _patched(self, snapshot: Snapshot) -> "Directory":
+        """The same lookups, whose arrays were patched in place, with the devices that are new."""
+        rows = snapshot.changed["device_id"]
+        news = rows[(self.device_id[rows, 0] != 0) & (self.shard[rows, 0] == 0)]
+        _fill_shards(self.device_id, news, self.shard)
+        self.authenticator.learn(news)
+        return replace(self, version=snapshot.version, snapshot=snapshot)
 
-def _shards(device_id: NDArray[np.uint8], before: Directory | None) -> NDArray[np.uint8]:
-    shard = np.zeros((device_id.shape[0], 2), np.uint8)
-    todo = device_id[:, 0] != 0
-    if before is not None:
-        known = min(before.device_id.shape[0], device_id.shape[0])
-        same = (before.device_id[:known] == device_id[:known]).all(axis=1)
-        shard[:known][same] = before.shard[:known][same]
-        todo[:known] &= ~same
-    for slot in np.flatnonzero(todo).tolist():
+
+def _joined(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> NDArray[np.int64] | None:
+    """The slots whose devices joined, i64[K]; `None` if a device left, which only another hub's snapshot can do."""
+    known = min(before.shape[0], now.shape[0])
+    if before[known:].any():
+        return None
+    differs = before[:known].view(np.uint64) != now[:known].view(np.uint64)
+    news = np.flatnonzero(differs[:, 0] | differs[:, 1])
+    if before[news].any():
+        return None
+    return np.concatenate((news, known + np.flatnonzero(now[known:, 0])))
+
+
+def _fill_shards(
+    device_id: NDArray[np.uint8], slots: NDArray[np.int64], shard: NDArray[np.uint8]
+) -> None:
+    for slot in slots.tolist():
         shard[slot] = np.frombuffer(
             shard_of(device_id[slot].tobytes().decode("ascii")).encode(), np.uint8
         )
-    return shard

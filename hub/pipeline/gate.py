@@ -13,7 +13,7 @@ from hub.pipeline.frames import I64, U8, U32, Frames
 
 
 @njit(
-    "void(i8, i8, u4[::1], u1[::1], u4[::1], u4[::1], i8[::1], u1[::1], u1[::1], u1[::1], u1[::1], u4[::1])",
+    "void(i8, i8, u4[::1], u1[::1], u4[::1], u4[:, ::1], i8[::1], u1[::1], u1[::1], u1[::1], u1[::1], u4[::1])",
     cache=True,
     nogil=True,
 )
@@ -41,7 +41,7 @@ def gate_frames(  # type: ignore[no-untyped-def]
         s = slot[i]
         epoch[i] = device_epoch[s]
         # Devices have a handful of spans: a backward scan beats bisection.
-        for k in range(np.int64(span[s + 1]) - 1, np.int64(span[s]) - 1, -1):
+        for k in range(np.int64(span[s, 1]) - 1, np.int64(span[s, 0]) - 1, -1):
             if span_from[k] <= now:
                 verdict[i] = span_verdict[k]
                 reason[i] = span_reason[k]
@@ -53,7 +53,7 @@ class Gate:
 
     Args:
         epoch: u32[N], present owner epoch by slot.
-        span: u32[N + 1], spans of slot i are `[span[i], span[i + 1])`.
+        span: u32[N, 2], spans of slot i are `[span[i, 0], span[i, 1])`.
         span_from, span_verdict, span_reason: i64[K], u8[K], u8[K].
     """
 

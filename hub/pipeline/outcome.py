@@ -80,11 +80,13 @@ class FoundIn:
     Attributes:
         findings: analytics' FINDING[F].
         slot: u32[F]. metric: u16[F].
+        historical: bool[F], about rows recorded earlier and sent in bulk: worth knowing, not worth waking anybody.
     """
 
     findings: NDArray[np.void]
     slot: U32
     metric: U16
+    historical: NDArray[np.bool_]
 
 
 class Journal(Protocol):

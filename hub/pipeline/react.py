@@ -59,4 +59,5 @@ class ReactStage:
             "low": float(f["expected_low"]),
             "high": float(f["expected_high"]),
             "offset": offset,
+            "historical": bool(found.historical[i]),
         }

@@ -102,7 +102,7 @@ class Pipeline:
         self._receipts.reject(stored.rejected)
         sent = self._receipt(now_ns)
         self._receiver.send(self._receipts.waits(frames, now_ns))
-        found = self._detector.detect(stored.batch)
+        found = self._detector.detect(stored.batch, now_ns)
         self._followers.store(stored.synced, now_ns)
         findings = self._reactions.react(found, stored.offset, now_ns)
         size = int(frames.payload_size[: frames.count].sum())
@@ -125,9 +125,9 @@ def replay_block(
         return
     batch = decode(bytearray(block.payload))  # kernels are compiled for writable columns
     replay(streams, block.kind, block.payload, batch)
-    reactions.react(detector.detect(batch), block.offset, block.received_ns)
+    reactions.react(detector.detect(batch, block.received_ns), block.offset, block.received_ns)
 
 
-def fresh_state(window: int) -> tuple[StreamTable, DetectStage]:
-    """State of a worker that has never run."""
-    return StreamTable(window), DetectStage(Detector(4096))
+def fresh_detector() -> DetectStage:
+    """A detector that has seen nothing."""
+    return DetectStage(Detector(4096))

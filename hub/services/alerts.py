@@ -6,6 +6,7 @@
    new one.
 4. An alert belongs to the owner epoch it was opened in: a new owner does not see the old ones.
 5. The device is given a notice when an alert opens or becomes worse, from WARNING on.
+6. Findings in recordings (historical rows) are kept, but open no alert: nobody can act on them now.
 """
 
 import hashlib
@@ -43,6 +44,7 @@ class Found:
     observed: float
     low: float | None
     high: float | None
+    historical: bool = False
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
@@ -96,9 +98,10 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
     Returns:
         One change an alert, the most telling one.
     """
-    fresh = _not_yet_applied(session, findings)
-    if not fresh:
+    every = _not_yet_applied(session, findings)
+    if not every:
         return []
+    fresh = [found for found in every if not found.historical]
     slots = sorted({found.slot for found in fresh})
     whose = _whose(session, slots)
     names = _metric_names(session, {who.model for who in whose.values()})
@@ -134,7 +137,7 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
             notice,
         )
     session.flush()
-    session.execute(insert(Finding), [_row(found, alert_of[found.id]) for found in fresh])
+    session.execute(insert(Finding), [_row(found, alert_of.get(found.id)) for found in every])
     session.add_all(change.notice for change in changed.values() if change.notice is not None)
     session.flush()
     return list(changed.values())
@@ -269,7 +272,7 @@ def _sentence(found: Found) -> tuple[str, dict[str, Any]]:
     return said.code, {name: value for name, value in said.args.items() if math.isfinite(value)}
 
 
-def _row(found: Found, alert_id: str) -> dict[str, Any]:
+def _row(found: Found, alert_id: str | None) -> dict[str, Any]:
     return {
         "id": found.id,
         "slot": found.slot,

@@ -16,7 +16,7 @@ import typer
 
 from hub.config import Settings, load
 from hub.errors import HubError
-from hub.wiring import compose, logs, roles
+from hub.wiring import compose, kernels, logs
 from hub.wiring.running_hub import RunningHub
 
 app = typer.Typer(
@@ -63,10 +63,10 @@ def show_config(config: ConfigFile = None) -> None:
 def warm(config: ConfigFile = None) -> None:
     """Compile all numeric kernels into the cache folder, so that no start waits for that."""
     settings = load(config)
-    roles.use_cache(settings)
-    from hub.wiring.kernels import load_all  # noqa: PLC0415  numba reads its cache folder now
-
-    typer.echo(f"{load_all()} kernels are compiled in {settings.cache_dir}.")
+    cache = kernels.use_cache(settings.cache_dir)
+    typer.echo(f"{kernels.load_all()} kernels are compiled in {cache}.")
+    if cache.parent == settings.cache_dir / "numba":
+        kernels.drop_others(cache)
 
 
 @catalogue_app.command("apply")

@@ -8,7 +8,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import sys
 import threading
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from hub.app.child import Child
 from hub.config import Settings, load
 from hub.errors import HubError
 from hub.ports.broker.port import CONTROL, INGEST
-from hub.wiring import compose, logs
+from hub.wiring import compose, kernels, logs
 
 _log = logging.getLogger("homeport")
 
@@ -140,14 +139,9 @@ def run(name: str, file: Path | None) -> int:
     try:
         settings = load(file)
         logs.configure(name, settings.log_level, settings.run_dir / f"{name}.log")
-        use_cache(settings)
+        kernels.use_cache(settings.cache_dir)
         _entry(name)(settings, child)
     except HubError as error:
         sys.stderr.write(f"{error.detail}\n")
         return 1
     return 0
-
-
-def use_cache(settings: Settings) -> None:
-    """Tell numba where compiled kernels are; must come before its import."""
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(settings.cache_dir / "numba"))

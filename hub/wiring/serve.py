@@ -19,7 +19,7 @@ from hub.app.supervisor import Role, StartError, Supervisor
 from hub.config import PREFIX, Settings
 from hub.metrics import Metrics
 from hub.ports.journal.durability import lock_folder, make_folder, write_whole
-from hub.wiring import compose, roles
+from hub.wiring import compose, kernels, roles
 
 _log = logging.getLogger("homeport.serve")
 
@@ -122,7 +122,7 @@ def _pass_on(settings: Settings) -> None:
     os.environ[f"{PREFIX}API__PORT"] = str(settings.api.port)
     os.environ[f"{PREFIX}MQTT__PORT"] = str(settings.mqtt.port)
     os.environ[f"{PREFIX}BROKER__CLIENT_PORT"] = str(settings.broker.client_port)
-    roles.use_cache(settings)
+    kernels.use_cache(settings.cache_dir)
 
 
 def _prepare(command: tuple[str, ...]) -> None:

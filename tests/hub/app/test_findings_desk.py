@@ -61,6 +61,7 @@ class Scene:
             "low": 20.0,
             "high": 60.0,
             "offset": 64,
+            "historical": False,
         } | other
 
     def find(self, *findings: dict[str, Any]) -> None:

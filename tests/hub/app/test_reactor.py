@@ -41,6 +41,7 @@ def finding(number: int, **other: Any) -> dict[str, Any]:
         "low": 20.0,
         "high": 60.0,
         "offset": 64,
+        "historical": False,
     } | other
 
 

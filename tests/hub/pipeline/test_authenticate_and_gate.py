@@ -104,7 +104,8 @@ def test_the_gate_equals_the_reference_lookup(
     ]
     flat = [s for device in by_slot for s in device]
     arrays = gate_arrays()
-    arrays["span"] = np.cumsum([0, *(len(d) for d in by_slot)]).astype(np.uint32)
+    ends = np.cumsum([len(d) for d in by_slot])
+    arrays["span"] = np.stack((ends - [len(d) for d in by_slot], ends), axis=1).astype(np.uint32)
     arrays["span_from"] = np.array([s[0] for s in flat], np.int64)
     arrays["span_verdict"] = np.array([s[1] for s in flat], np.uint8)
     arrays["span_reason"] = np.array([s[2] for s in flat], np.uint8)
@@ -126,7 +127,8 @@ def test_a_decision_changes_at_its_instant_without_a_new_snapshot(
     bench: Bench, message: Callable[[int, str, bytes], bytes]
 ) -> None:
     arrays = gate_arrays()
-    arrays["span"] = np.array([0, 1, 3, 4, 5, 6, 7], np.uint32)
+    ends = np.array([1, 3, 4, 5, 6, 7])
+    arrays["span"] = np.stack((ends - [1, 2, 1, 1, 1, 1], ends), axis=1).astype(np.uint32)
     arrays["span_from"] = np.array([0, 0, NOW, 0, 0, 0, 0], np.int64)
     arrays["span_verdict"] = np.array([3, 0, 1, 0, 0, 1, 3], np.uint8)
     arrays["span_reason"] = np.array([7, 0, 1, 0, 0, 1, 7], np.uint8)

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 import pytest
 
+from analytics.detector import Detector
 from device_sdk.wire import cbor
 from device_sdk.wire.codes import ClockState
 from device_sdk.wire.pack import Pack, encode_pack
@@ -209,3 +210,39 @@ def test_the_newest_whole_checkpoint_wins(tmp_path: Path) -> None:
     assert loaded is not None
     assert (loaded[0], loaded[1]["x"].size) == (16, 16)
     assert load_checkpoint(tmp_path / "none") is None
+
+
+def test_a_checkpoint_of_another_detector_version_is_passed_over(
+    tmp_path: Path, pipe: Pipe, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    with Worker(tmp_path, pipe.port):
+        pipe.send(pack(0, [1.0]))
+        pipe.wait_for(lambda: STREAM + b"\x01" in pipe.heard)
+    loaded = load_checkpoint(tmp_path / "detector")
+    assert loaded is not None
+    offset, arrays = loaded
+    arrays["detector"] = np.frombuffer(b"of another version", np.uint8)
+    save_checkpoint(tmp_path / "detector", offset, arrays)
+    pipe.heard.clear()
+    with Worker(tmp_path, pipe.port):
+        pipe.send(pack(0, [1.0, 2.0]))
+        pipe.wait_for(lambda: STREAM + b"\x02" in pipe.heard)
+    assert stored(tmp_path) == [0, 1]
+    assert "Detection starts afresh" in caplog.text
+
+
+def test_rows_from_the_future_teach_the_detector_nothing(tmp_path: Path, pipe: Pipe) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    century = 3_153_600_000_000_000_000
+    data = Pack(
+        STREAM, 0, 1, b"bootboot", ClockState.SYNCED, True, [NOW + century], {"temp_c": [1.0]}
+    )
+    with Worker(tmp_path, pipe.port):
+        pipe.send(publish(topic_of(1, "t"), encode_pack(data)))
+        pipe.send(pack(1, [500.0]))
+        pipe.wait_for(lambda: STREAM + b"\x02" in pipe.heard)
+    loaded = load_checkpoint(tmp_path / "detector")
+    assert loaded is not None
+    detector = Detector.load(loaded[1]["detector"].tobytes())
+    assert int(detector._records["time"][: len(detector)].max()) < NOW

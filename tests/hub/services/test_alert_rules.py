@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, select
@@ -100,6 +101,19 @@ def test_after_resolving_a_new_finding_reopens_and_after_a_week_opens_anew(world
         alert_desk.resolve(session, caller, opened.alert.id, T0 + 2 * DAY)
     (anew,) = apply(world, found(slot, 3), at=T0 + 30 * DAY)
     assert (anew.change, anew.alert.reopened) == (Change.OPENED, 0)
+
+
+def test_a_finding_in_a_recording_is_kept_but_wakes_nobody(world: World) -> None:
+    _, _, slot = owned(world)
+    old = replace(found(slot, 1, severity=Severity.CRITICAL), historical=True)
+    assert apply(world, old) == []
+    assert apply(world, old) == []
+    with read_session(world.engine) as session:
+        (kept,) = session.scalars(select(Finding)).all()
+        assert (kept.id, kept.alert_id) == (old.id, None)
+        assert session.scalar(select(func.count()).select_from(Alert)) == 0
+    (live,) = apply(world, found(slot, 2))
+    assert live.change is Change.OPENED
 
 
 def test_notices_go_out_when_it_matters_and_when_it_gets_worse(world: World) -> None:

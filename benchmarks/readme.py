@@ -1,0 +1,88 @@
+"""Writes the measured table of the README: `python -m benchmarks.readme`.
+
+1. Every number comes from a benchmark run by this command, in the order of the table.
+2. The machine and the date stand beside the numbers; so does the command for each row.
+"""
+
+import datetime as dt
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- measured:begin -->", "<!-- measured:end -->"
+NAMES = ("ingest", "store", "detect")
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Run one benchmark in a process of its own and return its object."""
+    command = [sys.executable, "-m", "benchmarks", name, "--json", *sys.argv[1:]]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """The table, with a line on where and when it was made."""
+    ingest, store, detect = (results[name] for name in NAMES)
+    rows = [
+        (
+            "One-row JSON messages, gated, journalled, receipted, scored and returned by a query",
+            f"{ingest['messages_per_s']:,} messages/s; {ingest['ratio_stored']:.2f} of a subscriber that does nothing",
+            "ingest",
+        ),
+        ("Packed samples, same path", f"{ingest['packed_samples_per_s']:,} samples/s", "ingest"),
+        (
+            "CPU of the worker",
+            f"{ingest['us_cpu_per_message']:.2f} µs a message, {ingest['rss_mb']} MB",
+            "ingest",
+        ),
+        (
+            "Journal and compaction to Parquet",
+            f"{store['write_samples_per_s']:,} samples/s",
+            "store",
+        ),
+        (
+            "A day of one series at one minute, out of 10,000 devices",
+            f"{store['query_ms_p95']:.0f} ms (p95)",
+            "store",
+        ),
+        (
+            "Detection, a sample in a run / scattered over 20,000 series",
+            (
+                f"{detect['ns_per_sample']:.0f} / {detect['ns_per_sample_scattered']:.0f} ns, "
+                f"{detect['bytes_per_series']} bytes a series"
+            ),
+            "detect",
+        ),
+    ]
+    where = f"{os.cpu_count()} cores ({platform.machine()}), {dt.datetime.now(dt.UTC):%Y-%m-%d}"
+    lines = [
+        f"Measured on {where}, by `python -m benchmarks.readme`; ratios are made within one run:",
+        "",
+        "| what | measured | command |",
+        "|---|---|---|",
+        *(
+            f"| {what} | {value} | `python -m benchmarks {name} --json` |"
+            for what, value, name in rows
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure everything and write the table into the README."""
+    results = {name: measure(name) for name in NAMES}
+    text = README.read_text("utf-8")
+    head, rest = text.split(BEGIN)
+    tail = rest.split(END)[1]
+    README.write_text(f"{head}{BEGIN}\n{table(results)}\n{END}{tail}", "utf-8")
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

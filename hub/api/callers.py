@@ -18,7 +18,7 @@ from hub.services import sessions
 from hub.services.caller import HUB, Caller
 from hub.services.tokens import same, secret_hash
 
-COOKIE = "__Host-homeport"
+COOKIE = sessions.COOKIE
 _MAX_TOKEN = 256
 
 

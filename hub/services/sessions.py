@@ -23,6 +23,8 @@ from hub.services.tokens import Tokens, secret_hash
 
 SESSION_PREFIX = "hps_"
 API_KEY_PREFIX = "hpk_"
+COOKIE = "__Host-homeport"
+"""Where browsers keep a session's token; only this host over TLS can have set one so named."""
 _S = 1_000_000_000
 SESSION_NS = 12 * 3600 * _S
 """How long a session lasts."""

@@ -13,7 +13,7 @@ from tests.hub.api.api_world import START, World, ok, problem
 
 def test_unknown_addresses_and_methods(world: World) -> None:
     problem(world.anonymous.get("/api/v2/products"), 404, "not-found")
-    problem(world.anonymous.get("/"), 404, "not-found")
+    problem(world.anonymous.get("/nowhere"), 404, "not-found")
     problem(world.anonymous.get("/api/v1/products/"), 404, "not-found")
     answer = world.anonymous.delete("/api/v1/enroll")
     problem(answer, 405, "method-not-allowed")

@@ -1,0 +1,39 @@
+"""Adds the pages to the application.
+
+1. An application whose table of pages and pages do not match does not start.
+"""
+
+from fastapi import FastAPI
+
+from hub.web import access, delivery, entrance, home, live, product, series, support
+from hub.web.guard import PageRoute
+from hub.web.pages import Pages
+
+_ROUTERS = (
+    delivery.ROUTER,
+    entrance.ROUTER,
+    home.ROUTER,
+    product.ROUTER,
+    series.ROUTER,
+    live.ROUTER,
+    support.ROUTER,
+)
+
+
+def install(app: FastAPI) -> None:
+    """Add the pages; `app.state.hub` holds what they work with.
+
+    Raises:
+        RuntimeError: a page has no row in the access table, or a row has no page.
+    """
+    routes = [route for router in _ROUTERS for route in router.routes]
+    # A route without a guard has no operation id here, and so differs from the table.
+    operations = [
+        str(route.operation_id) if isinstance(route, PageRoute) else "" for route in routes
+    ]
+    if sorted(operations) != sorted(access.RULES):
+        differing = set(operations) ^ set(access.RULES)
+        raise RuntimeError(f"Pages and access table differ: {sorted(differing)}.")
+    app.state.pages = Pages.load()
+    for router in _ROUTERS:
+        app.include_router(router)

@@ -1,0 +1,74 @@
+"""What the pages work with, as far as they know it.
+
+1. The application is put together once and hands one object to API and pages alike; this names
+   the part of it that the pages use.
+2. Nothing here is made; nothing here is global.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from sqlalchemy import Engine
+from starlette.requests import Request
+
+from hub.metrics import Metrics
+from hub.ports.store.port import TelemetryStore
+from hub.services.events import Broadcaster
+from hub.services.tokens import Tokens
+
+
+class Brake(Protocol):
+    """Slows down guessing."""
+
+    def take(self, key: str, at: int) -> None:
+        """Count one try of a key at an instant (ns); raises `RateLimitedError` past the limit."""
+
+
+class Brakes(Protocol):
+    """The brakes that pages share with the API."""
+
+    @property
+    def sign_in_address(self) -> Brake:
+        """By network address."""
+
+    @property
+    def sign_in_email(self) -> Brake:
+        """By e-mail address."""
+
+
+class Hub(Protocol):
+    """The collaborators of the pages."""
+
+    @property
+    def engine(self) -> Engine:
+        """The relational database."""
+
+    @property
+    def store(self) -> TelemetryStore:
+        """The telemetry store."""
+
+    @property
+    def tokens(self) -> Tokens:
+        """Makes secrets."""
+
+    @property
+    def live(self) -> Broadcaster:
+        """What is happening."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Of this process."""
+
+    @property
+    def clock(self) -> Callable[[], int]:
+        """The present time, ns since 1970 UTC."""
+
+    @property
+    def limits(self) -> Brakes:
+        """How often one key may try."""
+
+
+def hub_of(request: Request) -> Hub:
+    """Return the collaborators the application was put together with."""
+    hub: Hub = request.app.state.hub
+    return hub

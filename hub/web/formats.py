@@ -1,0 +1,115 @@
+"""Numbers, units and times as a visitor reads them.
+
+1. Times are shown in the visitor's zone; machines get them in UTC beside it.
+2. A number has four significant digits at most: more is noise on a page.
+3. Units are UCUM codes inside and their usual symbols outside.
+"""
+
+import datetime as dt
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from babel import Locale
+from babel.dates import format_date, format_datetime, format_time, format_timedelta
+from babel.numbers import format_decimal
+
+NS: Final = 1_000_000_000
+DASH: Final = "\N{EN DASH}"
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_UNITS: Mapping[str, str] = {
+    "Cel": "°C",
+    "[degF]": "°F",
+    "1": "",
+    "{count}": "",
+    "kW.h": "kWh",
+    "W.h": "Wh",
+    "m3": "m³",
+    "m3/h": "m³/h",
+    "m2": "m²",
+    "Ohm": "Ω",
+    "L/min": "l/min",
+    "dB[SPL]": "dB",
+    "dBm": "dBm",
+    "By": "B",
+    "KiBy": "KiB",
+    "MiBy": "MiB",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Formats:
+    """How one visitor reads numbers and times."""
+
+    locale: Locale
+    zone: ZoneInfo
+
+    def number(self, value: float | None) -> str:
+        """Return a number with at most four significant digits."""
+        if value is None or not math.isfinite(value):
+            return DASH
+        magnitude = math.floor(math.log10(abs(value))) if value else 0
+        decimals = min(max(0, 3 - magnitude), 6)
+        rounded = round(value, decimals) + 0.0  # -0.0 becomes 0.0
+        pattern = "#,##0." + "#" * decimals if decimals else "#,##0"
+        return str(format_decimal(rounded, format=pattern, locale=self.locale))
+
+    def whole(self, value: int) -> str:
+        """Return a count in full."""
+        return str(format_decimal(value, format="#,##0", locale=self.locale))
+
+    def quantity(self, value: float | None, unit: str) -> str:
+        """Return a number with its unit."""
+        return f"{self.number(value)}\u00a0{symbol(unit)}".rstrip("\u00a0")
+
+    def moment(self, at: int) -> str:
+        """Return day and time."""
+        return str(format_datetime(self._local(at), "medium", locale=self.locale)).replace(
+            "\u202f", "\u00a0"
+        )
+
+    def minute(self, at: int) -> str:
+        """Return day and time without seconds, and without the year where it is obvious."""
+        local = self._local(at)
+        date = format_date(local, "medium", locale=self.locale)
+        time = format_time(local, "short", tzinfo=self.zone, locale=self.locale)
+        return f"{date}, {time}".replace("\u202f", "\u00a0")
+
+    def day(self, at: int) -> str:
+        """Return the day."""
+        return str(format_date(self._local(at), "long", locale=self.locale))
+
+    def clock(self, at: int) -> str:
+        """Return the time of day."""
+        local = self._local(at)
+        return str(format_time(local, "short", tzinfo=self.zone, locale=self.locale)).replace(
+            "\u202f", "\u00a0"
+        )
+
+    def ago(self, at: int, now: int) -> str:
+        """Return how long ago something was, or how long until it is."""
+        delta = dt.timedelta(seconds=(at - now) // NS)
+        return str(format_timedelta(delta, add_direction=True, locale=self.locale))
+
+    def length(self, ns: int) -> str:
+        """Return a length of time."""
+        return str(format_timedelta(dt.timedelta(seconds=ns // NS), locale=self.locale))
+
+    def _local(self, at: int) -> dt.datetime:
+        return _instant(at).astimezone(self.zone)
+
+
+def machine(at: int) -> str:
+    """Return an instant as RFC 3339 in UTC, for the attribute `datetime`."""
+    return f"{_instant(at):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def symbol(unit: str) -> str:
+    """Return the usual symbol of a UCUM code."""
+    return _UNITS.get(unit, unit.replace(".", "·"))
+
+
+def _instant(at: int) -> dt.datetime:
+    return _EPOCH + dt.timedelta(microseconds=at // 1_000)

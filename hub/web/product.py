@@ -1,0 +1,178 @@
+"""The page of one product for its owner, and what its owner does about alerts.
+
+1. What is wrong comes first, then what is measured, then what is paid for.
+2. Somebody else's product does not exist here.
+3. After the transaction everybody who listens is told, as by the API.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from sqlalchemy.orm import Session
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from entitlements.decision import Decision
+from hub.ports.database.engine import read_session, write_session
+from hub.services import alert_desk, product_detail, products, telemetry, timeline
+from hub.services.alert_desk import AlertView
+from hub.services.alerts import AlertChange
+from hub.services.caller import Caller
+from hub.services.events import Event
+from hub.services.product_detail import ProductDetail
+from hub.services.telemetry import LatestValue, MetricView
+from hub.services.timeline import NoticeView, Titles
+from hub.web import verdict
+from hub.web.context import Hub, hub_of
+from hub.web.guard import PageRoute, form_of, local, visitor_of
+from hub.web.pages import pages_of
+from hub.web.sentences import LEVELS, STATUSES, Sentences
+from hub.web.series import DEFAULT_RANGE, ID, RANGES, TABLE_ROWS, Chart, drawn
+from hub.web.verdict import Problem
+from hub.web.visitor import Visitor
+
+ROUTER = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+AlertId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that a page about one product shows; statuses and decisions are of this instant."""
+
+    found: ProductDetail
+    problems: Sequence[Problem]
+    titles: Titles
+    metrics: Sequence[MetricView]
+    latest: Sequence[LatestValue]
+    chart: Chart | None
+    range: str
+    alerts: Sequence[AlertView]
+    notices: Sequence[NoticeView]
+    said: Sentences
+
+    @property
+    def verdict(self) -> Problem:
+        """The worst problem, or that all is fine."""
+        return verdict.verdict(self.problems)
+
+    def sentence(self, problem: Problem) -> str:
+        """Say a problem of this product."""
+        return self.said.problem(problem, self.found.summary.model_title, self.titles)
+
+    def reason(self, decision: Decision) -> str:
+        """Say why a feature of this product is or is not available."""
+        return self.said.decision(decision, self.found.summary.model_title, self.titles)
+
+    def feature(self, name: str) -> str:
+        """Return the title of a feature."""
+        return self.titles.features.get(name) or name.replace("_", " ").capitalize()
+
+
+@ROUTER.get("/products/{product_id}", operation_id="page_product")
+def page_product(
+    request: Request,
+    product_id: ID,
+    metric: str = "",
+    range: str = "",  # noqa: A002  name in the address
+    claimed: str = "",
+) -> Response:
+    """Show a product to its owner."""
+    hub, visitor = hub_of(request), visitor_of(request)
+    view = viewed(hub, visitor, product_id, metric, range)
+    return pages_of(request).page(
+        request,
+        "product.html",
+        view=view,
+        claimed=bool(claimed),
+        ranges=RANGES,
+        levels=LEVELS,
+        statuses=STATUSES,
+    )
+
+
+@ROUTER.post("/alerts/{alert_id}/acknowledge", operation_id="do_acknowledge")
+def do_acknowledge(request: Request, alert_id: AlertId) -> Response:
+    """Say that somebody looks after an alert."""
+    return _changed(request, alert_id, alert_desk.acknowledge)
+
+
+@ROUTER.post("/alerts/{alert_id}/resolve", operation_id="do_resolve")
+def do_resolve(request: Request, alert_id: AlertId) -> Response:
+    """Close an alert."""
+    return _changed(request, alert_id, alert_desk.resolve)
+
+
+def viewed(hub: Hub, visitor: Visitor, product_id: str, metric: str, span: str) -> View:
+    """Gather what a page about a product shows.
+
+    Args:
+        hub: the collaborators.
+        visitor: who looks.
+        product_id: of the product.
+        metric: name of the metric to draw; one that is not there: the most telling one.
+        span: key of `RANGES`.
+
+    Raises:
+        NotFoundError: no such product, or not one of the visitor's.
+    """
+    at, caller = hub.clock(), visitor.known
+    span = span if span in RANGES else DEFAULT_RANGE
+    with read_session(hub.engine) as session:
+        product = products.visible(session, caller, product_id)
+        found = product_detail.detail(session, caller, product_id, at)
+        metrics = telemetry.metrics_of(session, product.model_number)
+        alerts = alert_desk.listed(session, caller, product_id=product_id, limit=20)
+        chosen = _chosen(metrics, metric, found.open_alerts)
+        chart = None
+        if chosen is not None and found.summary.slot is not None:
+            series = telemetry.series(session, caller, product_id, chosen.name, at)
+            chart = drawn(hub.store, series, at - RANGES[span], at, TABLE_ROWS)
+        return View(
+            found=found,
+            problems=verdict.problems(found, at),
+            titles=timeline.titles(session, found.summary.model),
+            metrics=metrics,
+            latest=telemetry.latest(session, hub.store, caller, product_id, at),
+            chart=chart,
+            range=span,
+            alerts=alerts,
+            notices=timeline.notices(session, caller, product_id),
+            said=Sentences(visitor.language, visitor.formats),
+        )
+
+
+def _chosen(
+    metrics: Sequence[MetricView], wished: str, alerts: Sequence[AlertView]
+) -> MetricView | None:
+    """Return the metric that was asked for, else that of the newest alert, else the first."""
+    names = {metric.name: metric for metric in metrics}
+    for name in [wished, *(alert.metric for alert in alerts)]:
+        if name in names:
+            return names[name]
+    return metrics[0] if metrics else None
+
+
+def _changed(
+    request: Request,
+    alert_id: str,
+    act: Callable[[Session, Caller, str, int], AlertChange],
+) -> Response:
+    hub, visitor = hub_of(request), visitor_of(request)
+    at = hub.clock()
+    with write_session(hub.engine) as session:
+        change = act(session, visitor.known, alert_id, at)
+        view = alert_desk.view(session, visitor.known, alert_id)
+    facts = {
+        "change": change.change.value,
+        "alert_id": alert_id,
+        "device_id": change.device_id,
+        "metric": view.metric,
+        "severity": view.severity,
+        "status": view.status,
+        "sentence": view.sentence,
+    }
+    hub.live.publish(Event("alert", at, change.product_id, change.owner_id, facts))
+    return RedirectResponse(local(form_of(request).get("next")), 303)

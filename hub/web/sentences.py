@@ -1,0 +1,192 @@
+"""Sentences for codes, in the visitor's language.
+
+1. The English templates of findings and decisions are their owners'; they are the messages of our
+   catalogues. Here they are translated and filled in with local numbers and times.
+2. Every code of a verdict and of the line of time has one template here.
+3. A code that nobody knows is shown as it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from entitlements.codes import Code
+from entitlements.decision import Decision
+from entitlements.sentences import TEMPLATES as DECISIONS
+from hub.services.alert_desk import AlertView, FindingView
+from hub.services.alert_sentences import TEMPLATES as FINDINGS
+from hub.services.timeline import Entry, NoticeView, Titles
+from hub.web.formats import DASH, Formats
+from hub.web.languages import N_, Language
+from hub.web.verdict import Problem
+
+VERDICTS: Mapping[str, str] = {
+    "fine": N_("Everything is fine."),
+    "revoked": N_("This product was blocked for good on {since}."),
+    "unclaimed": N_("Nobody has claimed this product yet."),
+    "never_connected": N_("It has not been in contact yet. Switch it on and connect it."),
+    "silent": N_("It has not been in contact since {since}. Check its power and network."),
+}
+ACTIONS: Mapping[str, str] = {
+    "revoked": N_("See its identity"),
+    "unclaimed": N_("See its owner"),
+    "never_connected": N_("How to connect it"),
+    "silent": N_("What to check"),
+    "alert": N_("See what happened"),
+    "coverage": N_("See your plan"),
+    "fine": N_("Look inside"),
+}
+LEVELS: Mapping[str, str] = {
+    "fine": N_("Fine"),
+    "notice": N_("Good to know"),
+    "warning": N_("Needs attention"),
+    "critical": N_("Urgent"),
+}
+STATUSES: Mapping[str, str] = {
+    "scheduled": N_("Starts later"),
+    "ended": N_("Ended"),
+    "cancelled": N_("Cancelled, still running"),
+    "trial": N_("Free trial"),
+    "active": N_("Active"),
+    "grace": N_("Payment due"),
+    "lapsed": N_("Lapsed"),
+}
+HOLDS: Mapping[str, str] = {
+    "payment": N_("payment"),
+    "fraud": N_("fraud"),
+    "theft": N_("theft"),
+    "recall": N_("recall"),
+    "clone": N_("clone"),
+}
+EVENTS: Mapping[str, str] = {
+    "made": N_("Made"),
+    "made.order": N_("Made for order {order}"),
+    "claimed": N_("Claimed by {owner}"),
+    "released": N_("Given up by {owner}"),
+    "subscribed": N_("Plan {plan} began"),
+    "cancelled": N_("Plan {plan} was cancelled"),
+    "ended": N_("Plan {plan} ended"),
+    "unpaid": N_("Plan {plan} was no longer paid for"),
+    "lapsed": N_("Plan {plan} lapsed"),
+    "held": N_("Put on hold ({kind}): {reason}"),
+    "hold_ended": N_("The hold ({kind}) ended"),
+    "granted": N_("{feature} was granted: {reason}"),
+    "alert_seen": N_("Somebody looks after: {sentence}"),
+    "alert_resolved": N_("Resolved: {sentence}"),
+    "enrolled": N_("Enrolled as {device}"),
+    "revoked": N_("Its identity was revoked"),
+    "renewed": N_("Its certificate was renewed"),
+    "online": N_("Last heard of, connected"),
+    "silent": N_("Went offline"),
+    "notice": N_("Notice sent to the product: {code}"),
+    "command": N_("Command {name} given"),
+    "command_done": N_("Command {name} was carried out"),
+    "command_failed": N_("Command {name} was not carried out"),
+}
+_UNTIL, _FOR_EVER = N_("until {when}"), N_("without end")
+_MESSAGE = N_("Message of the manufacturer: {code}")
+_UNKNOWN = N_("unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Sentences:
+    """Speaks to one visitor."""
+
+    language: Language
+    formats: Formats
+
+    def finding(self, code: str, arguments: Mapping[str, Any], title: str, unit: str) -> str:
+        """Say a finding in plain words."""
+        template = FINDINGS.get(code)
+        if template is None:
+            return self.language.text(_MESSAGE, code=code)
+        shown = {
+            name: self._quantity(arguments.get(name), unit)
+            for name in ("observed", "expected_low", "expected_high")
+        }
+        band = f"{shown['expected_low']} {DASH} {shown['expected_high']}"
+        return self.language.text(template, title=title, band=band, **shown)
+
+    def alert(self, alert: AlertView) -> str:
+        """Say what an alert is about."""
+        return self.finding(alert.code, alert.arguments, alert.metric_title, alert.unit)
+
+    def found(self, finding: FindingView, title: str) -> str:
+        """Say a single finding."""
+        low, high = finding.expected_low, finding.expected_high
+        code = f"finding.{finding.kind}"
+        if high is not None and finding.observed > high:
+            code += ".above"
+        elif low is not None and finding.observed < low:
+            code += ".below"
+        if code not in FINDINGS:  # some kinds know no side
+            code = f"finding.{finding.kind}"
+        arguments = {
+            "observed": finding.observed,
+            "expected_low": low,
+            "expected_high": high,
+        }
+        return self.finding(code, arguments, title, finding.unit)
+
+    def notice(self, notice: NoticeView) -> str:
+        """Say a notice."""
+        return self.finding(notice.code, notice.arguments, notice.metric, notice.unit)
+
+    def decision(self, decision: Decision, model: str, titles: Titles) -> str:
+        """Say why a feature is or is not available.
+
+        Args:
+            decision: what was decided.
+            model: title of the product's model.
+            titles: of features and plans.
+        """
+        shown: dict[str, str] = {"model": model}
+        for name, value in decision.args.items():
+            if name == "until_at":
+                when = None if value is None else self.formats.day(int(value))
+                text = self.language.text
+                shown[name] = text(_FOR_EVER) if when is None else text(_UNTIL, when=when)
+            elif name.endswith("_at"):
+                shown[name] = self.formats.day(int(value)) if value is not None else DASH
+            elif name == "plan":
+                shown[name] = titles.plans.get(str(value), str(value))
+            elif name == "kind":
+                shown[name] = self.language.text(HOLDS[str(value)])
+            elif name != "model":
+                shown[name] = titles.features.get(str(value), str(value))
+        return self.language.text(DECISIONS[Code(decision.code)], **shown)
+
+    def problem(self, problem: Problem, model: str, titles: Titles) -> str:
+        """Say what is wrong, or that nothing is."""
+        if problem.alert is not None:
+            return self.alert(problem.alert)
+        if problem.decision is not None:
+            return self.decision(problem.decision, model, titles)
+        since = "" if problem.since is None else self.formats.minute(problem.since)
+        return self.language.text(VERDICTS[problem.code], since=since)
+
+    def action(self, problem: Problem) -> str:
+        """Name what can be done about a problem."""
+        return self.language.text(ACTIONS[problem.code])
+
+    def event(self, entry: Entry, titles: Titles) -> str:
+        """Say what happened."""
+        details = dict(entry.details)
+        alert = details.pop("alert", None)
+        if entry.code == "alert":
+            return self.alert(alert)
+        if alert is not None:
+            details["sentence"] = self.alert(alert)
+        if "plan" in details:
+            details["plan"] = titles.plans.get(details["plan"], details["plan"])
+        if "feature" in details:
+            details["feature"] = titles.features.get(details["feature"], details["feature"])
+        if entry.code in {"held", "hold_ended"}:
+            details["kind"] = self.language.text(HOLDS[details["kind"]])
+        code = "made.order" if details.get("order") else entry.code
+        return self.language.text(EVENTS[code], **details)
+
+    def _quantity(self, value: Any, unit: str) -> str:
+        if not isinstance(value, int | float):
+            return self.language.text(_UNKNOWN)
+        return self.formats.quantity(float(value), unit)

@@ -10,14 +10,11 @@ import multiprocessing
 import os
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -25,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import brokers
 from benchmarks.flood import METRICS, START, Flood, flood_process
 from hub.app.ingest import FILTERS, IngestConfig, run_worker
 from hub.pipeline.receive import LinkAddress, Receiver
@@ -34,57 +32,119 @@ from hub.services.snapshot_file import publish_snapshot
 
 DEVICES = 1000
 CONNECTIONS = 8
+PACK_ROWS = 50
 _SPAWN = multiprocessing.get_context("spawn")
 _PATIENCE_S = 120.0
 
 
 def run(quick: bool) -> dict[str, Any]:
     """Measure; see the module for what the figures mean."""
-    rounds, pack_rounds = (600, 10) if quick else (3000, 40)
     folder = Path(tempfile.mkdtemp(prefix="homeport-ingest-"))
     devices = _device_ids(DEVICES)
+    gate = folder / "gate"
     try:
-        _publish_gate(folder / "gate", devices)
-        with _nats(folder / "broker") as port:
-            json = Flood(port, devices, CONNECTIONS, "json", rounds, run=1)
-            # Every flood has client ids of its own: a broker may hold back one that comes again too soon.
-            before = _no_op(port, replace(json, run=2))
-            hub = _hub(folder / "json", folder / "gate", port, json, rows_of_message=1)
-            after = _no_op(port, replace(json, run=3))
-            packs = Flood(port, devices, CONNECTIONS, "pack", pack_rounds, run=4)
-            packed = _hub(folder / "pack", folder / "gate", port, packs, rows_of_message=50)
+        _publish_gate(gate, devices)
+        with brokers.nats(folder / "nats") as port:
+            json = _compare(
+                Flood(port, devices, CONNECTIONS, "json", 600 if quick else 3000, run=1),
+                folder,
+                gate,
+            )
+            rounds = 200 if quick else 1000
+            plain = _compare(
+                Flood(port, devices, CONNECTIONS, "anonymous", rounds, run=11), folder, gate
+            )
+            packs = Flood(port, devices, CONNECTIONS, "pack", 10 if quick else 40, run=21)
+            packed = _hub(folder / "packed", gate, packs, rows_of_message=PACK_ROWS)
+        mosquitto = None
+        if brokers.has_mosquitto():
+            with brokers.mosquitto(folder / "mosquitto") as port:
+                flood = Flood(port, devices, CONNECTIONS, "json", 60 if quick else 300, run=31)
+                mosquitto = _compare(flood, folder, gate)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    no_op = (before + after) / 2
-    samples = packs.messages * 50 * len(METRICS)
-    return {
-        "messages_per_s": round(json.messages / hub["journalled_s"]),
-        "noop_messages_per_s": round(no_op),
-        "ratio_journalled": round(json.messages / hub["journalled_s"] / no_op, 3),
-        "ratio_stored": round(json.messages / hub["stored_s"] / no_op, 3),
-        "packed_samples_per_s": round(samples / packed["stored_s"]),
-        "us_cpu_per_message": round(1e6 * hub["cpu_s"] / json.messages, 3),
-        "us_cpu_per_packed_sample": round(1e6 * packed["cpu_s"] / samples, 4),
-        "rss_mb": round(max(hub["rss_mb"], packed["rss_mb"])),
-        "noop_messages_per_s_before_and_after": [round(before), round(after)],
-        "rows_sent": json.messages + packs.messages * 50,
-        "rows_stored": hub["rows"] + packed["rows"],
-        "receipt_bytes_heard": hub["heard"] + packed["heard"],
-        "workload": {
-            "broker": "NATS server, MQTT listener without TLS",
-            "devices": DEVICES,
-            "connections": CONNECTIONS,
-            "qos": 0,
-            "json_messages": json.messages,
-            "json_values": 4,
-            "packs": packs.messages,
-            "pack_rows": 50,
-            "pack_metrics": len(METRICS),
-            "receipts": True,
-            "de_duplication": True,
-            "detection": True,
-            "cores": os.cpu_count(),
+    samples = packs.messages * PACK_ROWS * len(METRICS)
+    result = {
+        "messages_per_s": round(json.rate(json.hub.journalled_s)),
+        "noop_messages_per_s": round(json.no_op),
+        "ratio_journalled": round(json.rate(json.hub.journalled_s) / json.no_op, 3),
+        "ratio_stored": round(json.rate(json.hub.stored_s) / json.no_op, 3),
+        "packed_samples_per_s": round(samples / packed.stored_s),
+        "us_cpu_per_message": round(1e6 * json.hub.cpu_s / json.messages, 3),
+        "us_cpu_per_packed_sample": round(1e6 * packed.cpu_s / samples, 4),
+        "rss_mb": round(max(json.hub.rss_mb, packed.rss_mb)),
+        "anonymous_json": {
+            "messages_per_s": round(plain.rate(plain.hub.journalled_s)),
+            "ratio_stored": round(plain.rate(plain.hub.stored_s) / plain.no_op, 3),
         },
+        "noop_messages_per_s_before_and_after": [round(rate) for rate in json.no_ops],
+        "rows_sent": json.messages + packs.messages * PACK_ROWS,
+        "rows_stored": json.hub.rows + packed.rows,
+        "receipt_bytes_heard": json.hub.heard + packed.heard,
+    }
+    if mosquitto is not None:
+        result["ratio_stored_mosquitto"] = round(
+            mosquitto.rate(mosquitto.hub.stored_s) / mosquitto.no_op, 3
+        )
+        result["noop_messages_per_s_mosquitto"] = round(mosquitto.no_op)
+        result["messages_per_s_mosquitto"] = round(mosquitto.rate(mosquitto.hub.journalled_s))
+    result["workload"] = _workload(json, packs)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class HubFigures:
+    """What a worker did with a flood: seconds from its first byte, rows a query returned, cost."""
+
+    journalled_s: float
+    stored_s: float
+    rows: int
+    heard: int
+    cpu_s: float
+    rss_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A worker and, before and after it, a subscriber that does nothing (messages/s)."""
+
+    messages: int
+    hub: HubFigures
+    no_ops: tuple[float, float]
+
+    @property
+    def no_op(self) -> float:
+        """Mean rate of the subscriber that does nothing."""
+        return sum(self.no_ops) / 2
+
+    def rate(self, seconds: float) -> float:
+        """Messages a second if all took so long."""
+        return self.messages / seconds
+
+
+def _compare(flood: Flood, folder: Path, gate: Path) -> Comparison:
+    # Every flood has client ids of its own: a broker may hold back one that comes again too soon.
+    before = _no_op(replace(flood, run=flood.run + 1))
+    hub = _hub(folder / f"hub-{flood.run}", gate, flood, rows_of_message=1)
+    after = _no_op(replace(flood, run=flood.run + 2))
+    return Comparison(flood.messages, hub, (before, after))
+
+
+def _workload(json: Comparison, packs: Flood) -> dict[str, Any]:
+    return {
+        "broker": "NATS server and Mosquitto, MQTT listeners without TLS",
+        "devices": DEVICES,
+        "connections": CONNECTIONS,
+        "qos": 0,
+        "json_messages": json.messages,
+        "json_values": 4,
+        "packs": packs.messages,
+        "pack_rows": PACK_ROWS,
+        "pack_metrics": len(METRICS),
+        "receipts": True,
+        "de_duplication": True,
+        "detection": True,
+        "cores": os.cpu_count(),
     }
 
 
@@ -110,7 +170,7 @@ def _publish_gate(folder: Path, devices: tuple[str, ...]) -> None:
             "device_id": ids,
             "model": np.minimum(np.arange(n), 1).astype(np.uint16),
             "epoch": np.ones(n, np.uint32),
-            "span": np.arange(n + 1, dtype=np.uint32),
+            "span": np.stack((np.arange(n), np.arange(1, n + 1)), axis=1).astype(np.uint32),
             "span_from": np.full(n, np.iinfo(np.int64).min),
             "span_verdict": verdict,
             "span_reason": reason,
@@ -123,35 +183,6 @@ def _publish_gate(folder: Path, devices: tuple[str, ...]) -> None:
             "metric_unit": np.zeros((len(METRICS), 16), np.uint8),
         },
     )
-
-
-@contextmanager
-def _nats(folder: Path) -> Iterator[int]:
-    """A NATS server with a plain MQTT listener on a free port of the loopback."""
-    import socket
-
-    folder.mkdir(parents=True)
-    ports = []
-    for _ in range(2):
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            ports.append(listener.getsockname()[1])
-    (folder / "nats.conf").write_text(
-        f'server_name: bench\nlisten: "127.0.0.1:{ports[0]}"\njetstream {{ store_dir: "{folder / "js"}" }}\n'
-        f'mqtt {{ listen: "127.0.0.1:{ports[1]}" }}\nmax_payload: 524288\nmax_pending: 1073741824\n'
-    )
-    binary = Path(sys.executable).with_name("nats-server")
-    with (folder / "nats.log").open("wb") as log:
-        server = subprocess.Popen([binary, "-c", folder / "nats.conf"], stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 10
-        while b"Server is ready" not in (folder / "nats.log").read_bytes():
-            if time.monotonic() > deadline:
-                raise RuntimeError((folder / "nats.log").read_text())
-            time.sleep(0.05)
-        yield ports[1]
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
 def _start(target: Any, *arguments: Any) -> tuple[BaseProcess, Connection]:
@@ -168,10 +199,10 @@ def _expect(pipe: Connection, what: str) -> Any:
     return pipe.recv()
 
 
-def _no_op(port: int, flood: Flood) -> float:
+def _no_op(flood: Flood) -> float:
     """Messages a second that a bulk-reading subscriber counts and drops."""
     sender, flood_pipe = _start(flood_process, flood)
-    subscriber, pipe = _start(_count_messages, port, f"no-op-{flood.run}", flood.messages)
+    subscriber, pipe = _start(_count_messages, flood.port, f"no-op-{flood.run}", flood.messages)
     _expect(flood_pipe, "flood")
     _expect(pipe, "no-op subscriber")
     flood_pipe.send("go")
@@ -195,13 +226,11 @@ def _count_messages(port: int, name: str, wanted: int, pipe: Connection) -> None
     receiver.close()
 
 
-def _hub(
-    folder: Path, gate: Path, port: int, flood: Flood, *, rows_of_message: int
-) -> dict[str, Any]:
+def _hub(folder: Path, gate: Path, flood: Flood, *, rows_of_message: int) -> HubFigures:
     """Seconds from the first message until all rows were journalled, and until a query returned them."""
     rows = flood.messages * rows_of_message
     sender, flood_pipe = _start(flood_process, flood)
-    worker, pipe = _start(_work, folder, gate, port, f"hub-ingest-{flood.run}")
+    worker, pipe = _start(_work, folder, gate, flood.port, f"hub-ingest-{flood.run}")
     _expect(flood_pipe, "flood")
     _expect(pipe, "worker")
     flood_pipe.send("go")
@@ -229,14 +258,7 @@ def _hub(
     worker.join()
     if stored != rows:
         raise RuntimeError(f"{rows} rows were sent and {stored} stored.")
-    return {
-        "journalled_s": changed - began,
-        "stored_s": ended - began,
-        "rows": stored,
-        "heard": heard,
-        "cpu_s": cpu_s,
-        "rss_mb": rss_mb,
-    }
+    return HubFigures(changed - began, ended - began, stored, heard, cpu_s, rss_mb)
 
 
 def _work(folder: Path, gate: Path, port: int, name: str, pipe: Connection) -> None:

@@ -55,7 +55,7 @@ class Directory:
         held = None if before is None else before.snapshot
         snapshot = read_snapshot(folder, held)
         if before is not None and held is not None and snapshot.arrays is held.arrays:
-            return before._patched(snapshot)
+            return before.patched(snapshot)
         return replace(
             cls.build(snapshot.version, snapshot.arrays, root, before), snapshot=snapshot
         )
@@ -101,8 +101,8 @@ class Directory:
             decoder=Decoder(model, metrics),
         )
 
-    def _patched(self, snapshot: Snapshot) -> "Directory":
-        """The same lookups, whose arrays were patched in place, with the devices that are new."""
+    def patched(self, snapshot: Snapshot) -> "Directory":
+        """The same lookups after `read_snapshot` patched their arrays in place, with the devices that are new."""
         rows = snapshot.changed["device_id"]
         news = rows[(self.device_id[rows, 0] != 0) & (self.shard[rows, 0] == 0)]
         _fill_shards(self.device_id, news, self.shard)

@@ -1,6 +1,6 @@
-"""Loads what `entitlements` decides from, for one product or for all in a few queries.
+"""Loads what `entitlements` decides from, for one product or for many in a few queries.
 
-1. The number of queries does not depend on the number of products.
+1. The number of queries does not depend on the number of products in a chunk.
 2. Models and plans are shared objects, one for all products.
 3. A product that has not enrolled has facts too: its slot is 0 and its device id is empty.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from entitlements import facts as e
@@ -82,43 +82,37 @@ def load_some(session: Session, product_ids: Sequence[str]) -> dict[str, e.Facts
     loaded: dict[str, e.Facts] = {}
     for start in range(0, len(product_ids), CHUNK):
         chunk = product_ids[start : start + CHUNK]
-        loaded.update(_load(session, catalogue, chunk, enrolled=False))
+        loaded.update(_load(session, catalogue, chunk, _PRODUCTS.outerjoin(Device)))
     return loaded
 
 
-def load_enrolled(session: Session) -> tuple[Catalogue, dict[str, e.Facts]]:
-    """Load the catalogue and the facts of all products that have enrolled, by product id."""
-    catalogue = load_catalogue(session)
-    return catalogue, _load(session, catalogue, None, enrolled=True)
+def load_slots(session: Session, first: int, end: int) -> dict[str, e.Facts]:
+    """Load the facts of the enrolled products with slots in `[first, end)`, by product id."""
+    within = select(Device.product_id).where(Device.slot >= first, Device.slot < end)
+    return _load(session, load_catalogue(session), within, _PRODUCTS.join(Device))
+
+
+def last_slot(session: Session) -> int:
+    """Return the highest slot there is, 0 if nothing has enrolled."""
+    return session.scalar(select(func.max(Device.slot))) or 0
 
 
 def _load(
-    session: Session, catalogue: Catalogue, ids: Sequence[str] | None, *, enrolled: bool
+    session: Session,
+    catalogue: Catalogue,
+    ids: Sequence[str] | Select[str],
+    products: Select[*tuple[Any, ...]],
 ) -> dict[str, e.Facts]:
     def rows(query: Select[*tuple[Any, ...]], column: InstrumentedAttribute[str]) -> Iterable[Any]:
-        return session.execute(query if ids is None else query.where(column.in_(ids)))
+        return session.connection().execute(query.where(column.in_(ids)))
 
     ownership = _grouped(
-        (row.product_id, e.Ownership(row.epoch, row.owner_id, row.started_at, row.ended_at))
-        for row in rows(_OWNERSHIP, o.Ownership.product_id)
+        (product_id, e.Ownership(*terms))
+        for product_id, *terms in rows(_OWNERSHIP, o.Ownership.product_id)
     )
     subscriptions = _grouped(
-        (
-            row.product_id,
-            e.Subscription(
-                row.id,
-                row.name,
-                row.version,
-                row.starts_at,
-                row.trial_end,
-                row.paid_until,
-                row.grace_s,
-                row.cancelled_at,
-                row.ends_at,
-                row.epoch,
-            ),
-        )
-        for row in rows(_SUBSCRIPTIONS, o.Subscription.product_id)
+        (product_id, e.Subscription(*terms))
+        for product_id, *terms in rows(_SUBSCRIPTIONS, o.Subscription.product_id)
     )
     holds = _grouped(
         (
@@ -137,34 +131,21 @@ def _load(
         for row in rows(_HOLDS, o.Hold.product_id)
     )
     grants = _grouped(
-        (
-            row.product_id,
-            e.Grant(
-                row.id,
-                row.feature,
-                row.starts_at,
-                row.ends_at,
-                row.value,
-                row.reason,
-                row.author,
-            ),
-        )
-        for row in rows(_GRANTS, o.Grant.product_id)
+        (product_id, e.Grant(*terms)) for product_id, *terms in rows(_GRANTS, o.Grant.product_id)
     )
-    products = _PRODUCTS.join(Device) if enrolled else _PRODUCTS.outerjoin(Device)
     return {
-        row.id: e.Facts(
-            e.Device(
-                row.slot or 0, row.device_id or "", row.enrolled_at or row.made_at, row.revoked_at
-            ),
-            catalogue.models[row.model_number],
-            ownership.get(row.id, ()),
-            subscriptions.get(row.id, ()),
+        product_id: e.Facts(
+            e.Device(slot or 0, device_id or "", enrolled_at or made_at, revoked_at),
+            catalogue.models[model],
+            ownership.get(product_id, ()),
+            subscriptions.get(product_id, ()),
             catalogue.plans,
-            holds.get(row.id, ()),
-            grants.get(row.id, ()),
+            holds.get(product_id, ()),
+            grants.get(product_id, ()),
         )
-        for row in rows(products, Product.id)
+        for product_id, model, made_at, slot, device_id, enrolled_at, revoked_at in rows(
+            products, Product.id
+        )
     }
 
 
@@ -176,6 +157,7 @@ def _grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, tuple[T, ...]]:
 
 
 # Columns, not mapped objects: at a million products the identity map would cost more than the rows.
+# Those of ownerships, subscriptions and grants are in the order of the fields of the facts.
 _PRODUCTS = select(
     Product.id,
     Product.model_number,

@@ -1,44 +1,39 @@
-"""Compiles the entitlement facts of all products into the gate snapshot and publishes it.
+"""Keeps the compiled gate snapshot in step with the facts of all products and publishes it.
 
-1. Changes only mark the snapshot as dirty; one thread compiles, so many changes cost one compile.
-2. The mark is cleared before the facts are read: a change during a compile leads to another.
-3. A compile that fails leaves the snapshot in force and is tried again.
+1. The compiled table stays in memory: a change compiles the products it names, and publishes a
+   patch of the last whole snapshot. All products are compiled at the start, and when a catalogue
+   changes what it says of telemetry.
+2. Changes only mark products; one thread compiles, so many changes cost one publication.
+3. Marks are taken before the facts are read: a change during a compile leads to another.
+4. What fails leaves the snapshot in force; the marks are put back and tried again.
 """
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Engine
 
-from entitlements.gate import compile_gate
+from entitlements.facts import Facts
+from entitlements.gate import gate_entry, gate_table, gate_terms
+from entitlements.gate_table import GateTable
 from hub.ports.database.engine import read_session
 from hub.services import changes
-from hub.services.facts import load_enrolled
-from hub.services.snapshot_file import publish_snapshot
+from hub.services.facts import Catalogue, last_slot, load_catalogue, load_slots, load_some
+from hub.services.snapshot_file import publish_patch, publish_snapshot
 
 COALESCE_S = 0.05
 """How long a first change waits for others to come along."""
 RETRY_S = 2.0
+_CHUNK = 2_000
+"""Products that are loaded and compiled at once."""
+_PAUSE_S = 0.02
+"""Between two chunks, for the other threads of the process."""
 
 _log = logging.getLogger("homeport.gate")
-
-
-def publish(engine: Engine, folder: Path, at: int) -> int:
-    """Compile all facts and publish the snapshot.
-
-    Args:
-        engine: the database.
-        folder: folder of the snapshots.
-        at: now, ns.
-
-    Returns:
-        The snapshot's version.
-    """
-    with read_session(engine) as session:
-        catalogue, facts = load_enrolled(session)
-    return publish_snapshot(folder, compile_gate(facts.values(), catalogue.models.values(), at))
 
 
 class GatePublisher:
@@ -54,33 +49,43 @@ class GatePublisher:
         self._engine = engine
         self._folder = folder
         self._clock = clock
-        self._dirty = threading.Event()
+        self._due = threading.Event()
         self._done = threading.Condition()
         self._version = 0
         self._marks = 0
         self._published_marks = 0
-        changes.listen(engine, lambda _products: self.mark())
+        self._marked: set[str] = set()
+        self._table: GateTable | None = None
+        self._catalogue = Catalogue({}, {})
+        # The whole version that patches are of, and whether the table is ahead of what is published.
+        self._base: int | None = None
+        self._ahead = False
+        changes.listen(engine, self.mark)
 
     @property
     def version(self) -> int:
         """The version published last; 0 before the first."""
         return self._version
 
-    def mark(self) -> None:
-        """Say that facts changed; returns at once."""
+    def mark(self, products: Iterable[str]) -> None:
+        """Say that the facts of products (or of `EVERY_PRODUCT`) changed; returns at once."""
         with self._done:
             self._marks += 1
-        self._dirty.set()
+            self._marked.update(products)
+        self._due.set()
 
     def step(self) -> int:
-        """Publish now, whatever is marked; returns the version."""
-        self._dirty.clear()
-        with self._done:
-            marks = self._marks
-        version = publish(self._engine, self._folder, self._clock())
-        with self._done:
-            self._version, self._published_marks = version, marks
-            self._done.notify_all()
+        """Take in what is marked and publish what differs; returns the version."""
+        with self._taken() as (marks, marked):
+            now = self._clock()
+            if self._table is None:
+                self._compile_all(now)
+            else:
+                self._compile(self._table, marked, now)
+            version = self._publish()
+            with self._done:
+                self._version, self._published_marks = version, marks
+                self._done.notify_all()
         return version
 
     def settle(self, timeout_s: float) -> bool:
@@ -91,14 +96,80 @@ class GatePublisher:
 
     def run(self, stop: threading.Event) -> None:
         """Publish once, then after each change, until `stop` is set."""
-        self._dirty.set()
+        self._due.set()
         while not stop.is_set():
-            if not self._dirty.wait(0.25):
+            if not self._due.wait(0.25):
                 continue
             stop.wait(COALESCE_S)
             try:
                 self.step()
             except Exception:  # noqa: BLE001  whatever it was, the gate in force stays
                 _log.exception("the gate could not be compiled; the one in force stays")
-                self._dirty.set()
+                self._due.set()
                 stop.wait(RETRY_S)
+
+    @contextmanager
+    def _taken(self) -> Iterator[tuple[int, set[str]]]:
+        """Take the marks; put them back if that fails."""
+        self._due.clear()
+        with self._done:
+            marks, marked, self._marked = self._marks, self._marked, set()
+        try:
+            yield marks, marked
+        except BaseException:
+            with self._done:
+                self._marked |= marked
+            raise
+
+    def _compile_all(self, at: int) -> None:
+        with read_session(self._engine) as session:
+            catalogue, last = load_catalogue(session), last_slot(session)
+        table = gate_table()
+        table.describe(catalogue.models.values())
+        # A session for each chunk: each product is read in one state, and what changes meanwhile
+        # is marked. The database's log must not grow for as long as all of them take.
+        for first in range(1, last + 1, _CHUNK):
+            with read_session(self._engine) as session:
+                facts = load_slots(session, first, min(first + _CHUNK, last + 1))
+            self._put(table, facts.values(), at)
+        self._table, self._catalogue, self._base = table, catalogue, None
+
+    def _compile(self, table: GateTable, marked: set[str], at: int) -> None:
+        products = sorted(marked - {changes.EVERY_PRODUCT})
+        if len(products) < len(marked):
+            with read_session(self._engine) as session:
+                catalogue = load_catalogue(session)
+            if self._decides_otherwise(catalogue):
+                self._compile_all(at)
+                return
+            self._ahead |= table.describe(catalogue.models.values())
+            self._catalogue = catalogue
+        for start in range(0, len(products), _CHUNK):
+            with read_session(self._engine) as session:
+                facts = load_some(session, products[start : start + _CHUNK])
+            self._put(table, (one for one in facts.values() if one.device.slot), at)
+
+    def _decides_otherwise(self, catalogue: Catalogue) -> bool:
+        """Say whether a new catalogue may change a decision about a product of the one before."""
+        before = gate_terms(self._catalogue.models.values(), self._catalogue.plans.values())
+        now = gate_terms(catalogue.models.values(), catalogue.plans.values())
+        return any(name not in now or now[name] != terms for name, terms in before.items())
+
+    def _put(self, table: GateTable, facts: Iterable[Facts], at: int) -> None:
+        entries = [gate_entry(one, at) for one in facts]
+        self._ahead |= table.put(entries)
+        if self._version and len(entries) == _CHUNK:  # before the first version nobody waits
+            time.sleep(_PAUSE_S)
+
+    def _publish(self) -> int:
+        table = self._table
+        if table is None or (self._base is not None and not self._ahead):
+            return self._version
+        patch = None if self._base is None else table.patch()
+        if self._base is None or patch is None:
+            self._base = None  # patches of it are not made any more, even if this fails
+            version = self._base = publish_snapshot(self._folder, table.whole())
+        else:
+            version = publish_patch(self._folder, self._base, patch)
+        self._ahead = False
+        return version

@@ -1,12 +1,19 @@
-"""Named arrays in a file: written once, published by one rename, read memory-mapped.
+"""Named arrays in files: published by one rename, read memory-mapped, changed by small patches.
 
 1. A folder holds one file a version and the symbolic link `CURRENT` to the newest. Files never
    change; publishing a version is moving the link, so a reader sees the old or the new, whole.
 2. Versions rise by one, also over restarts.
-3. The newest `KEEP` versions stay, for readers that have just read the link.
+3. A version is whole, or a patch: rows that differ from the whole version that it names. Patches of
+   one whole version add up, so a reader needs that one and the newest, whatever it missed.
+4. Whole files are synced. Patches are not: their checksum finds those that a power failure tore, and
+   whoever publishes begins with a whole version.
+5. The newest `KEEP` versions stay, for readers that have just read the link, and the whole version
+   that the newest is a patch of.
 
-File: magic `HPSNAP1` and NUL, header length u32, CRC-32 of the header u32, header (JSON: version
-and, for each array, name, dtype, shape, offset), then the arrays at multiples of 64 bytes.
+File: magic `HPSNAP1` and NUL, header length u32, CRC-32 of the header u32, header (JSON: version,
+base, CRC-32 of a patch's arrays and, for each array, name, dtype, shape, offset), then the arrays
+at multiples of 64 bytes. A patch has two arrays for each that it changes: `NAME@`, i64, the rows,
+and `NAME`, what they hold now.
 """
 
 import contextlib
@@ -34,18 +41,28 @@ _ALIGN = 64
 _TRIES = 5
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+Patch = Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A version and its arrays, which live in private pages of the mapped file."""
+    """A version and its arrays, which live in private pages of a mapped file.
+
+    Attributes:
+        version: the version.
+        base: the whole version that `arrays` were mapped from.
+        arrays: by name, as they are in this version.
+        changed: i64[K] by name, rows that were patched since `base`.
+    """
 
     version: int
+    base: int
     arrays: Arrays
+    changed: Mapping[str, npt.NDArray[np.int64]]
 
 
 def publish_snapshot(folder: Path, arrays: Arrays) -> int:
-    """Write the next version and make it current. One process publishes in a folder.
+    """Write the next version, whole, and make it current. One process publishes in a folder.
 
     Args:
         folder: where; made with mode 0700 if missing.
@@ -57,23 +74,55 @@ def publish_snapshot(folder: Path, arrays: Arrays) -> int:
     make_folder(folder)
     version = (current_version(folder) or 0) + 1
     path = folder / _name(version)
-    header, offsets, size = _layout(version, arrays)
+    facts, offsets, size = _layout(version, version, arrays)
     with path.open("wb") as file:
-        file.write(_PREFIX.pack(_MAGIC, len(header), zlib.crc32(header)) + header)
+        file.write(_head(facts))
         for name, offset in offsets.items():
             file.seek(offset)
-            file.write(np.ascontiguousarray(arrays[name]).tobytes())
+            file.write(np.ascontiguousarray(arrays[name]).data)
         file.truncate(size)
         file.flush()
         os.fsync(file.fileno())
+    _make_current(folder, version, version)
+    sync_folder(folder)
+    return version
+
+
+def publish_patch(folder: Path, base: int, rows: Patch) -> int:
+    """Write the next version as a patch of a whole one and make it current.
+
+    Args:
+        folder: where `base` was published.
+        base: version of the whole one, the newest whole one.
+        rows: by name of an array, the rows that differ from `base` and what they hold now.
+
+    Returns:
+        The version.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name, (index, values) in rows.items():
+        arrays[f"{name}@"], arrays[name] = index.astype(np.int64), values
+    version = (current_version(folder) or 0) + 1
+    facts, offsets, size = _layout(version, base, arrays)
+    first = min(offsets.values(), default=size)
+    content = bytearray(size - first)
+    for name, offset in offsets.items():
+        data = arrays[name].tobytes()
+        content[offset - first : offset - first + len(data)] = data
+    facts["checksum"] = zlib.crc32(content)
+    (folder / _name(version)).write_bytes(_head(facts).ljust(first, b"\0") + content)
+    _make_current(folder, version, base)
+    return version
+
+
+def _make_current(folder: Path, version: int, base: int) -> None:
     staged = folder / f"{_CURRENT}.new"
     staged.unlink(missing_ok=True)
-    staged.symlink_to(path.name)
+    staged.symlink_to(_name(version))
     staged.replace(folder / _CURRENT)
-    sync_folder(folder)
     for old in sorted(folder.glob("*.snap"))[:-KEEP]:
-        old.unlink(missing_ok=True)
-    return version
+        if old.name != _name(base):
+            old.unlink(missing_ok=True)
 
 
 def current_version(folder: Path) -> int | None:
@@ -94,10 +143,16 @@ def current_version(folder: Path) -> int | None:
     return int(number)
 
 
-def read_snapshot(folder: Path) -> Snapshot:
+def read_snapshot(folder: Path, before: Snapshot | None = None) -> Snapshot:
     """Map the newest version.
 
     The arrays may be written to without effect on the file or on other readers.
+
+    Args:
+        folder: where versions are published.
+        before: an earlier one that the caller gives up. Where the newest is a patch of the same
+            whole version its arrays are brought up to date and returned, which costs as much as
+            differs.
 
     Raises:
         StorageError: there is none yet, or it is damaged.
@@ -108,14 +163,29 @@ def read_snapshot(folder: Path) -> Snapshot:
             break
         # A publisher may overtake us and remove what the link just named.
         with contextlib.suppress(FileNotFoundError):
-            return _read(folder / _name(version), version)
+            return _read(folder, version, before)
     raise StorageError(
         f"There is no snapshot in {folder}. The process `control` publishes one when it starts.",
         folder=str(folder),
     )
 
 
-def _read(path: Path, version: int) -> Snapshot:
+def _read(folder: Path, version: int, before: Snapshot | None) -> Snapshot:
+    base, arrays = _map(folder / _name(version), version)
+    if base == version:
+        return Snapshot(version, version, arrays, {})
+    if before is not None and before.base == base:
+        whole = before.arrays
+    else:
+        _, whole = _map(folder / _name(base), base)
+    changed = {name[:-1]: rows for name, rows in arrays.items() if name.endswith("@")}
+    for name, rows in changed.items():
+        whole[name][rows] = arrays[name]
+    return Snapshot(version, base, whole, changed)
+
+
+def _map(path: Path, version: int) -> tuple[int, Arrays]:
+    """Return the whole version that a file belongs to, and the arrays in the file."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size < _PREFIX.size:
@@ -128,15 +198,18 @@ def _read(path: Path, version: int) -> Snapshot:
     facts = json.loads(header)
     if facts["version"] != version or facts["size"] != size:
         raise _damaged(path, "it is not the version or size it should be")
+    first = min((offset for *_, offset in facts["arrays"]), default=size)
+    if facts["base"] != version and zlib.crc32(content[first:]) != facts["checksum"]:
+        raise _damaged(path, "its checksum is wrong")
     arrays = {
         name: np.frombuffer(content, dtype, int(np.prod(shape)), offset).reshape(shape)
         for name, dtype, shape, offset in facts["arrays"]
     }
-    return Snapshot(version, arrays)
+    return int(facts["base"]), arrays
 
 
-def _layout(version: int, arrays: Arrays) -> tuple[bytes, dict[str, int], int]:
-    """Return the header, the offset of each array, and the size of the file."""
+def _layout(version: int, base: int, arrays: Arrays) -> tuple[dict[str, Any], dict[str, int], int]:
+    """Return the facts of the header, the offset of each array, and the size of the file."""
     # Offsets depend on the header's length, so room is left for the largest numbers.
     room = 256 + sum(128 + len(name) for name in arrays)
     offset = _aligned(_PREFIX.size + room)
@@ -146,13 +219,19 @@ def _layout(version: int, arrays: Arrays) -> tuple[bytes, dict[str, int], int]:
         offset = _aligned(offset + array.nbytes)
     facts = {
         "version": version,
+        "base": base,
         "size": offset,
         "arrays": [
             [name, array.dtype.newbyteorder("<").str, list(array.shape), offsets[name]]
             for name, array in arrays.items()
         ],
     }
-    return json.dumps(facts, separators=(",", ":")).encode(), offsets, offset
+    return facts, offsets, offset
+
+
+def _head(facts: dict[str, Any]) -> bytes:
+    header = json.dumps(facts, separators=(",", ":")).encode()
+    return _PREFIX.pack(_MAGIC, len(header), zlib.crc32(header)) + header
 
 
 def _name(version: int) -> str:

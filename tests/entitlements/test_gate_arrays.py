@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from entitlements.codes import Code
 from entitlements.decision import decide
 from entitlements.facts import Device, Facts, Feature, Hold, HoldKind, Metric, Model, Subscription
-from entitlements.gate import FOREVER_AGO, compile_gate, verdict_at
+from entitlements.gate import (
+    FOREVER_AGO,
+    compile_gate,
+    gate_entry,
+    gate_table,
+    gate_terms,
+    verdict_at,
+)
+from entitlements.gate_table import Arrays, Entry, GateTable, Patch
 from entitlements.ladder import owner_epoch
 from tests.entitlements.products import DAY, MODEL, PLANS, S, probes, product, products
 
@@ -53,6 +61,22 @@ def expected(facts: Facts, at: int) -> tuple[int, int]:
     if decision.code is Code.HOLD:
         return CLONE if decision.args["kind"] == "clone" else HELD
     return {Code.REVOKED: REFUSED, Code.UNCLAIMED: UNCLAIMED}.get(decision.code, LAPSED)
+
+
+def assert_same_snapshot(one: Arrays, other: Arrays) -> None:
+    """Equal but for the places of spans, and for slots that nobody has."""
+    slots = np.arange(max(len(one["model"]), len(other["model"])) + 1, dtype=np.uint32)
+    for name in DTYPES:
+        assert one[name].dtype == other[name].dtype
+        if name.startswith("metric_"):
+            np.testing.assert_array_equal(one[name], other[name])
+        elif not name.startswith("span"):
+            shared = min(len(one[name]), len(other[name]))
+            np.testing.assert_array_equal(one[name][:shared], other[name][:shared])
+            assert not one[name][shared:].any()
+            assert not other[name][shared:].any()
+    for at in {*one["span_from"].tolist(), *other["span_from"].tolist()}:
+        np.testing.assert_array_equal(verdict_at(one, slots, at), verdict_at(other, slots, at))
 
 
 PAID = Subscription("s", "basic", 1, 0, paid_until=NOW, grace_s=86_400)
@@ -108,9 +132,9 @@ def test_names_shapes_and_dtypes_are_those_of_the_table() -> None:
     assert arrays["device_id"].shape == (4, 16)
     assert arrays["device_id"][3].tobytes() == b"0000000000000003"
     assert arrays["model"].tolist() == [0, 0, 0, 7]
-    assert arrays["span"].tolist() == [0, 1, 2, 3, 5]
-    assert arrays["span_from"].tolist() == [FOREVER_AGO] * 4 + [NOW + DAY]
-    assert arrays["span_verdict"].tolist() == [3, 3, 3, 0, 1]
+    assert arrays["span"].tolist() == [[0, 1], [0, 1], [0, 1], [1, 3]]
+    assert arrays["span_from"].tolist() == [FOREVER_AGO, FOREVER_AGO, NOW + DAY]
+    assert arrays["span_verdict"].tolist() == [3, 0, 1]
     assert arrays["metric_name"].shape == (2, 48)
     assert arrays["metric_name"][1].tobytes().rstrip(b"\0") == b"energy_kwh"
     assert arrays["metric_model"].tolist() == [7, 7]
@@ -131,8 +155,7 @@ def test_the_order_of_products_does_not_matter() -> None:
     many = [at_slot(slot, product(subscriptions=(PAID,) * (slot % 2))) for slot in range(1, 9)]
     one = compile_gate(many, [MODEL], 0)
     other = compile_gate(reversed(many), [MODEL], 0)
-    for name, array in one.items():
-        np.testing.assert_array_equal(array, other[name])
+    assert_same_snapshot(one, other)
 
 
 def test_a_clock_a_little_behind_the_compile_finds_the_first_span() -> None:
@@ -162,4 +185,110 @@ def test_plans_are_shared_by_many_products() -> None:
     facts = [at_slot(slot, product(subscriptions=(PAID,))) for slot in range(1, 101)]
     assert all(one.plans is PLANS for one in facts)
     arrays = compile_gate(facts, [MODEL], 0)
-    assert arrays["span"][-1] == 1 + 2 * 100
+    # ... and so are equal spans.
+    assert arrays["span"][1:].tolist() == [[1, 3]] * 100
+    assert arrays["span_from"].size == 3
+
+
+def applied(base: Arrays, patch: Patch) -> Arrays:
+    arrays = {name: array.copy() for name, array in base.items()}
+    for name, (rows, values) in patch.items():
+        arrays[name][rows] = values
+    return arrays
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(st.integers(1, 12), products()),
+            min_size=1,
+            max_size=4,
+            unique_by=lambda one: one[0],
+        ),
+        max_size=6,
+    ),
+    st.lists(st.booleans(), min_size=6, max_size=6),
+    probes,
+)
+def test_patches_lead_where_a_compile_of_everything_leads(
+    changes: list[list[tuple[int, Facts]]], wholes: list[bool], at: int
+) -> None:
+    table = gate_table()
+    table.describe([MODEL])
+    base = {name: array.copy() for name, array in table.whole().items()}
+    by_slot: dict[int, Facts] = {}
+    for change, whole in zip(changes, wholes, strict=False):
+        now = {slot: at_slot(slot, facts) for slot, facts in change}
+        by_slot |= now
+        table.put([gate_entry(facts, at) for facts in now.values()])
+        assert not table.put([gate_entry(facts, at) for facts in now.values()])
+        patch = table.patch()
+        assert patch is not None
+        fresh = compile_gate(by_slot.values(), [MODEL], at)
+        assert_same_snapshot(applied(base, patch), fresh)
+        assert_same_snapshot(table.exact(), fresh)
+        if whole:
+            base = {name: array.copy() for name, array in table.whole().items()}
+            assert_same_snapshot(base, fresh)
+
+
+def entry(slot: int, boundary: int) -> Entry:
+    spans = ((FOREVER_AGO, 0, 0), (boundary, 1, 1))
+    return Entry(slot, f"{slot:016d}", 7, 1, spans)
+
+
+def test_a_patch_that_does_not_fit_is_not_made() -> None:
+    table = gate_table()
+    assert table.patch() is None  # of what?
+    table.put([entry(slot, slot) for slot in range(1, 500)])
+    room = len(table.whole()["model"])
+    assert room > 1500
+    table.put([entry(slot, 0) for slot in range(500, 1500)])
+    patch = table.patch()
+    assert patch is not None
+    assert len(patch["model"][0]) == 1000
+    table.put([entry(slot, 0) for slot in range(1, 50)])
+    assert table.patch() is None  # so much that the whole is better
+    table.whole()
+    table.put([entry(room + 1000, 0)])
+    assert table.patch() is None  # a slot beyond the room
+    assert table.whole()["device_id"][room + 1000].tobytes() == b"%016d" % (room + 1000)
+    for number in range(1000):
+        table.put([entry(1, number)])
+    assert table.patch() is None  # no room for more spans
+    table.whole()
+    assert table.patch() is not None
+    assert table.describe([MODEL])
+    assert table.patch() is None  # another catalogue
+    table.whole()
+    assert not table.describe([MODEL])
+    assert table.patch() is not None
+
+
+def test_spans_that_nobody_names_any_more_are_dropped() -> None:
+    table = gate_table()
+    for number in range(5000):
+        table.put([entry(number % 3 + 1, number)])
+    table.whole()
+    assert len(table.exact()["span_from"]) == 1 + 3 * 2
+
+
+def test_what_cannot_be_taken_in_changes_nothing() -> None:
+    table: GateTable = gate_table()
+    table.put([entry(1, 1)])
+    before = {name: array.copy() for name, array in table.exact().items()}
+    thief = entry(1, 2)._replace(device_id="x" * 16)
+    for bad in ([thief], [entry(2, 1), entry(2, 1)], [entry(2, 1), entry(0, 1)]):
+        with pytest.raises(ValueError, match="is taken or not allowed"):
+            table.put(bad)
+        for name, array in table.exact().items():
+            np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_catalogue_matters_to_the_gate_by_what_it_says_of_telemetry() -> None:
+    terms = gate_terms([MODEL], PLANS.values())
+    longer = replace(MODEL, metrics=(*MODEL.metrics, Metric(2, "flow_c")))
+    assert gate_terms([longer], PLANS.values()) == terms
+    features = {**MODEL.features, "telemetry": Feature("telemetry", safe=True)}
+    assert gate_terms([replace(MODEL, features=features)], PLANS.values()) != terms

@@ -1,0 +1,304 @@
+"""The columns of a gate snapshot, kept so that one product's change costs one product's work.
+
+1. A slot names its spans by `[first, end)`. Spans once written never change: a product whose spans
+   change gets others, and what nobody names any more goes with the next `whole`.
+2. Products with the same spans may share them.
+3. Slots and spans have room to grow, so that a `patch` of the last `whole` can add some.
+
+What a span says is decided in `gate.py`; here are only arrays. No files.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from entitlements.facts import MetricKind, Model
+
+NAME_BYTES = 48
+UNIT_BYTES = 48
+ID_BYTES = 16
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+Patch = dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.generic]]]
+"""By name of an array: the rows that differ, and what is in them now."""
+Spans = tuple[tuple[int, int, int], ...]
+"""`(from, verdict, reason)`, rising in time; the first is there and has always begun."""
+
+_T = TypeVar("_T", bound=np.generic)
+_ROOM = 1024
+_SHARED = 1 << 16
+_METRIC_KIND = {MetricKind.GAUGE: 0, MetricKind.COUNTER: 1}
+
+
+class Entry(NamedTuple):
+    """What the gate knows of one product.
+
+    Args:
+        slot: device slot, from 1.
+        device_id: 16 ASCII characters.
+        model: number of its model.
+        epoch: owner epoch, 0 for nobody.
+        spans: what the gate does with its telemetry, and when.
+    """
+
+    slot: int
+    device_id: str
+    model: int
+    epoch: int
+    spans: Spans
+
+
+class GateTable:
+    """The arrays of the table "Gate snapshot" in docs/architecture.md, changed by `put`.
+
+    Args:
+        unused: the spans of slots that nobody has.
+    """
+
+    def __init__(self, unused: Spans) -> None:
+        self._slots = 1
+        self._device_id = np.zeros((1, ID_BYTES), np.uint8)
+        self._model = np.zeros(1, np.uint16)
+        self._epoch = np.zeros(1, np.uint32)
+        self._span = np.array([[0, len(unused)]], np.uint32)
+        self._touched = np.zeros(1, np.bool_)
+        self._rows = 0
+        self._from = np.zeros(0, np.int64)
+        self._verdict = np.zeros(0, np.uint8)
+        self._reason = np.zeros(0, np.uint8)
+        self._unused = len(unused)
+        self._shared: dict[Spans, int] = {}
+        self._metrics = _metrics(())
+        # What the last `whole` had room for; None while a patch of it would not do.
+        self._base: tuple[int, int, int] | None = None
+        self._append(unused)
+
+    def put(self, entries: Sequence[Entry]) -> bool:
+        """Take in what is known of some products now.
+
+        Returns:
+            Whether anything differs from before.
+
+        Raises:
+            ValueError: two products have one slot, a slot is 0, or a device id does not fit. The
+                message names the product. Nothing was taken in.
+        """
+        if not entries:
+            return False
+        slots = np.array([entry.slot for entry in entries], np.int64)
+        ids = self._checked_ids(entries, slots)
+        self._reach(int(slots.max()) + 1)
+        model = np.array([entry.model for entry in entries], np.uint16)
+        epoch = np.array([entry.epoch for entry in entries], np.uint32)
+        differs = (
+            (self._device_id[slots] != ids).any(axis=1)
+            | (self._model[slots] != model)
+            | (self._epoch[slots] != epoch)
+        )
+        span = self._span[slots]
+        news: list[tuple[int, int, int]] = []
+        for at, entry in enumerate(entries):
+            if entry.spans != self._spans(int(span[at, 0]), int(span[at, 1])):
+                first = self._find(entry.spans, news)
+                span[at] = first, first + len(entry.spans)
+                differs[at] = True
+        self._append(news)
+        self._device_id[slots], self._model[slots], self._epoch[slots] = ids, model, epoch
+        self._span[slots] = span
+        self._touched[slots[differs]] = True
+        return bool(differs.any())
+
+    def describe(self, models: Iterable[Model]) -> bool:
+        """Take in the catalogue's metrics; say whether they differ from before.
+
+        Raises:
+            ValueError: a metric's name or unit does not fit. The message names it.
+        """
+        metrics = _metrics(models)
+        # Bytes, not numbers: a limit that is absent is not a number, and equals itself here.
+        same = all(
+            column.tobytes() == metrics[name].tobytes() for name, column in self._metrics.items()
+        )
+        if not same:
+            self._metrics, self._base = metrics, None
+        return not same
+
+    def exact(self) -> Arrays:
+        """Return the arrays without room for growth. They are views; take them before a `put`."""
+        return self._arrays(self._slots, self._rows)
+
+    def whole(self) -> Arrays:
+        """Return the arrays with room for growth; later patches are against these.
+
+        They are views; write them before the next `put`.
+        """
+        self._compact()
+        self._make_room(self._slots + max(_ROOM, self._slots // 8))
+        self._make_span_room(self._rows + max(_ROOM, self._rows // 8))
+        self._touched[:] = False
+        self._base = self._span.shape[0], self._from.size, self._rows
+        return self._arrays(self._span.shape[0], self._from.size)
+
+    def patch(self) -> Patch | None:
+        """Return all that differs from the last `whole`.
+
+        Returns:
+            `None` where a new `whole` is due: there was none, the metrics differ, there is no room
+            left in it, or so much differs that a patch would not be cheap.
+        """
+        if self._base is None:
+            return None
+        slots_room, rows_room, rows = self._base
+        changed = np.flatnonzero(self._touched)
+        dear = changed.size > max(_ROOM, slots_room // 16)
+        if dear or self._span.shape[0] > slots_room or self._rows > rows_room:
+            return None
+        news = np.arange(rows, self._rows)
+        patch: Patch = {}
+        for name, array in self._arrays(self._slots, self._rows).items():
+            if name.startswith("span_"):
+                patch[name] = news, array[news]
+            elif name not in self._metrics:
+                patch[name] = changed, array[changed]
+        return patch
+
+    def _arrays(self, slots: int, rows: int) -> Arrays:
+        return {
+            "device_id": self._device_id[:slots],
+            "model": self._model[:slots],
+            "epoch": self._epoch[:slots],
+            "span": self._span[:slots],
+            "span_from": self._from[:rows],
+            "span_verdict": self._verdict[:rows],
+            "span_reason": self._reason[:rows],
+            **self._metrics,
+        }
+
+    def _checked_ids(
+        self, entries: Sequence[Entry], slots: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.uint8]:
+        ids = _texts([_fixed(e.device_id, ID_BYTES, exact=True) for e in entries], ID_BYTES)
+        taken = slots < 1
+        known = ~taken & (slots < self._slots)
+        present = self._device_id[np.where(known, slots, 0)]
+        taken |= (present[:, 0] != 0) & (present != ids).any(axis=1)
+        _, first = np.unique(slots, return_index=True)
+        repeated = np.ones(slots.size, np.bool_)
+        repeated[first] = False
+        for at in np.flatnonzero(taken | repeated)[:1].tolist():
+            raise ValueError(
+                f"device {entries[at].device_id} has slot {entries[at].slot}, which is taken or not"
+                " allowed; slots are unique and start at 1",
+            )
+        return ids
+
+    def _spans(self, first: int, end: int) -> Spans:
+        return tuple(
+            zip(
+                self._from[first:end].tolist(),
+                self._verdict[first:end].tolist(),
+                self._reason[first:end].tolist(),
+                strict=True,
+            )
+        )
+
+    def _find(self, spans: Spans, news: list[tuple[int, int, int]]) -> int:
+        """Return the first row of spans; if they are new, it is where `news` will be appended."""
+        first = self._shared.get(spans)
+        if first is None:
+            if len(self._shared) >= _SHARED:  # sharing saves room, but is not worth much memory
+                self._shared.clear()
+            first = self._shared[spans] = self._rows + len(news)
+            news.extend(spans)
+        return first
+
+    def _append(self, spans: Sequence[tuple[int, int, int]]) -> None:
+        if not spans:
+            return
+        start, end = self._rows, self._rows + len(spans)
+        if end > self._from.size:
+            self._make_span_room(end + end // 2)
+        columns = zip(*spans, strict=True)
+        self._from[start:end], self._verdict[start:end], self._reason[start:end] = columns
+        self._rows = end
+
+    def _reach(self, slots: int) -> None:
+        if slots > self._span.shape[0]:
+            self._make_room(slots + slots // 2)
+        self._slots = max(self._slots, slots)
+
+    def _make_room(self, slots: int) -> None:
+        before = self._span.shape[0]
+        self._device_id = _resized(self._device_id, slots)
+        self._model = _resized(self._model, slots)
+        self._epoch = _resized(self._epoch, slots)
+        self._span = _resized(self._span, slots)
+        self._span[before:] = 0, self._unused
+        self._touched = _resized(self._touched, slots)
+
+    def _make_span_room(self, rows: int) -> None:
+        self._from = _resized(self._from, rows)
+        self._verdict = _resized(self._verdict, rows)
+        self._reason = _resized(self._reason, rows)
+
+    def _compact(self) -> None:
+        """Drop the spans that no slot names."""
+        span = self._span[: self._slots]
+        size = np.zeros(self._rows, np.int64)
+        size[span[:, 0]] = span[:, 1] - span[:, 0]
+        firsts = np.flatnonzero(size)
+        sizes = size[firsts]
+        moved = np.cumsum(sizes) - sizes
+        rows = np.repeat(firsts - moved, sizes) + np.arange(sizes.sum())
+        self._from, self._verdict = self._from[rows], self._verdict[rows]
+        self._reason, self._rows = self._reason[rows], rows.size
+        place = np.full(size.size, -1, np.int64)
+        place[firsts] = moved
+        span[:, 1] += (place[span[:, 0]] - span[:, 0]).astype(np.uint32)  # wraps around rightly
+        span[:, 0] = place[span[:, 0]]
+        self._shared = {
+            spans: int(place[first]) for spans, first in self._shared.items() if place[first] >= 0
+        }
+
+
+def _metrics(models: Iterable[Model]) -> Arrays:
+    rows = sorted(
+        ((model.number, metric.index, metric) for model in models for metric in model.metrics),
+        key=lambda row: row[:2],
+    )
+    names = [_fixed(metric.name, NAME_BYTES, exact=False) for _, _, metric in rows]
+    units = [_fixed(metric.unit, UNIT_BYTES, exact=False) for _, _, metric in rows]
+    nan = float("nan")
+    lows = [nan if metric.low is None else metric.low for _, _, metric in rows]
+    highs = [nan if metric.high is None else metric.high for _, _, metric in rows]
+    return {
+        "metric_model": np.array([number for number, _, _ in rows], np.uint16),
+        "metric_index": np.array([index for _, index, _ in rows], np.uint16),
+        "metric_name": _texts(names, NAME_BYTES),
+        "metric_unit": _texts(units, UNIT_BYTES),
+        "metric_low": np.array(lows, np.float64),
+        "metric_high": np.array(highs, np.float64),
+        "metric_kind": np.array([_METRIC_KIND[metric.kind] for _, _, metric in rows], np.uint8),
+    }
+
+
+def _fixed(text: str, size: int, *, exact: bool) -> bytes:
+    """Return ASCII text as `size` bytes, padded with zeros; with `exact`, it must fill them."""
+    data = text.encode("ascii", "replace")
+    if len(data) > size or (exact and len(data) != size) or not text.isascii():
+        raise ValueError(f"{text!r} does not fit the {size} ASCII bytes that the gate has for it")
+    return data.ljust(size, b"\0")
+
+
+def _texts(rows: list[bytes], size: int) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), size)
+
+
+def _resized(array: npt.NDArray[_T], rows: int) -> npt.NDArray[_T]:
+    """Return a copy with so many rows, new ones zero."""
+    copy = np.zeros((rows, *array.shape[1:]), array.dtype)
+    kept = min(rows, array.shape[0])
+    copy[:kept] = array[:kept]
+    return copy

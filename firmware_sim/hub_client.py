@@ -111,7 +111,7 @@ class HubClient:
             return answer.json() if answer.content else None
         try:
             problem = answer.json()
-            code, detail = str(problem["type"]).rsplit("/", 1)[-1], str(problem["detail"])
+            code, detail = str(problem["code"]), str(problem["detail"])
         except (ValueError, KeyError, TypeError):
             code, detail = "unreadable", answer.text[:200]
         raise HubAnswerError(answer.status_code, code, detail)

@@ -40,22 +40,28 @@ class RunningHub:
         settings: of which only the data folder counts.
 
     Raises:
-        HubUnreachableError: no hub runs with this data folder.
+        HubUnreachableError: no hub runs with this data folder, or its files cannot be used.
     """
 
     def __init__(self, settings: Settings) -> None:
         card = settings.run_dir / "hub.json"
         try:
             facts = json.loads(card.read_text(encoding="utf-8"))
+            address, token_file = str(facts["api_url"]), Path(facts["operator_token_file"])
+            trust = ssl.create_default_context(cafile=facts["ca_file"])
         except FileNotFoundError:
             raise HubUnreachableError(
                 f"No hub runs with the data folder {settings.data_dir}. "
                 "Start it with: homeport serve"
             ) from None
-        token = read_private(Path(facts["operator_token_file"])).decode().strip()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise HubUnreachableError(
+                f"What {card} says of the hub cannot be used ({error!r}). Start the hub again."
+            ) from error
+        token = read_private(token_file).decode().strip()
         self._client = httpx.Client(
-            base_url=facts["api_url"],
-            verify=ssl.create_default_context(cafile=facts["ca_file"]),
+            base_url=address,
+            verify=trust,
             headers={"Authorization": f"Bearer {token}"},
             timeout=_TIMEOUT_S,
             trust_env=False,
@@ -76,11 +82,23 @@ class RunningHub:
         try:
             response = self._client.request(method, path, **arguments)
         except httpx.HTTPError as error:
-            raise HubUnreachableError(f"The hub does not answer: {error}.") from error
+            raise HubUnreachableError(
+                f"The hub does not answer at {self._client.base_url} ({error}). "
+                "If it was killed, start it with: homeport serve"
+            ) from error
         if response.is_success:
             return response.json() if response.content else None
-        try:
-            detail = response.json()["detail"]
-        except (ValueError, KeyError, TypeError):
-            detail = f"it answered with status {response.status_code}"
-        raise RefusedError(f"The hub refused: {detail}")
+        raise RefusedError(f"The hub refused: {_sentence(response)}")
+
+
+def _sentence(response: httpx.Response) -> str:
+    """Say what a problem says, and of a request that is not valid which parts are wrong."""
+    try:
+        problem = response.json()
+        wrong = [
+            f"{part['pointer'] or part['location']}: {part['detail']}"
+            for part in problem.get("errors", ())
+        ]
+        return f"{'; '.join(wrong)}." if wrong else str(problem["detail"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"it answered with status {response.status_code}."

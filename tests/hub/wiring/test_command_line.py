@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import typer
 
 from hub.config import Settings
+from hub.services.pki import CertificateAuthority
 from hub.wiring import cli
 
 ROOT = Path(__file__).parents[3]
@@ -58,6 +60,41 @@ def test_commands_that_change_something_need_a_running_hub(
     assert done.returncode == 1
     assert "Start it with: homeport serve" in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+def left_behind(folder: Path, **facts: str) -> None:
+    """A hub that was killed leaves its files."""
+    run = folder / "data" / "run"
+    run.mkdir(parents=True)
+    token = run / "operator.token"
+    token.write_text("token")
+    token.chmod(0o600)
+    authority = CertificateAuthority.load_or_create(folder / "data" / "pki", 1_900_000_000 * 10**9)
+    (folder / "ca.pem").write_text(authority.trust_bundle_pem)
+    card = {"operator_token_file": str(token), "ca_file": str(folder / "ca.pem"), **facts}
+    (run / "hub.json").write_text(json.dumps(card))
+
+
+def test_a_hub_that_was_killed_is_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as holder:  # bound but not listening: nobody answers there
+        holder.bind(("127.0.0.1", 0))
+        address = f"https://127.0.0.1:{holder.getsockname()[1]}"
+        left_behind(tmp_path, api_url=address)
+        done = homeport(tmp_path, "product", "add", "heat-pump", "HP-1")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"The hub does not answer at {address}")
+    assert "start it with: homeport serve" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("card", ["", "[]", "{}", '{"api_url": 1, "operator_token_file": "x"}'])
+def test_files_of_a_hub_that_cannot_be_used_are_one_sentence(tmp_path: Path, card: str) -> None:
+    left_behind(tmp_path)
+    (tmp_path / "data" / "run" / "hub.json").write_text(card)
+    done = homeport(tmp_path, "product", "add", "heat-pump", "HP-1")
+    assert done.returncode == 1
+    assert "hub.json says of the hub cannot be used" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_verifying_the_audit_makes_no_database(tmp_path: Path) -> None:

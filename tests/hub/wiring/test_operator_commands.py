@@ -129,6 +129,13 @@ def test_a_refusal_of_the_hub_is_one_sentence(hub: Any) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_what_is_wrong_with_a_request_is_named(hub: Any) -> None:
+    done = homeport(hub, "person", "add", "eve@example.org", "Eve", "--role", "boss")
+    assert done.returncode == 1
+    assert done.stderr.startswith("The hub refused: /role: Input should be 'customer'")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_person_gets_a_one_time_password(hub: Any) -> None:
     made = answered(homeport(hub, "person", "add", "ada@example.org", "Ada"))
     assert made["email"] == "ada@example.org"

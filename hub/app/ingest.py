@@ -2,7 +2,7 @@
 
 1. Start: newest checkpoint, then replay of the journal behind it, then subscribe. Kernels are compiled by then.
 2. A broken link is connected again with growing pauses; a broken disk ends the process, which then replays.
-3. A new gate snapshot is taken between two turns; a checkpoint likewise.
+3. A new gate snapshot is taken once a batch has come in and before its turn; a checkpoint between two turns.
 Must never live here: what a stage does.
 """
 
@@ -148,9 +148,9 @@ class _Worker:
         ready()
         while not stop.is_set():
             try:
-                turn = self._pipeline.turn(
-                    self._config.clock(), time.monotonic(), 0.05, self._config.linger_s
-                )
+                frames = self._pipeline.receive(time.monotonic(), 0.05, self._config.linger_s)
+                self._take_newest_gate()
+                turn = self._pipeline.turn(frames, self._config.clock())
             except LinkError as error:
                 log.warning("%s Connecting again.", error.detail)
                 self._connect(stop)
@@ -179,13 +179,16 @@ class _Worker:
                 self._streams.tell_all()
                 return
 
-    def _between_turns(self) -> None:
-        now = time.monotonic()
+    def _take_newest_gate(self) -> None:
+        """Use the gate as it is now; a device that enrolled a moment ago must pass it."""
         version = current_version(self._config.gate)
         if version is not None and version != self._pipeline.directory.version:
             directory = Directory.read(self._config.gate, ROOT, self._pipeline.directory)
             self._pipeline.use(directory)
             self._metrics.gate_version.set(directory.version)
+
+    def _between_turns(self) -> None:
+        now = time.monotonic()
         if now - self._last_checkpoint >= self._config.checkpoint_s:
             self._last_checkpoint = now
             self._save_checkpoint()

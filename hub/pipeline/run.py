@@ -1,6 +1,6 @@
 """The way of one message, in the order in which it happens.
 
-1. `turn` reads as the list of stages; each stage is a module that knows none of the others.
+1. `receive` and `turn` read as the list of stages; each stage is a module that knows none of the others.
 2. Nothing is receipted before it is journalled and synced; nothing is detected that was not journalled.
 3. No clock here: both times are arguments. No SQL, no object per message.
 """
@@ -12,7 +12,7 @@ from analytics.detector import Detector
 from device_sdk.wire.codes import RejectCode
 from hub.pipeline.detect import DetectStage
 from hub.pipeline.directory import Directory
-from hub.pipeline.frames import Rows
+from hub.pipeline.frames import Frames, Rows
 from hub.pipeline.identity import StreamTable
 from hub.pipeline.journal import JournalStage, replay
 from hub.pipeline.outcome import Stored
@@ -78,20 +78,33 @@ class Pipeline:
         self._receipts.use(directory.device_id, directory.shard)
         self._detector.use(directory.model, directory.metrics)
 
-    def turn(self, now_ns: int, monotonic_s: float, wait_s: float, linger_s: float) -> Turn:
-        """Take one micro-batch all the way.
+    def receive(self, monotonic_s: float, wait_s: float, linger_s: float) -> Frames:
+        """Wait for the next micro-batch, which `turn` takes all the way.
+
+        Time of receipt and gate are looked at after this, never before: the wait may be long, and a
+        device may have enrolled during it.
 
         Args:
-            now_ns: time of receipt, ns since 1970 UTC.
             monotonic_s: monotonic seconds, for the connection's keep-alive.
             wait_s: how long to wait for data.
             linger_s: how long a small batch may gather.
 
         Raises:
             LinkError: the broker is gone; connect again.
+        """
+        return self._receiver.receive(monotonic_s, wait_s, linger_s)
+
+    def turn(self, frames: Frames, now_ns: int) -> Turn:
+        """Take one micro-batch all the way.
+
+        Args:
+            frames: as received.
+            now_ns: time of receipt, ns since 1970 UTC.
+
+        Raises:
+            LinkError: the broker is gone; connect again.
             StorageError: the disk failed; end the process.
         """
-        frames = self._receiver.receive(monotonic_s, wait_s, linger_s)
         if frames.count == 0:
             return Turn(receipts=self._receipt(now_ns))
         directory, rows = self.directory, self._rows

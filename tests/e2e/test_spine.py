@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from hub.ports.journal.telemetry import REASON_SHIFT
 from tests.e2e.world import (
     DAY_NS,
     PATIENCE_S,
+    Events,
     Home,
     RawDevice,
     Unit,
@@ -200,11 +202,12 @@ def test_a_value_beyond_its_limits_reaches_everybody_concerned(street: Street) -
             "the notice at the product",
         )
         assert notice.severity >= Severity.WARNING
+
+        def told(events: Events) -> list[dict[str, Any]]:
+            return [event for event in events.of("alert") if event["alert_id"] == opened["id"]]
+
         for events in (hers, supports):
-            (event,) = eventually(
-                lambda e=events: [a for a in e.of("alert") if a["alert_id"] == opened["id"]],
-                "the event",
-            )
+            (event,) = eventually(partial(told, events), "the event")
             assert (event["change"], event["device_id"]) == ("opened", pump.unit.id)
             assert event["sentence"] == opened["sentence"]
         assert world.detail(pump.unit, anna.api)["open_alerts"][0]["id"] == opened["id"]
@@ -222,7 +225,7 @@ def test_a_value_beyond_its_limits_reaches_everybody_concerned(street: Street) -
 def test_the_product_and_the_api_give_the_same_answers(street: Street) -> None:
     for product, home in ((street.pump, street.anna), (street.other, street.bert)):
         device = product.device
-        eventually(lambda d=device: d.entitled("remote_control"), "the entitlements at the product")
+        eventually(partial(device.entitled, "remote_control"), "the entitlements at the product")
         decisions = street.world.detail(product.unit, home.api)["entitlements"]
         assert {d["feature"] for d in decisions} >= {
             "telemetry",
@@ -270,7 +273,6 @@ def test_rows_are_stored_once_whatever_the_connection_does(street: Street) -> No
 def test_the_same_pack_three_times_is_stored_once(world: World, anna: Home) -> None:
     unit = world.sold(anna)
     world.enrol(unit)
-    eventually(lambda: world.disk.knows(unit.id), "the device in the gate")
     stream, values = b"thrice..", [1.0, 2.0, 3.0]
     data = pack(stream, 0, values)
     with RawDevice(unit) as device:

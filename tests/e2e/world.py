@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import httpx
 import numpy as np
@@ -29,7 +29,7 @@ from device_sdk.wire import topics
 from device_sdk.wire.codes import ClockState
 from device_sdk.wire.pack import Pack, encode_pack
 from device_sdk.wire.receipt import Receipt
-from firmware_sim import catalogue, local_hub, onboarding
+from firmware_sim import local_hub, onboarding
 from firmware_sim.hub_client import HubClient
 from firmware_sim.onboarding import Customer, Made
 from hub.ports.journal.block import Kind
@@ -46,7 +46,7 @@ DAY_NS: Final = 86_400_000_000_000
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], what: str) -> T:
+def eventually(look: Callable[[], T | None], what: str) -> T:
     """Look again and again until the answer is true, and return it."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
@@ -265,7 +265,7 @@ class RawDevice:
         self.client.connect(enrolment.broker_host, enrolment.broker_port)
         self.client.loop_start()
 
-    def __enter__(self) -> "RawDevice":
+    def __enter__(self) -> Self:
         assert self._subscribed.wait(PATIENCE_S), "the broker did not let the device in"
         return self
 

@@ -6,6 +6,7 @@
 What must never live here: anything that helps the hub.
 """
 
+import select
 import socket
 import threading
 import time
@@ -209,12 +210,11 @@ def chunks_of(flood: Flood, devices: Sequence[int]) -> Iterator[bytes | bytearra
 def count_bytes(sock: socket.socket, ended: threading.Event) -> int:
     """Read and count what comes until told to end."""
     heard = 0
-    sock.settimeout(0.2)
     while not ended.is_set():
-        try:
-            data = sock.recv(1 << 16)
-        except TimeoutError:
+        # No timeout on the socket itself: it would cut short a send that the broker holds back.
+        if not select.select([sock], [], [], 0.2)[0]:
             continue
+        data = sock.recv(1 << 16)
         if not data:
             break
         heard += len(data)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import hub_environment, reach, start_hub, stop_hub
+
 PATIENCE_S = 30.0
 ROLES = {"broker", "authd", "control", "ingest-0", "compactor"}
 
@@ -59,8 +61,6 @@ def role_pid(data_dir: Path, role: str) -> int | None:
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Any]:
     """A hub of the test's own, which it may mistreat."""
-    from conftest import reach, start_hub, stop_hub  # type: ignore[import-not-found]
-
     data_dir = tmp_path / "data"
     process = start_hub(data_dir)
     started = descendants(process.pid)
@@ -119,8 +119,6 @@ def test_logs_are_json_lines_without_secrets(hub: Any) -> None:
 
 
 def test_a_second_hub_on_the_same_data_folder_is_refused(hub: Any) -> None:
-    from conftest import hub_environment
-
     done = subprocess.run(
         [sys.executable, "-m", "hub", "serve"],
         env=hub_environment(hub.data_dir),

@@ -38,7 +38,6 @@ _CURRENT = "CURRENT"
 _MAGIC = b"HPSNAP1\0"
 _PREFIX = struct.Struct("<8sII")
 _ALIGN = 64
-_TRIES = 5
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Patch = Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]
@@ -157,13 +156,12 @@ def read_snapshot(folder: Path, before: Snapshot | None = None) -> Snapshot:
     Raises:
         StorageError: there is none yet, or it is damaged.
     """
-    for _ in range(_TRIES):
-        version = current_version(folder)
-        if version is None:
-            break
+    missing, version = None, current_version(folder)
+    while version is not None and version != missing:
         # A publisher may overtake us and remove what the link just named.
         with contextlib.suppress(FileNotFoundError):
             return _read(folder, version, before)
+        missing, version = version, current_version(folder)
     raise StorageError(
         f"There is no snapshot in {folder}. The process `control` publishes one when it starts.",
         folder=str(folder),

@@ -20,25 +20,10 @@ from entitlements.gate import (
 )
 from entitlements.gate_table import Arrays, Entry, GateTable, Patch
 from entitlements.ladder import owner_epoch
+from tests.entitlements.gate_lookup import DTYPES, assert_same_snapshot
 from tests.entitlements.products import DAY, MODEL, PLANS, S, probes, product, products
 
 NOW = 100 * DAY
-DTYPES = {
-    "device_id": "uint8",
-    "model": "uint16",
-    "epoch": "uint32",
-    "span": "uint32",
-    "span_from": "int64",
-    "span_verdict": "uint8",
-    "span_reason": "uint8",
-    "metric_model": "uint16",
-    "metric_index": "uint16",
-    "metric_name": "uint8",
-    "metric_unit": "uint8",
-    "metric_low": "float64",
-    "metric_high": "float64",
-    "metric_kind": "uint8",
-}
 ACCEPT, LAPSED, UNCLAIMED, CLONE, HELD, REFUSED = (0, 0), (1, 1), (1, 2), (1, 3), (1, 4), (3, 7)
 
 
@@ -61,22 +46,6 @@ def expected(facts: Facts, at: int) -> tuple[int, int]:
     if decision.code is Code.HOLD:
         return CLONE if decision.args["kind"] == "clone" else HELD
     return {Code.REVOKED: REFUSED, Code.UNCLAIMED: UNCLAIMED}.get(decision.code, LAPSED)
-
-
-def assert_same_snapshot(one: Arrays, other: Arrays) -> None:
-    """Equal but for the places of spans, and for slots that nobody has."""
-    slots = np.arange(max(len(one["model"]), len(other["model"])) + 1, dtype=np.uint32)
-    for name in DTYPES:
-        assert one[name].dtype == other[name].dtype
-        if name.startswith("metric_"):
-            np.testing.assert_array_equal(one[name], other[name])
-        elif not name.startswith("span"):
-            shared = min(len(one[name]), len(other[name]))
-            np.testing.assert_array_equal(one[name][:shared], other[name][:shared])
-            assert not one[name][shared:].any()
-            assert not other[name][shared:].any()
-    for at in {*one["span_from"].tolist(), *other["span_from"].tolist()}:
-        np.testing.assert_array_equal(verdict_at(one, slots, at), verdict_at(other, slots, at))
 
 
 PAID = Subscription("s", "basic", 1, 0, paid_until=NOW, grace_s=86_400)

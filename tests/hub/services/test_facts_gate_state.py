@@ -180,6 +180,69 @@ def test_a_damaged_snapshot_is_named(tmp_path: Path) -> None:
             snapshot_file.read_snapshot(tmp_path)
 
 
+def test_a_damaged_patch_is_named(tmp_path: Path) -> None:
+    base = snapshot_file.publish_snapshot(tmp_path, {"a": np.arange(3)})
+    rows = np.array([1], np.int64)
+    version = snapshot_file.publish_patch(tmp_path, base, {"a": (rows, np.array([7]))})
+    read = snapshot_file.read_snapshot(tmp_path)
+    assert (read.version, read.base) == (version, base)
+    assert read.arrays["a"].tolist() == [0, 7, 2]
+    assert read.changed["a"].tolist() == [1]
+    path = max(tmp_path.glob("*.snap"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-64] + bytes(64))  # as if the disk had not got the end
+    with pytest.raises(StorageError, match="checksum"):
+        snapshot_file.read_snapshot(tmp_path, read)
+    assert read.arrays["a"].tolist() == [0, 7, 2]
+
+
+def test_a_link_to_nothing_is_no_snapshot(tmp_path: Path) -> None:
+    snapshot_file.publish_snapshot(tmp_path, {"a": np.arange(3)})
+    next(tmp_path.glob("*.snap")).unlink()
+    with pytest.raises(StorageError, match="no snapshot"):
+        snapshot_file.read_snapshot(tmp_path)
+
+
+def test_readers_see_whole_versions_while_others_are_published(tmp_path: Path) -> None:
+    """Version v holds, in `a`, v where rows were patched since its base, and the base elsewhere."""
+    size, versions, every = 5000, 400, 9
+    ready = threading.Event()
+    stop = threading.Event()
+
+    def publish() -> None:
+        base = snapshot_file.publish_snapshot(tmp_path, {"a": np.ones(size), "b": np.ones(3)})
+        ready.set()
+        for version in range(2, versions):
+            if version % every == 0:
+                arrays = {"a": np.full(size, version), "b": np.full(3, version)}
+                base = snapshot_file.publish_snapshot(tmp_path, arrays)
+                assert base == version
+                continue
+            rows = np.arange(0, size, every)
+            patch = {
+                "a": (rows, np.full(rows.size, version)),
+                "b": (np.array([0]), np.array([version])),
+            }
+            assert snapshot_file.publish_patch(tmp_path, base, patch) == version
+        stop.set()
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    assert ready.wait(20)
+    following = snapshot_file.read_snapshot(tmp_path)
+    seen = set()
+    while not stop.is_set() or following.version < versions - 1:
+        following = snapshot_file.read_snapshot(tmp_path, following)
+        for read in (following, snapshot_file.read_snapshot(tmp_path)):
+            expected = np.full(size, read.base, np.float64)
+            expected[:: every if read.base < read.version else 1] = read.version
+            np.testing.assert_array_equal(read.arrays["a"], expected)
+            assert read.arrays["b"].tolist() == [read.version, read.base, read.base]
+            seen.add(read.version)
+    thread.join()
+    assert len(seen) > 2
+
+
 def test_state_versions_rise_with_content_only(world: World, tmp_path: Path) -> None:
     keys = SigningKeys.load_or_create(tmp_path / "keys")
     issuer = StateIssuer(world.engine, keys, PLACE, (b"der",))

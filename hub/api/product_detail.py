@@ -146,7 +146,11 @@ def detail(
     """
     found = services.detail(session, caller, product_id, at)
     readable = Scope.TELEMETRY_READ in caller.scopes
-    latest = telemetry.latest(session, store, caller, product_id, at) if readable else []
+    latest = (
+        telemetry.latest(session, store, caller, product_id, at, facts=found.facts)
+        if readable
+        else []
+    )
     owner = found.owner
     return ProductDetail(
         **ProductSummary.model_validate(found.summary).model_dump(),

@@ -23,7 +23,7 @@ from hub.ports.database.catalogue_tables import (
     PlanVersion,
     ProductModel,
 )
-from hub.services import audit, changes
+from hub.services import audit, catalogue_facts, changes
 from hub.services.caller import Caller, Scope
 from hub.services.catalogue_document import (
     CatalogueDocument,
@@ -98,6 +98,7 @@ def apply(
         details = {"added": difference.added, "changed": difference.changed}
         audit.record(session, at, caller.actor, "catalogue.apply", "catalogue", details)
         changes.note(session, changes.EVERY_PRODUCT)
+        catalogue_facts.note_change(session)
     return difference
 
 

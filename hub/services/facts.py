@@ -6,8 +6,7 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Select, func, select
@@ -18,50 +17,12 @@ from hub.errors import NotFoundError
 from hub.ports.database import catalogue_tables as c
 from hub.ports.database import ownership_tables as o
 from hub.ports.database.product_tables import Device, Product
+from hub.services.catalogue_facts import Catalogue, load_catalogue
 
 CHUNK = 10_000
 """Products whose facts are asked for at once by id; databases limit the number of parameters."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """Models by number and plan versions by (name, version)."""
-
-    models: Mapping[int, e.Model]
-    plans: Mapping[tuple[str, int], e.PlanVersion]
-
-
-def load_catalogue(session: Session) -> Catalogue:
-    """Load all models and plans, in five queries."""
-    features: dict[int, dict[str, e.Feature]] = defaultdict(dict)
-    for f in session.scalars(select(c.Feature)):
-        features[f.model_number][f.name] = e.Feature(
-            f.name, e.FeatureKind(f.kind), f.safe, f.default
-        )
-    metrics: dict[int, list[e.Metric]] = defaultdict(list)
-    for m in session.scalars(select(c.Metric).order_by(c.Metric.model_number, c.Metric.index)):
-        metrics[m.model_number].append(
-            e.Metric(m.index, m.name, m.unit, m.low, m.high, e.MetricKind(m.kind))
-        )
-    models = {
-        row.number: e.Model(row.number, row.name, features[row.number], tuple(metrics[row.number]))
-        for row in session.execute(select(c.ProductModel.number, c.ProductModel.name))
-    }
-    terms: dict[int, dict[str, e.FeatureTerms]] = defaultdict(dict)
-    for p in session.scalars(select(c.PlanFeature)):
-        terms[p.plan_version_id][p.feature] = e.FeatureTerms(p.value)
-    versions = session.execute(
-        select(c.PlanVersion.id, c.Plan.name, c.PlanVersion.version).join(
-            c.Plan, c.Plan.id == c.PlanVersion.plan_id
-        )
-    )
-    plans = {
-        (row.name, row.version): e.PlanVersion(row.name, row.version, terms[row.id])
-        for row in versions
-    }
-    return Catalogue(models, plans)
 
 
 def load_one(session: Session, product_id: str) -> e.Facts:

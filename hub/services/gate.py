@@ -22,7 +22,8 @@ from entitlements.gate import gate_entry, gate_table, gate_terms
 from entitlements.gate_table import GateTable
 from hub.ports.database.engine import read_session
 from hub.services import changes
-from hub.services.facts import Catalogue, last_slot, load_catalogue, load_slots, load_some
+from hub.services.catalogue_facts import Catalogue, load_catalogue
+from hub.services.facts import last_slot, load_slots, load_some
 from hub.services.snapshot_file import publish_patch, publish_snapshot
 
 COALESCE_S = 0.05

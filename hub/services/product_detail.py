@@ -70,6 +70,7 @@ class ProductDetail:
     """A product; `device` is None until it enrols, `owner` until it is claimed."""
 
     summary: ProductSummary
+    facts: Facts
     owner: OwnerView | None
     plans: tuple[PlanView, ...]
     entitlements: tuple[Decision, ...]
@@ -87,10 +88,11 @@ def detail(session: Session, caller: Caller, product_id: str, at: int) -> Produc
     facts = load_one(session, product_id)
     return ProductDetail(
         summary=summary,
+        facts=facts,
         owner=_owner(session, caller, summary),
         plans=_plans(session, facts, summary.epoch, at),
         entitlements=tuple(decide(facts, name, at) for name in feature_names(facts)),
-        device=_device(session, caller, summary),
+        device=_device(session, summary),
         open_alerts=tuple(alert_desk.unresolved(session, caller, product_id)),
     )
 
@@ -114,16 +116,21 @@ def explanation(
 def _owner(session: Session, caller: Caller, summary: ProductSummary) -> OwnerView | None:
     if summary.owner_id is None:
         return None
-    owner = session.get_one(Owner, summary.owner_id)
-    emails: tuple[str, ...] = ()
-    if caller.is_staff:
-        query = select(Person.email).where(Person.owner_id == owner.id).order_by(Person.email)
-        emails = tuple(session.scalars(query))
-    return OwnerView(owner.id, owner.name, emails)
+    query = (
+        select(Owner.name, Person.email)
+        .outerjoin(Person, Person.owner_id == Owner.id)
+        .where(Owner.id == summary.owner_id)
+        .order_by(Person.email)
+    )
+    rows = session.execute(query).all()
+    emails = tuple(row.email for row in rows if row.email) if caller.is_staff else ()
+    return OwnerView(summary.owner_id, rows[0].name, emails)
 
 
 def _plans(session: Session, facts: Facts, epoch: int, at: int) -> tuple[PlanView, ...]:
     """Return the subscriptions that concern the present owner, the latest first."""
+    if not facts.subscriptions:
+        return ()
     names = {subscription.plan for subscription in facts.subscriptions}
     query = select(Plan.name, Plan.title).where(Plan.name.in_(names))
     titles = {row.name: row.title for row in session.execute(query)}
@@ -147,7 +154,7 @@ def _plans(session: Session, facts: Facts, epoch: int, at: int) -> tuple[PlanVie
     )
 
 
-def _device(session: Session, caller: Caller, summary: ProductSummary) -> DeviceView | None:
+def _device(session: Session, summary: ProductSummary) -> DeviceView | None:
     if summary.slot is None:
         return None
     device = session.get_one(Device, summary.slot)
@@ -166,5 +173,5 @@ def _device(session: Session, caller: Caller, summary: ProductSummary) -> Device
         state_version_reported=device.state_version_reported,
         entitlement_version=device.entitlement_version,
         entitlement_version_reported=device.entitlement_version_reported,
-        configuration=pushes.configuration(session, caller, summary.product_id),
+        configuration=pushes.configuration_of(device),
     )

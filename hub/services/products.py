@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, select, true
+from sqlalchemy import ColumnElement, Select, and_, select, true, union_all
 from sqlalchemy.orm import Session
 
 from hub.errors import ConflictError, InvalidInputError, NotFoundError
@@ -163,7 +163,7 @@ def listed(
         limit: at most so many.
     """
     caller.require(Scope.PRODUCTS_READ)
-    query = _summaries().where(_seen_by(caller)).order_by(Product.id).limit(limit)
+    query = _SUMMARIES.where(_seen_by(caller)).order_by(Product.id).limit(limit)
     if after is not None:
         query = query.where(Product.id > after)
     return [_summary(*row) for row in session.execute(query)]
@@ -188,23 +188,12 @@ def found(session: Session, caller: Caller, text: str, *, limit: int = 50) -> li
         raise InvalidInputError(
             "Say what to look for: a serial number, e-mail address, order or device id."
         )
-    if "@" in text:
-        ways: list[ColumnElement[bool]] = [Product.id.in_(_owned_by(session, text, limit))]
-    else:
-        ways = [
-            Product.id == text,
-            Device.device_id == text,
-            Product.order_reference == text,
-            # A range instead of LIKE: both databases use the index for it.
-            and_(Product.serial >= text, Product.serial < text + "\x7f"),
-        ]
-    # One query a way: each walks its own index; an OR over two tables walks none.
-    products: dict[str, ProductSummary] = {}
-    for way in ways:
-        for row in session.execute(_summaries().where(way, _seen_by(caller)).limit(limit)):
-            summary = _summary(*row)
-            products[summary.product_id] = summary
-    return sorted(products.values(), key=lambda product: product.serial)[:limit]
+    seen = _seen_by(caller)
+    ids = _owned_by(session, text, limit) if "@" in text else _named(session, text, seen, limit)
+    if not ids:
+        return []
+    query = _SUMMARIES.where(Product.id.in_(ids), seen).order_by(Product.serial).limit(limit)
+    return [_summary(*row) for row in session.execute(query)]
 
 
 def summary(session: Session, caller: Caller, product_id: str) -> ProductSummary:
@@ -214,7 +203,7 @@ def summary(session: Session, caller: Caller, product_id: str) -> ProductSummary
         NotFoundError: no such product, or not one of the caller's.
     """
     caller.require(Scope.PRODUCTS_READ)
-    query = _summaries().where(Product.id == product_id, _seen_by(caller))
+    query = _SUMMARIES.where(Product.id == product_id, _seen_by(caller))
     row = session.execute(query).first()
     if row is None:
         raise NotFoundError(f"There is no product {product_id}.", product=product_id)
@@ -241,20 +230,34 @@ def _owned_by(session: Session, email: str, limit: int) -> Sequence[str]:
     return session.scalars(query).all()
 
 
+def _named(session: Session, text: str, seen: ColumnElement[bool], limit: int) -> Sequence[str]:
+    """Return products that a text names, at most so many for each way of naming one."""
+    ways = (
+        select(Product.id).where(Product.id == text, seen),
+        select(Device.product_id)
+        .join(Product, Product.id == Device.product_id)
+        .where(Device.device_id == text, seen),
+        select(Product.id).where(Product.order_reference == text, seen),
+        # A range instead of LIKE: both databases use the index for it.
+        select(Product.id).where(Product.serial >= text, Product.serial < text + "\x7f", seen),
+    )
+    # One part a way: each walks its own index; an OR over two tables walks none.
+    parts = [select(way.limit(limit).subquery()) for way in ways]
+    return session.scalars(union_all(*parts)).all()
+
+
 def _by_serial(session: Session, number: int, serial: str) -> Product | None:
     return session.scalars(
         select(Product).where(Product.model_number == number, Product.serial == serial)
     ).first()
 
 
-def _summaries() -> Select[*tuple[Any, ...]]:
-    open_ownership = and_(Ownership.product_id == Product.id, Ownership.ended_at.is_(None))
-    return (
-        select(Product, ProductModel, Device, Ownership)
-        .join(ProductModel, ProductModel.number == Product.model_number)
-        .outerjoin(Device, Device.product_id == Product.id)
-        .outerjoin(Ownership, open_ownership)
-    )
+_SUMMARIES: Select[*tuple[Any, ...]] = (
+    select(Product, ProductModel, Device, Ownership)
+    .join(ProductModel, ProductModel.number == Product.model_number)
+    .outerjoin(Device, Device.product_id == Product.id)
+    .outerjoin(Ownership, and_(Ownership.product_id == Product.id, Ownership.ended_at.is_(None)))
+)
 
 
 def _seen_by(caller: Caller) -> ColumnElement[bool]:

@@ -103,7 +103,7 @@ def configure(
         details = {"names": sorted(values), "version": device.desired_version}
         _record(session, caller, product_id, "device.configure", at, details)
         changes.note(session, product_id)
-    return _configuration(device, changed=changed)
+    return configuration_of(device, changed=changed)
 
 
 def configuration(session: Session, caller: Caller, product_id: str) -> Configuration:
@@ -115,7 +115,7 @@ def configuration(session: Session, caller: Caller, product_id: str) -> Configur
     """
     caller.require(Scope.PRODUCTS_READ)
     device = products.visible_device(session, caller, product_id)
-    return _configuration(device, changed=False)
+    return configuration_of(device)
 
 
 def notify(
@@ -299,7 +299,8 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _configuration(device: Device, *, changed: bool) -> Configuration:
+def configuration_of(device: Device, *, changed: bool = False) -> Configuration:
+    """Return the configuration of a device that the caller may see."""
     return Configuration(
         product_id=device.product_id,
         device_id=device.device_id,

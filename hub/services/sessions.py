@@ -93,20 +93,24 @@ def authenticate(session: Session, token: str, at: int) -> Caller:
     Raises:
         NotAuthenticatedError: unknown, expired or revoked, or the account is disabled.
     """
-    digest = secret_hash(token)
-    found: WebSession | ApiKey | None
-    if token.startswith(API_KEY_PREFIX):
-        found = session.scalar(select(ApiKey).where(ApiKey.key_hash == digest))
-    else:
-        found = session.get(WebSession, digest)
-    if found is None or found.revoked_at is not None:
+    holder = _holder(session, token)
+    if holder is None or holder[0].revoked_at is not None:
         raise NotAuthenticatedError("This token is not known or was revoked. Sign in again.")
+    found, person = holder
     if found.expires_at is not None and at >= found.expires_at:
         raise NotAuthenticatedError("This session or key has expired. Sign in again.")
-    person = session.get_one(Person, found.person_id)
     if person.disabled_at is not None:
         raise NotAuthenticatedError("This account is disabled. Ask an operator.")
     return _caller(person, found.scopes if isinstance(found, ApiKey) else None)
+
+
+def _holder(session: Session, token: str) -> tuple[WebSession | ApiKey, Person] | None:
+    digest = secret_hash(token)
+    if token.startswith(API_KEY_PREFIX):
+        keys = select(ApiKey, Person).join(Person, Person.id == ApiKey.person_id)
+        return session.execute(keys.where(ApiKey.key_hash == digest)).first()
+    sessions = select(WebSession, Person).join(Person, Person.id == WebSession.person_id)
+    return session.execute(sessions.where(WebSession.token_hash == digest)).first()
 
 
 def sign_out(session: Session, token: str, at: int) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from entitlements.decision import decide
+from entitlements.facts import Facts
 from entitlements.gate import Quarantine
 from entitlements.ladder import TELEMETRY
 from hub.errors import NotFoundError
@@ -95,21 +96,39 @@ def series(session: Session, caller: Caller, product_id: str, metric: str, at: i
 
 
 def latest(
-    session: Session, store: TelemetryStore, caller: Caller, product_id: str, at: int
+    session: Session,
+    store: TelemetryStore,
+    caller: Caller,
+    product_id: str,
+    at: int,
+    *,
+    facts: Facts | None = None,
 ) -> list[LatestValue]:
     """Return the latest sample of each metric of a product, in the order of the metrics.
+
+    Args:
+        session: any session.
+        store: the telemetry store.
+        caller: who asks.
+        product_id: of the product.
+        at: now, ns.
+        facts: of the product, if they are loaded already and the caller may see it.
 
     Raises:
         ForbiddenError: the caller may not read telemetry.
         NotFoundError: no such product, or not one of the caller's.
     """
     caller.require(Scope.TELEMETRY_READ)
-    product = products.visible(session, caller, product_id)
-    slot = session.scalar(select(Device.slot).where(Device.product_id == product.id))
-    if slot is None:
+    if facts is None:
+        product = products.visible(session, caller, product_id)
+        slot = session.scalar(select(Device.slot).where(Device.product_id == product.id))
+        model = product.model_number
+    else:
+        slot, model = facts.device.slot, facts.model.number
+    if not slot:  # it has not enrolled
         return []
-    metrics = {m.index: m for m in metrics_of(session, product.model_number)}
-    found = store.latest(slot, visible=visibility(session, caller, product_id, at))
+    metrics = {m.index: m for m in metrics_of(session, model)}
+    found = store.latest(slot, visible=visibility(session, caller, product_id, at, facts))
     return [
         LatestValue(metrics[metric], time, value)
         for metric, time, value in zip(
@@ -152,7 +171,9 @@ def fleet(
     return FleetSeries(row.name, found, session.scalars(slots).all())
 
 
-def visibility(session: Session, caller: Caller, product_id: str, at: int) -> Visibility:
+def visibility(
+    session: Session, caller: Caller, product_id: str, at: int, facts: Facts | None = None
+) -> Visibility:
     """Work out which rows of a product a caller may see now.
 
     The product must be one that the caller may see (`products.visible`).
@@ -163,7 +184,7 @@ def visibility(session: Session, caller: Caller, product_id: str, at: int) -> Vi
     if epochs is None:
         raise NotFoundError(f"There is no product {product_id}.", product=product_id)
     first, last = epochs
-    allowed = decide(load_one(session, product_id), TELEMETRY, at).allowed
+    allowed = decide(facts or load_one(session, product_id), TELEMETRY, at).allowed
     return Visibility(
         min_epoch=0 if first == 1 else first,
         max_epoch=last,

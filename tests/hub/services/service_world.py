@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import Engine
 
-from hub.ports.database.engine import migrate, open_engine, write_session
-from hub.services import catalogue, enrolment, ownership, products
+from hub.ports.database.engine import migrate, open_engine, read_session, write_session
+from hub.services import catalogue, catalogue_facts, enrolment, ownership, products
 from hub.services.caller import HUB, ROLE_SCOPES, Caller, Role
 from hub.services.people import OneTimePassword, create_person
 from hub.services.pki import CertificateAuthority
@@ -111,6 +111,8 @@ def new_world(folder: Path) -> World:
     migrate(engine)
     with write_session(engine) as session:
         catalogue.apply(session, HUB, catalogue.parse(CATALOGUE), T0)
+    with read_session(engine) as session:
+        catalogue_facts.load_catalogue(session)  # known, as in a hub that runs
     ca = CertificateAuthority.load_or_create(folder / "pki", T0)
     source = random.Random(7).randbytes  # noqa: S311  the same in every run
     return World(engine, Tokens(b"pepper" * 4, source), ca)

@@ -77,7 +77,7 @@ def test_lookups_use_indexes(world: World) -> None:
     with read_session(world.engine) as session:
         for said in ("HP-1", "a@example.org"):
             for way in (HUB, caller):
-                query = products._summaries().where(Product.serial == said, products._seen_by(way))
+                query = products._SUMMARIES.where(Product.serial == said, products._seen_by(way))
                 compiled = query.compile(world.engine, compile_kwargs={"literal_binds": True})
                 rows = session.execute(text(f"EXPLAIN QUERY PLAN {compiled}"))
                 plans += [str(row) for row in rows]

@@ -133,5 +133,5 @@ def test_warming_compiles_and_keeps_what_it_compiled(tmp_path: Path) -> None:
     found = re.fullmatch(r"(\d+) kernels are compiled in (.*)\.\n", done.stdout)
     assert found is not None
     assert int(found[1]) >= 3
-    assert Path(found[2]) == cache
+    assert Path(found[2]).parent == cache / "numba"
     assert list(cache.rglob("*.nbi"))

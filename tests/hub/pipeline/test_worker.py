@@ -1,5 +1,6 @@
 """The worker as a whole, on real files and a broker of sockets: stop, start, and what it remembers."""
 
+import contextlib
 import itertools
 import socket
 import threading
@@ -39,18 +40,16 @@ class Pipe:
         threading.Thread(target=self.serve, daemon=True).start()
 
     def serve(self) -> None:
-        while True:
-            try:
+        with contextlib.suppress(OSError):  # the test is over
+            while True:
                 connection, _ = self.listener.accept()
-            except OSError:
-                return
-            connection.recv(4096)
-            connection.sendall(b"\x20\x02\x00\x00")
-            connection.recv(4096)
-            connection.sendall(b"\x90\x05\x00\x01\x00\x00\x00")
-            self.connection = connection
-            self.connections += 1
-            threading.Thread(target=self.hear, args=(connection,), daemon=True).start()
+                connection.recv(4096)
+                connection.sendall(b"\x20\x02\x00\x00")
+                connection.recv(4096)
+                connection.sendall(b"\x90\x05\x00\x01\x00\x00\x00")
+                self.connection = connection
+                self.connections += 1
+                threading.Thread(target=self.hear, args=(connection,), daemon=True).start()
 
     def hear(self, connection: socket.socket) -> None:
         while True:

@@ -91,11 +91,12 @@ def timeline(
         *_owners(session, product_id),
         *_coverage(session, product_id),
         *_alerts(session, caller, product_id, limit),
+        *_told(session, caller, product_id),
     ]
     device = session.scalar(select(Device).where(Device.product_id == product_id))
     if device is not None:
         entries += _identity(session, device)
-        entries += _pushes(session, device.slot)
+        entries += _commands(session, device.slot)
     past = [entry for entry in entries if entry.at <= at]
     past.sort(key=lambda entry: entry.at, reverse=True)
     return past[:limit]
@@ -124,14 +125,14 @@ def notices(
             raise NotFoundError(f"There is no product {product_id}.", product=product_id)
         query = query.where(Notice.epoch.between(*epochs))
     metrics = {
-        metric.index: metric
+        metric.name: metric
         for metric in session.scalars(
             select(Metric).where(Metric.model_number == product.model_number)
         )
     }
     views = []
     for row in session.scalars(query):
-        metric = metrics.get(row.arguments.get("metric", -1))
+        metric = metrics.get(str(row.arguments.get("metric")))
         views.append(
             NoticeView(
                 id=row.id.hex(),
@@ -220,12 +221,12 @@ def _identity(session: Session, device: Device) -> Iterator[Entry]:
         yield Entry(device.last_contact, Side.TECHNICAL, code, {"firmware": device.firmware})
 
 
-def _pushes(session: Session, slot: int) -> Iterator[Entry]:
-    notices_of = (
-        select(Notice).where(Notice.slot == slot).order_by(Notice.created_at.desc()).limit(RECENT)
-    )
-    for notice in session.scalars(notices_of):
-        yield Entry(notice.created_at, Side.TECHNICAL, "notice", {"code": notice.code})
+def _told(session: Session, caller: Caller, product_id: str) -> Iterator[Entry]:
+    for view in notices(session, caller, product_id, limit=RECENT):
+        yield Entry(view.created_at, Side.TECHNICAL, "notice", {"notice": view})
+
+
+def _commands(session: Session, slot: int) -> Iterator[Entry]:
     commands_of = (
         select(Command)
         .where(Command.slot == slot)

@@ -48,7 +48,7 @@ class Language:
 
 def load() -> Mapping[str, Language]:
     """Load all languages, by tag; English first."""
-    found = {"en": Language("en", "English", Locale.parse("en"), gettext.NullTranslations())}
+    found = {"en": Language("en", "English", Locale.parse("en_GB"), gettext.NullTranslations())}
     folder = files("hub.web") / "locales"
     for tag in sorted(entry.name for entry in folder.iterdir() if entry.is_dir()):
         with (folder / tag / "messages.po").open("rb") as source:

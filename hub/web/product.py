@@ -35,6 +35,10 @@ from hub.web.visitor import Visitor
 
 ROUTER = APIRouter(route_class=PageRoute, include_in_schema=False)
 
+MAX_ALERTS = 50
+MAX_SHOWN = 4
+"""Alerts that are not folded away."""
+
 AlertId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 
 
@@ -50,6 +54,7 @@ class View:
     chart: Chart | None
     range: str
     alerts: Sequence[AlertView]
+    earlier: Sequence[AlertView]
     notices: Sequence[NoticeView]
     said: Sentences
 
@@ -68,7 +73,9 @@ class View:
 
     def feature(self, name: str) -> str:
         """Return the title of a feature."""
-        return self.titles.features.get(name) or name.replace("_", " ").capitalize()
+        title = self.titles.features.get(name, name)
+        # A catalogue that gives no title has the name there.
+        return title if title != name else name.replace("_", " ").capitalize()
 
 
 @ROUTER.get("/products/{product_id}", operation_id="page_product")
@@ -123,8 +130,10 @@ def viewed(hub: Hub, visitor: Visitor, product_id: str, metric: str, span: str) 
     with read_session(hub.engine) as session:
         product = products.visible(session, caller, product_id)
         found = product_detail.detail(session, caller, product_id, at)
+        listed = verdict.problems(found, at)
         metrics = telemetry.metrics_of(session, product.model_number)
-        alerts = alert_desk.listed(session, caller, product_id=product_id, limit=20)
+        past = alert_desk.listed(session, caller, product_id=product_id, limit=MAX_ALERTS)
+        ranked = [problem.alert for problem in listed if problem.alert is not None]
         chosen = _chosen(metrics, metric, found.open_alerts)
         chart = None
         if chosen is not None and found.summary.slot is not None:
@@ -132,13 +141,14 @@ def viewed(hub: Hub, visitor: Visitor, product_id: str, metric: str, span: str) 
             chart = drawn(hub.store, series, at - RANGES[span], at, TABLE_ROWS)
         return View(
             found=found,
-            problems=verdict.problems(found, at),
+            problems=listed,
             titles=timeline.titles(session, found.summary.model),
             metrics=metrics,
             latest=telemetry.latest(session, hub.store, caller, product_id, at),
             chart=chart,
             range=span,
-            alerts=alerts,
+            alerts=ranked[:MAX_SHOWN],
+            earlier=[*ranked[MAX_SHOWN:], *(one for one in past if one.status == "resolved")],
             notices=timeline.notices(session, caller, product_id),
             said=Sentences(visitor.language, visitor.formats),
         )

@@ -78,7 +78,7 @@ EVENTS: Mapping[str, str] = {
     "renewed": N_("Its certificate was renewed"),
     "online": N_("Last heard of, connected"),
     "silent": N_("Went offline"),
-    "notice": N_("Notice sent to the product: {code}"),
+    "notice": N_("The product was told: {sentence}"),
     "command": N_("Command {name} given"),
     "command_done": N_("Command {name} was carried out"),
     "command_failed": N_("Command {name} was not carried out"),
@@ -172,11 +172,13 @@ class Sentences:
     def event(self, entry: Entry, titles: Titles) -> str:
         """Say what happened."""
         details = dict(entry.details)
-        alert = details.pop("alert", None)
+        alert, notice = details.pop("alert", None), details.pop("notice", None)
         if entry.code == "alert":
             return self.alert(alert)
         if alert is not None:
             details["sentence"] = self.alert(alert)
+        if notice is not None:
+            details["sentence"] = self.notice(notice)
         if "plan" in details:
             details["plan"] = titles.plans.get(details["plan"], details["plan"])
         if "feature" in details:

@@ -58,6 +58,16 @@ class Problem:
 
 FINE: Final = Problem(Level.FINE, "fine")
 
+_KINDS = (
+    "out_of_limits",
+    "level_shift",
+    "drift",
+    "spike",
+    "stuck",
+    "counter_reset",
+    "variance_change",
+)
+"""Of alerts that matter alike, the plainest one is said first."""
 _SEVERITY = {"critical": Level.CRITICAL, "warning": Level.WARNING, "notice": Level.NOTICE}
 _COVERAGE = {
     Code.HOLD: Level.CRITICAL,
@@ -98,7 +108,8 @@ def _identity(found: ProductDetail) -> list[Problem]:
 
 def _alerts(alerts: Sequence[AlertView]) -> list[Problem]:
     listed = []
-    for alert in alerts:
+    ranks = {kind: rank for rank, kind in enumerate(_KINDS)}
+    for alert in sorted(alerts, key=lambda alert: ranks.get(alert.kind, len(ranks))):
         level = _SEVERITY.get(alert.severity, Level.NOTICE)
         if alert.status == "acknowledged":  # somebody looks after it
             level = min(level, Level.NOTICE)

@@ -8,7 +8,7 @@
   const part = (name) => document.querySelector(`[data-${name}]`);
   const plotBox = part("plot"), readout = part("readout"), sentence = part("sentence");
   const rows = part("rows"), marks = part("marks"), failed = part("failed");
-  const zone = figure.dataset.zone, language = document.documentElement.lang;
+  const zone = figure.dataset.zone, language = figure.dataset.locale;
   const HEIGHT = 272, MIN_SPAN = 10_000, LIVE_MS = 5_000, GAP = 6;
   const number = new Intl.NumberFormat(language, { maximumSignificantDigits: 4 });
   const axisNumber = new Intl.NumberFormat(language, { maximumFractionDigits: 3 });
@@ -87,7 +87,7 @@
     const font = "12px system-ui, sans-serif";
     const quiet = { stroke: "transparent", width: 0, points: { show: false } };
     return {
-      width, height: HEIGHT, ms: 1, padding: [14, 8, 0, 0],
+      width, height: HEIGHT, ms: 1, padding: [14, 22, 0, 0],
       tzDate: (time) => uPlot.tzDate(new Date(time), zone),
       legend: { show: false },
       cursor: { drag: { x: true, y: false, setScale: false, dist: 6 }, points: { size: 7 }, y: false },

@@ -1,0 +1,86 @@
+"""Writes a screenshot of each page, at 1280 and 390 px, light and dark.
+
+    python -m tests.web.screenshots FOLDER
+
+Starts a hub of its own with a showcase; nothing leaves this machine.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+from tests.conftest import reach, start_hub, stop_hub
+from tests.web.browsing import CHROMIUM, WITHOUT, Surfer, sign_in, surfing, wait_for_chart
+from tests.web.showcase import opened
+
+WIDTHS = (1280, 390)
+FAILING, FRESH = "HP-2026-0001", "HP-2026-0009"
+
+
+def pages(units: dict[str, str]) -> dict[str, tuple[str, str]]:
+    """Return the pages by name: who looks, and the address.
+
+    Args:
+        units: product ids by serial number.
+    """
+    ada, sam = "ada@example.org", "sam@example.org"
+    return {
+        "sign-in": ("", "/sign-in"),
+        "home": (ada, "/"),
+        "home-fine": ("ben@example.org", "/"),
+        "home-lapsed": ("cleo@example.org", "/"),
+        "home-empty": ("dora@example.org", "/"),
+        "product": (ada, f"/products/{units[FAILING]}"),
+        "claim": (ada, "/claim"),
+        "password": (ada, "/password"),
+        "lookup": (sam, "/support?q=HP-2026"),
+        "support-product": (sam, f"/support/products/{units[FAILING]}"),
+        "nothing": (ada, f"/products/{'a' * 16}"),
+    }
+
+
+def write(surfer: Surfer, units: dict[str, str], folder: Path) -> list[Path]:
+    """Write all screenshots and return their files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for scheme in ("light", "dark"):
+        for width in WIDTHS:
+            for name, (email, address) in pages(units).items():
+                with surfer.window(width=width, color_scheme=scheme) as page:
+                    if email:
+                        sign_in(page, email)
+                    _open(page, address)
+                    path = folder / f"{name}-{width}-{scheme}.png"
+                    page.screenshot(path=path, full_page=True)
+                    written.append(path)
+    return written
+
+
+def _open(page: Page, address: str) -> None:
+    page.goto(address)
+    if page.query_selector("[data-chart]"):
+        wait_for_chart(page)
+
+
+def main() -> None:
+    """Write them into the folder of the command line."""
+    if CHROMIUM is None:
+        raise SystemExit(WITHOUT)
+    with tempfile.TemporaryDirectory(prefix="homeport-pages-") as scratch:
+        data_dir = Path(scratch) / "data"
+        process = start_hub(data_dir)
+        hub = reach(data_dir, process)
+        try:
+            with opened(hub, Path(scratch) / "devices") as case, surfing(hub.api_url) as surfer:
+                units = {serial: unit.product_id for serial, unit in case.units.items()}
+                for path in write(surfer, units, Path(sys.argv[1])):
+                    print(path)  # noqa: T201  a command that tells what it wrote
+        finally:
+            hub.client.close()
+            stop_hub(process)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""A real hub with a few products, people and a fault, for browsers and for screenshots.
+
+Products are devices of the SDK whose measurements come from short formulas with a seed.
+"""
+
+import math
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from device_sdk.client import Device
+from tests.conftest import RunningHub
+
+MINUTE = 60_000_000_000
+DAY = 1_440 * MINUTE
+PASSWORD = "a harbour in the evening"
+WAIT_S = 60.0
+
+CATALOGUE: dict[str, Any] = {
+    "models": {
+        "heat-pump": {
+            "title": "Heat pump Aurora 8",
+            "metrics": [
+                {"name": "flow_temp_c", "unit": "Cel", "title": "Flow temperature", "high": 70.0},
+                {"name": "outdoor_temp_c", "unit": "Cel", "title": "Outdoor temperature"},
+                {"name": "room_temp_c", "unit": "Cel", "title": "Room temperature"},
+                {"name": "power_w", "unit": "W", "title": "Electric power"},
+                {"name": "vibration_mm_s", "unit": "mm/s", "title": "Vibration", "high": 12.0},
+                {
+                    "name": "energy_kwh",
+                    "unit": "kW.h",
+                    "title": "Energy used",
+                    "kind": "counter",
+                },
+            ],
+            "features": {
+                "telemetry": {"title": "Usage and history"},
+                "remote_control": {"title": "Control from anywhere"},
+                "energy_reports": {"title": "Energy reports"},
+                "frost_protection": {"title": "Frost protection", "safe": True, "default": True},
+                "security_updates": {"title": "Security updates", "safe": True, "default": True},
+            },
+        },
+        "charger": {
+            "title": "Charger Kai 11",
+            "metrics": [{"name": "power_w", "unit": "W", "title": "Charging power"}],
+            "features": {"telemetry": {"title": "Usage and history"}},
+        },
+    },
+    "plans": {
+        "comfort": {
+            "title": "Comfort",
+            "versions": [
+                {"version": 1, "features": {"telemetry": {}, "remote_control": {}}},
+            ],
+        }
+    },
+}
+
+
+@dataclass
+class Unit:
+    """A product of the showcase."""
+
+    product_id: str
+    serial: str
+    secret: str
+    claim_code: str
+    model: str
+    device: Device | None = None
+
+
+@dataclass
+class Showcase:
+    """What is there to look at; passwords are all `PASSWORD`."""
+
+    hub: RunningHub
+    folder: Path
+    units: dict[str, Unit] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+
+    def call(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = self.hub.client.request(method, f"/api/v1{path}", json=body, headers=headers)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def person(self, name: str, role: str, zone: str = "Europe/Berlin") -> str:
+        """Create somebody with `PASSWORD` and return a token of theirs."""
+        email = f"{name.lower().split()[0]}@example.org"
+        body = {"email": email, "name": name, "role": role, "zone": zone}
+        made = self.call("POST", "/people", body)
+        if made["owner_id"]:
+            self.owners[email] = made["owner_id"]
+        token = self._token(email, made["one_time_password"])
+        self.call("PUT", "/me/password", {"old": made["one_time_password"], "new": PASSWORD}, token)
+        return self._token(email, PASSWORD)
+
+    def _token(self, email: str, password: str) -> str:
+        token: str = self.call("POST", "/sessions", {"email": email, "password": password})["token"]
+        return token
+
+    def make(self, serial: str, model: str = "heat-pump", **facts: str) -> Unit:
+        body = {"products": [{"model": model, "serial": serial, **facts}]}
+        made = self.call("POST", "/products", body)["products"][0]
+        unit = Unit(made["product_id"], serial, made["enrolment_secret"], made["claim_code"], model)
+        self.units[serial] = unit
+        return unit
+
+    def claim(self, unit: Unit, token: str) -> None:
+        self.call("POST", "/claims", {"claim_code": unit.claim_code}, token)
+
+    def subscribe(self, owner: str, unit: Unit, **dates: int) -> None:
+        body = {"product_id": unit.product_id, "plan": "comfort"}
+        body |= {name: _text(at) for name, at in dates.items()}
+        self.call("POST", f"/owners/{self.owners[owner]}/subscriptions", body)
+
+    def switch_on(self, unit: Unit) -> Device:
+        unit.device = Device.open(
+            self.folder / unit.serial,
+            hub=self.hub.api_url,
+            ca_file=self.hub.ca_file,
+            serial=unit.serial,
+            model=unit.model,
+            secret=unit.secret,
+            firmware="2.4.0",
+        )
+        assert unit.device.wait_connected(WAIT_S)
+        return unit.device
+
+    def seed(self, unit: Unit, *, days: float, step_s: int = 60, seed: int = 1) -> None:
+        """Record a past, and wait until the hub has it."""
+        assert unit.device is not None
+        now = time.time_ns() - 41 * MINUTE
+        start = now - int(days * DAY)
+        step = step_s * 1_000_000_000
+        chance = random.Random(seed)  # noqa: S311  the same readings in every run
+        rows = [(at, readings(at, chance)) for at in range(start, now, step)]
+        if unit.model == "charger":
+            rows = [(at, {"power_w": max(0.0, 11_000 * math.sin(at / DAY * 6))}) for at, _ in rows]
+        for first in range(0, len(rows), 4_096):
+            unit.device.record(rows[first : first + 4_096], historical=True)
+        self.wait(unit)
+
+    def wait(self, unit: Unit) -> None:
+        """Wait until the hub has receipted everything."""
+        device = unit.device
+        assert device is not None
+        until(lambda: device.pending == 0, f"{unit.serial} has {device.pending} rows unsent")
+
+    def close(self) -> None:
+        for unit in self.units.values():
+            if unit.device is not None:
+                unit.device.close()
+
+
+def readings(at: int, chance: random.Random) -> dict[str, float]:
+    """Return what a heat pump measures at an instant (ns)."""
+    day = at / DAY * math.tau
+    outdoor = 4.0 - 5.0 * math.cos(day) + chance.gauss(0, 0.15)
+    duty = 0.5 + 0.5 * math.sin(at / (42 * MINUTE) * math.tau)
+    running = duty > 0.3
+    return {
+        "flow_temp_c": round(38.0 - 0.5 * outdoor + 4.0 * duty + chance.gauss(0, 0.2), 2),
+        "outdoor_temp_c": round(outdoor, 2),
+        "room_temp_c": round(20.8 + 0.4 * math.sin(day) + chance.gauss(0, 0.05), 2),
+        "power_w": round(1_450 * duty + 35 + chance.gauss(0, 12), 1) if running else 35.0,
+        "vibration_mm_s": round((1.9 if running else 0.2) + abs(chance.gauss(0, 0.08)), 3),
+        "energy_kwh": round(4_210 + (at / DAY - 20_000) * 14.2, 3),
+    }
+
+
+def until(condition: Any, otherwise: str) -> None:
+    end = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.1)
+
+
+def _text(at: int) -> str:
+    return datetime.fromtimestamp(at // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@contextmanager
+def opened(hub: RunningHub, folder: Path) -> Iterator[Showcase]:
+    """Fill a hub: Ada has a product that fails, Ben two that are fine, Cleo a plan that lapsed."""
+    case = Showcase(hub, folder)
+    try:
+        case.call("POST", "/catalogue", CATALOGUE)
+        now = time.time_ns()
+        tokens = {
+            name.split()[0].lower(): case.person(name, role)
+            for name, role in [
+                ("Ada Sommer", "customer"),
+                ("Ben Winter", "customer"),
+                ("Cleo Frost", "customer"),
+                ("Dora Neu", "customer"),
+                ("Sam Support", "support"),
+            ]
+        }
+        _sell(case, tokens, now)
+        for number, unit in enumerate(case.units.values()):
+            if unit.serial == "HP-2026-0009":  # still in its box
+                continue
+            case.switch_on(unit)
+            days = 14.0 if unit.serial == "HP-2026-0001" else 2.0
+            case.seed(unit, days=days, seed=number)
+        _fail(case, case.units["HP-2026-0001"])
+        yield case
+    finally:
+        case.close()
+
+
+def _sell(case: Showcase, tokens: dict[str, str], now: int) -> None:
+    sales = [
+        ("HP-2026-0001", "heat-pump", "ada"),
+        ("KA-11-0042", "charger", "ada"),
+        ("HP-2026-0002", "heat-pump", "ben"),
+        ("KA-11-0043", "charger", "ben"),
+        ("HP-2026-0003", "heat-pump", "cleo"),
+        ("HP-2026-0009", "heat-pump", ""),
+    ]
+    for number, (serial, model, owner) in enumerate(sales):
+        unit = case.make(
+            serial,
+            model,
+            order_reference=f"SO-{4_100 + number}",
+            hardware_lot="B",
+            region="DE-HH",
+            zone="Europe/Berlin",
+        )
+        if owner:
+            case.claim(unit, tokens[owner])
+        start = now - 400 * DAY
+        email = f"{owner}@example.org"
+        if owner == "cleo":
+            case.subscribe(email, unit, starts_at=start, paid_until=now - 30 * DAY)
+        elif owner:
+            case.subscribe(email, unit, starts_at=start, paid_until=now + 200 * DAY)
+
+
+def _fail(case: Showcase, unit: Unit) -> None:
+    """Let the flow run hot, and wait until the hub has noticed."""
+    device = unit.device
+    assert device is not None
+    chance = random.Random(7)  # noqa: S311  likewise
+    now = time.time_ns()
+    for minute in range(40):
+        at = now - (40 - minute) * MINUTE
+        row = readings(at, chance)
+        row["flow_temp_c"] = round(row["flow_temp_c"] + 0.95 * minute, 2)
+        device.measure_many(row, at_ns=at)
+    case.wait(unit)
+    path = f"/alerts?device_id={unit.product_id}"
+    until(lambda: case.call("GET", path)["items"], "no alert came")

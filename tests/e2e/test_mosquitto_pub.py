@@ -72,14 +72,14 @@ def publisher(program: str, world: World, units: tuple[Unit, Unit], tmp_path: Pa
 def test_flat_json_lands_in_the_store(
     world: World, anna: Home, units: tuple[Unit, Unit], publisher: Publisher
 ) -> None:
-    unit, at = units[0], time.time_ns() // S - 3
+    unit, at, before = units[0], time.time_ns() // S - 600, world.disk.count(units[0].id)
     topic = topics.up(topics.ROOT, unit.id, "json")
     for number in range(3):
         payload = json.dumps({"t": at + number, "temp_c": 20 + number, "power_w": 900.5})
         done = publisher.say(topic, payload.encode())
         assert done.returncode == 0, done.stderr.decode()
-    eventually(lambda: world.disk.count(unit.id) == 3, "the rows")
-    rows = list(anna.api.rows(unit.id, "temp_c"))
+    eventually(lambda: world.disk.count(unit.id) == before + 3, "the rows")
+    rows = list(anna.api.rows(unit.id, "temp_c", at * S, (at + 3) * S))
     assert [(row.time_ns, row.value) for row in rows] == [
         ((at + n) * S, 20.0 + n) for n in range(3)
     ]

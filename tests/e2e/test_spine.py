@@ -85,7 +85,10 @@ def street(world: World, anna: Home, bert: Home) -> Iterator[Street]:
 
 
 def test_a_sample_goes_from_measure_to_its_owner(street: Street) -> None:
-    at = time.time_ns()
+    at, disk = time.time_ns(), street.world.disk
+    before = {
+        product.unit.id: disk.count(product.unit.id) for product in (street.pump, street.other)
+    }
     for product, value in ((street.pump, 21.4375), (street.other, 47.25)):
         product.device.measure("temp_c", value, at)
         product.device.measure_many({"power_w": value * 2, "compressor_hz": value}, at + 1)
@@ -99,16 +102,13 @@ def test_a_sample_goes_from_measure_to_its_owner(street: Street) -> None:
         assert list(home.api.rows(device_id, "power_w")) == [Row(at + 1, value * 2)]
         found = street.world.detail(product.unit, home.api)
         latest = {item["metric"]: item for item in found["latest"]}
-        assert {name: item["value"] for name, item in latest.items()} == {
-            "temp_c": value,
-            "power_w": value * 2,
-            "compressor_hz": value,
-        }
+        expected = {"temp_c": value, "power_w": value * 2, "compressor_hz": value}
+        assert {name: latest[name]["value"] for name in expected} == expected
         assert time_ns(latest["temp_c"]["time"]) == at
         assert latest["temp_c"]["unit"] == "Cel"
         assert found["owner"]["owner_id"] == home.who.owner_id
         assert (found["online"], found["firmware"]) == (True, "2.4.0")
-        assert street.world.disk.count(device_id) == 2
+        assert disk.count(device_id) == before[device_id] + 2
 
 
 def test_a_configuration_is_applied_and_reported_back(street: Street) -> None:

@@ -34,7 +34,7 @@ demo: install ## hub, ten simulated products and one fault, on this machine only
 	@$(BIN)/homeport demo
 
 test: $(VENV)/.dev ## install what the tests need and run them, fast ones first
-	@.ci/system mosquitto-clients || true
+	@.ci/system mosquitto mosquitto-clients chromium || true
 	@$(BIN)/homeport warm
 	$(BIN)/python -m pytest -m "not hub"
 	$(BIN)/python -m pytest -m "hub"

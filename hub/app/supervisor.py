@@ -25,7 +25,9 @@ from types import FrameType
 from hub.app.child import READY_LINE
 from hub.errors import HubError
 
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = (
+    600.0  # `control` compiles the gate first: about a minute of CPU for a million products
+)
 STOP_TIMEOUT_S = 6.0
 STOP_FIRST_TIMEOUT_S = 3.0
 STABLE_S = 30.0

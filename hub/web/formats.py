@@ -79,7 +79,7 @@ class Formats:
 
     def day(self, at: int) -> str:
         """Return the day."""
-        return str(format_date(self._local(at), "long", locale=self.locale))
+        return str(format_date(self._local(at), "medium", locale=self.locale))
 
     def clock(self, at: int) -> str:
         """Return the time of day."""

@@ -134,7 +134,7 @@ def viewed(hub: Hub, visitor: Visitor, product_id: str, metric: str, span: str) 
         metrics = telemetry.metrics_of(session, product.model_number)
         past = alert_desk.listed(session, caller, product_id=product_id, limit=MAX_ALERTS)
         ranked = [problem.alert for problem in listed if problem.alert is not None]
-        chosen = _chosen(metrics, metric, found.open_alerts)
+        chosen = _chosen(metrics, metric, ranked)
         chart = None
         if chosen is not None and found.summary.slot is not None:
             series = telemetry.series(session, caller, product_id, chosen.name, at)
@@ -157,7 +157,7 @@ def viewed(hub: Hub, visitor: Visitor, product_id: str, metric: str, span: str) 
 def _chosen(
     metrics: Sequence[MetricView], wished: str, alerts: Sequence[AlertView]
 ) -> MetricView | None:
-    """Return the metric that was asked for, else that of the newest alert, else the first."""
+    """Return the metric that was asked for, else that of the worst alert, else the first."""
     names = {metric.name: metric for metric in metrics}
     for name in [wished, *(alert.metric for alert in alerts)]:
         if name in names:

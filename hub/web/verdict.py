@@ -112,7 +112,7 @@ def _alerts(alerts: Sequence[AlertView]) -> list[Problem]:
     for alert in sorted(alerts, key=lambda alert: ranks.get(alert.kind, len(ranks))):
         level = _SEVERITY.get(alert.severity, Level.NOTICE)
         if alert.status == "acknowledged":  # somebody looks after it
-            level = min(level, Level.NOTICE)
+            level = min(level, Level.WARNING)
         listed.append(Problem(level, "alert", "alerts", alert=alert, since=alert.since))
     return listed
 

@@ -8,6 +8,7 @@ is left to translate.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_file
@@ -51,9 +52,9 @@ def catalogue(tag: str) -> Catalog:
         return read_po(source, locale=tag)
 
 
-def key(message: Message) -> str:
+def key(message: Any) -> str:
     """Return what a catalogue files a message under."""
-    return message if isinstance(message, str) else message[0]
+    return parts(message)[0]
 
 
 def main() -> None:
@@ -67,12 +68,13 @@ def main() -> None:
         with (folder / "messages.po").open("wb") as target:
             target.write(HEADER.format(tag=folder.name, plurals=old.plural_forms).encode())
             write_po(target, new, width=100, omit_header=True, no_location=True)
-        left = [message.id for message in new if message.id and not all(_parts(message.string))]
+        left = [message.id for message in new if message.id and not all(parts(message.string))]
         print(f"{folder.name}: {len(left)} to translate", *left, sep="\n  ")  # noqa: T201  a command
 
 
-def _parts(string: Message) -> tuple[str, ...]:
-    return (string,) if isinstance(string, str) else string
+def parts(message: Any) -> tuple[str, ...]:
+    """Return the forms of a message or of its translation."""
+    return (message or "",) if message is None or isinstance(message, str) else tuple(message)
 
 
 if __name__ == "__main__":

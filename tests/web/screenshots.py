@@ -12,11 +12,10 @@ from pathlib import Path
 from playwright.sync_api import Page
 
 from tests.conftest import reach, start_hub, stop_hub
-from tests.web.browsing import CHROMIUM, WITHOUT, Surfer, sign_in, surfing, wait_for_chart
-from tests.web.showcase import opened
+from tests.web.browsing import CHROMIUM, WITHOUT, Surfer, surfing, wait_for_chart
+from tests.web.showcase import FAILING, opened
 
 WIDTHS = (1280, 390)
-FAILING, FRESH = "HP-2026-0001", "HP-2026-0009"
 
 
 def pages(units: dict[str, str]) -> dict[str, tuple[str, str]]:
@@ -50,7 +49,7 @@ def write(surfer: Surfer, units: dict[str, str], folder: Path) -> list[Path]:
             for name, (email, address) in pages(units).items():
                 with surfer.window(width=width, color_scheme=scheme) as page:
                     if email:
-                        sign_in(page, email)
+                        surfer.enter(page, email)
                     _open(page, address)
                     path = folder / f"{name}-{width}-{scheme}.png"
                     page.screenshot(path=path, full_page=True)

@@ -20,6 +20,9 @@ MINUTE = 60_000_000_000
 DAY = 1_440 * MINUTE
 PASSWORD = "a harbour in the evening"
 WAIT_S = 60.0
+FAILING, FRESH, DENSE = "HP-2026-0001", "HP-2026-0009", "KA-11-0042"
+"""A product that fails, one still in its box, and one with 100,000 samples."""
+SAMPLES = 100_000
 
 CATALOGUE: dict[str, Any] = {
     "models": {
@@ -205,12 +208,15 @@ def opened(hub: RunningHub, folder: Path) -> Iterator[Showcase]:
         }
         _sell(case, tokens, now)
         for number, unit in enumerate(case.units.values()):
-            if unit.serial == "HP-2026-0009":  # still in its box
+            if unit.serial == FRESH:  # still in its box
                 continue
             case.switch_on(unit)
-            days = 14.0 if unit.serial == "HP-2026-0001" else 2.0
-            case.seed(unit, days=days, seed=number)
-        _fail(case, case.units["HP-2026-0001"])
+            if unit.serial == DENSE:
+                case.seed(unit, days=SAMPLES / 86_400, step_s=1)
+            else:
+                days = 14.0 if unit.serial == FAILING else 2.0
+                case.seed(unit, days=days, seed=number)
+        _fail(case, case.units[FAILING])
         yield case
     finally:
         case.close()
@@ -218,12 +224,12 @@ def opened(hub: RunningHub, folder: Path) -> Iterator[Showcase]:
 
 def _sell(case: Showcase, tokens: dict[str, str], now: int) -> None:
     sales = [
-        ("HP-2026-0001", "heat-pump", "ada"),
-        ("KA-11-0042", "charger", "ada"),
+        (FAILING, "heat-pump", "ada"),
+        (DENSE, "charger", "ada"),
         ("HP-2026-0002", "heat-pump", "ben"),
         ("KA-11-0043", "charger", "ben"),
         ("HP-2026-0003", "heat-pump", "cleo"),
-        ("HP-2026-0009", "heat-pump", ""),
+        (FRESH, "heat-pump", ""),
     ]
     for number, (serial, model, owner) in enumerate(sales):
         unit = case.make(

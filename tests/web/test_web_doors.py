@@ -24,8 +24,7 @@ def operations() -> dict[str, tuple[str, str]]:
     for router in application._ROUTERS:
         for route in router.routes:
             assert isinstance(route, PageRoute)
-            (method,) = route.methods
-            found[str(route.operation_id)] = (method, route.path)
+            found[str(route.operation_id)] = ("".join(route.methods or ()), route.path)
     return found
 
 

@@ -12,7 +12,7 @@ from hub.web import languages
 from hub.web.languages import Language
 from hub.web.pages import Pages
 from tests.hub.api.api_world import Unit, World
-from tests.web.extraction import LOCALES, catalogue, key, messages
+from tests.web.extraction import LOCALES, catalogue, key, messages, parts
 from tests.web.pages_world import Reader, browser, measured, noticed, text_of
 
 OPEN, CLOSE = (
@@ -99,17 +99,17 @@ def test_no_refusal_has_untranslated_words(pseudo: World, ada: TestClient) -> No
 @pytest.mark.parametrize("tag", sorted(path.name for path in LOCALES.iterdir() if path.is_dir()))
 def test_catalogues_are_complete(tag: str) -> None:
     wanted = {key(message) for message in messages()}
-    found = catalogue(tag)
-    have = {key(message.id) for message in found if message.id}
-    assert have == wanted, "run python -m tests.web.extraction"
-    for message in found:
-        strings = message.string if isinstance(message.string, tuple) else (message.string,)
-        ids = message.id if isinstance(message.id, tuple) else (message.id,)
-        if message.id:
-            assert all(strings), message.id
-            fields = [sorted(re.findall(r"\{\w+\}|%\(\w+\)s", text)) for text in ids]
-            for text in strings:
-                assert sorted(re.findall(r"\{\w+\}|%\(\w+\)s", text)) in fields, message.id
+    found = {key(message.id): message for message in catalogue(tag) if message.id}
+    assert found.keys() == wanted, "run python -m tests.web.extraction"
+    for name, message in found.items():
+        fields = [fields_of(text) for text in parts(message.id)]
+        for text in parts(message.string):
+            assert text, name
+            assert fields_of(text) in fields, name
+
+
+def fields_of(text: str) -> list[str]:
+    return sorted(re.findall(r"\{\w+\}|%\(\w+\)s", text))
 
 
 def test_german(world: World, ada: TestClient, unit: Unit) -> None:

@@ -1,0 +1,244 @@
+"""The pages in a real browser, over a real hub with products that are connected."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.conftest import reach, start_hub, stop_hub
+from tests.web import screenshots
+from tests.web.browsing import CHROMIUM, WITHOUT, Surfer, required, sign_in, surfing, wait_for_chart
+from tests.web.showcase import DENSE, FAILING, FRESH, SAMPLES, Showcase, opened
+
+pytestmark = [pytest.mark.hub, pytest.mark.timeout(300)]
+
+AXE = (Path(__file__).parent / "vendor" / "axe-4.14.1.min.js").read_text()
+PAGES = (
+    "sign-in",
+    "home",
+    "home-fine",
+    "home-lapsed",
+    "home-empty",
+    "product",
+    "claim",
+    "password",
+    "lookup",
+    "support-product",
+    "nothing",
+)
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showcase]:
+    if CHROMIUM is None:
+        if required():
+            pytest.fail(WITHOUT)
+        pytest.skip(WITHOUT)
+    folder = tmp_path_factory.mktemp("pages")
+    process = start_hub(folder / "data")
+    hub = reach(folder / "data", process)
+    try:
+        with opened(hub, folder / "devices") as case:
+            yield case
+    finally:
+        hub.client.close()
+        stop_hub(process)
+
+
+@pytest.fixture(scope="module")
+def surfer(case: Showcase) -> Iterator[Surfer]:
+    with surfing(case.hub.api_url) as surfer:
+        yield surfer
+
+
+@pytest.fixture
+def page(surfer: Surfer) -> Iterator[Page]:
+    with surfer.window() as page:
+        yield page
+    assert surfer.abroad == []
+    assert surfer.errors == []
+
+
+def visit(case: Showcase, surfer: Surfer, page: Page, name: str) -> None:
+    units = {serial: unit.product_id for serial, unit in case.units.items()}
+    email, address = screenshots.pages(units)[name]
+    if email:
+        surfer.enter(page, email)
+    page.goto(address)
+    if page.query_selector("[data-chart]"):
+        wait_for_chart(page)
+
+
+def is_drawn(page: Page) -> bool:
+    """Say whether the chart has pixels of any colour."""
+    script = """() => {
+        const canvas = document.querySelector(".uplot canvas");
+        const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        return data.some((value) => value > 0);
+    }"""
+    return bool(page.evaluate(script))
+
+
+def test_a_customer_from_problem_to_solution(case: Showcase, page: Page) -> None:
+    sign_in(page, "ada@example.org")
+    expect(page.locator("h1")).to_contain_text("Flow temperature")
+    page.click(".hero .button")
+    expect(page.locator(".banner .say")).to_contain_text("above its limit of 70")
+    assert page.input_value("[name=metric]") == "flow_temp_c"
+    assert wait_for_chart(page) > 100
+    assert is_drawn(page)
+    expect(page.locator("[data-marks] li").first).to_contain_text("Flow temperature")
+    page.click("summary:has-text('Show as a table')")
+    expect(page.locator("[data-rows] tr").first).to_be_visible()
+    page.click("#alerts li:first-child button:has-text('I look after it')")
+    expect(page.locator("#alerts")).to_contain_text("Somebody looks after it")
+
+
+def test_a_hundred_thousand_samples_and_zooming(case: Showcase, surfer: Surfer, page: Page) -> None:
+    surfer.enter(page, "ada@example.org")
+    page.goto(f"/products/{case.units[DENSE].product_id}?range=7d")
+    points = wait_for_chart(page)
+    assert 50 < points <= 2_000
+    told = page.inner_text("[data-sentence]")
+    assert f"{SAMPLES:,} values" in told
+    plot = page.locator(".u-over").bounding_box()
+    assert plot is not None
+    middle = plot["y"] + plot["height"] / 2
+    page.mouse.move(plot["x"] + plot["width"] * 0.9, middle)
+    page.mouse.down()
+    page.mouse.move(plot["x"] + plot["width"] * 0.96, middle, steps=4)
+    page.mouse.up()
+    expect(page.locator("[data-sentence]")).not_to_have_text(told)
+    zoomed = page.inner_text("[data-sentence]")
+    page.locator("[data-move=in]").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-sentence]")).not_to_have_text(zoomed)
+    page.click("[data-move=now]")
+    expect(page.locator("[data-sentence]")).to_contain_text(f"{SAMPLES:,} values")
+    page.check("input[name=range][value='1h']", force=True)
+    expect(page.locator("[data-sentence]")).not_to_contain_text(f"{SAMPLES:,} values")
+
+
+def test_values_alerts_and_connection_are_live(case: Showcase, surfer: Surfer, page: Page) -> None:
+    unit = case.units["HP-2026-0002"]
+    assert unit.device is not None
+    surfer.enter(page, "ben@example.org")
+    page.goto("/")
+    page.goto(f"/products/{unit.product_id}")
+    wait_for_chart(page)
+    page.evaluate("window.untouched = true")
+    unit.device.measure_many({"room_temp_c": 21.07}, at_ns=time.time_ns())
+    expect(page.locator("#now")).to_contain_text("21.07")
+    expect(page.locator("#status")).to_contain_text("Everything is fine.")
+    unit.device.measure_many({"vibration_mm_s": 19.0}, at_ns=time.time_ns())
+    expect(page.locator("#status")).to_contain_text("Vibration is 19", timeout=30_000)
+    expect(page.locator("#alerts")).to_contain_text("Vibration is 19")
+    expect(page.locator("#status .pill")).to_have_text("Connected")
+    unit.device.close()
+    unit.device = None
+    expect(page.locator("#status .pill")).to_have_text("Offline", timeout=30_000)
+    assert page.evaluate("window.untouched") is True
+
+
+def test_home_is_live(case: Showcase, surfer: Surfer, page: Page) -> None:
+    unit = case.units["KA-11-0043"]
+    surfer.enter(page, "ben@example.org")
+    page.goto("/")
+    assert unit.device is not None
+    tile = page.locator(".tile", has_text=unit.serial)
+    expect(tile.locator(".pill")).to_have_text("Connected")
+    unit.device.close()
+    unit.device = None
+    expect(tile.locator(".pill")).to_have_text("Offline", timeout=30_000)
+
+
+def test_claiming_a_product(case: Showcase, surfer: Surfer, page: Page) -> None:
+    unit = case.units[FRESH]
+    surfer.enter(page, "dora@example.org")
+    page.goto("/")
+    page.click("text=Claim a product")
+    page.fill("[name=serial]", unit.serial)
+    page.fill("[name=code]", "AAAA-BBBB-CCCC")
+    page.click("main button")
+    expect(page.get_by_role("alert")).to_contain_text("do not fit any product")
+    assert page.input_value("[name=serial]") == unit.serial
+    page.fill("[name=code]", unit.claim_code)
+    page.click("main button")
+    expect(page.get_by_role("status")).to_contain_text("It is yours now.")
+    expect(page.locator("#connection")).to_contain_text("Is it switched on?")
+
+
+def test_language_and_light_are_kept(case: Showcase, page: Page) -> None:
+    sign_in(page, "cleo@example.org")
+    page.click("footer button:has-text('Deutsch')")
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    expect(page.locator("h2").first).to_have_text("Meine Geräte")
+    expect(page.locator("h1")).to_contain_text("lief am")
+    page.click("footer button:has-text('Dunkel')")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.click("nav a >> nth=1")
+    expect(page.locator("h1")).to_have_text("Ein Gerät anmelden")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(15, 21, 24)"
+    page.click("footer button:has-text('English')")
+    expect(page.locator("h1")).to_have_text("Claim a product")
+
+
+def test_support_from_look_up_to_one_screen(case: Showcase, page: Page) -> None:
+    sign_in(page, "sam@example.org")
+    page.keyboard.type("ada@example.org")
+    expect(page.locator(".result")).to_have_count(2)
+    page.click(f".result:has-text('{FAILING}') a")
+    expect(page.locator(".banner .say")).to_contain_text("above its limit")
+    wait_for_chart(page)
+    expect(page.locator("#timeline")).to_contain_text("Claimed by Ada Sommer")
+    expect(page.locator("#entitlement")).to_contain_text("The product believes the same.")
+    page.click("summary:has-text('Sam Support')")
+    page.click("button:has-text('Sign out')")
+    expect(page.locator("h1")).to_have_text("Welcome home")
+
+
+def test_the_keyboard_reaches_everything(case: Showcase, surfer: Surfer, page: Page) -> None:
+    surfer.enter(page, "ada@example.org")
+    page.goto("/")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    focused: Callable[[str], Any] = page.locator(":focus").evaluate
+    assert focused("element => element.className") == "button"
+    assert focused("element => getComputedStyle(element).outlineStyle") == "solid"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing(case: Showcase, surfer: Surfer, name: str, scheme: str) -> None:
+    with surfer.window(color_scheme=scheme) as page:
+        visit(case, surfer, page, name)
+        for opener in page.query_selector_all("main details:not([open]) > summary"):
+            opener.click()
+        page.evaluate(AXE)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    said = [
+        f"{one['id']}: {node['html'][:160]} ({node.get('failureSummary', '')[:300]})"
+        for one in found["violations"]
+        for node in one["nodes"][:3]
+    ]
+    assert said == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_is_wider_than_a_phone(case: Showcase, surfer: Surfer, name: str) -> None:
+    for language in ("en-GB", "de-DE"):
+        with surfer.window(width=390, locale=language) as page:
+            visit(case, surfer, page, name)
+            script = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+            wide, room = page.evaluate(script)
+            assert wide <= room, language
+
+
+def test_nothing_left_this_machine(surfer: Surfer) -> None:
+    assert surfer.abroad == []
+    assert surfer.errors == []

@@ -100,6 +100,9 @@ def run_worker(
         worker = _Worker(config, journal, findings, dead_letters, directory)
         try:
             worker.run(stop, ready)
+            # Only after a clean end: an error may have left rows settled that were never journalled, and a
+            # checkpoint of that would have the hub receipt, after a restart, what it does not hold.
+            worker.save_checkpoint()
         finally:
             worker.close()
 
@@ -159,9 +162,8 @@ class _Worker:
             self._between_turns()
 
     def close(self) -> None:
-        """Leave a checkpoint, so that the next start has nothing to replay."""
+        """Let go of the connection and say how far the journal is synced."""
         self._receiver.close()
-        self._save_checkpoint()
         self._followers.store(self._journal.synced, self._config.clock())
         self._followers.close()
 
@@ -191,14 +193,15 @@ class _Worker:
         now = time.monotonic()
         if now - self._last_checkpoint >= self._config.checkpoint_s:
             self._last_checkpoint = now
-            self._save_checkpoint()
+            self.save_checkpoint()
         if now - self._last_publish >= 1.0:
             self._last_publish = now
             self._journal.seal_if_due(self._config.clock())
             self._followers.store(self._journal.synced, self._config.clock())
             self._metrics.publish(self._config.metrics)
 
-    def _save_checkpoint(self) -> None:
+    def save_checkpoint(self) -> None:
+        """Save the state as of the end of the journal; only between two turns, or it would not be that."""
         if self._journal.synced == self._checkpoint:
             return
         self._checkpoint = self._journal.synced

@@ -225,9 +225,14 @@ class Receiver:
         return frames
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
-        """Queue ready-made MQTT packets; they go out with this or the next `receive`."""
+        """Queue ready-made MQTT packets and send what the socket takes now.
+
+        A connection that broke is reported by the next `receive`, never here: a turn must run to its end, or
+        state and journal would part.
+        """
         self._out += data
-        self._flush()
+        with contextlib.suppress(LinkError):
+            self._flush()
 
     def _ready(self, sock: socket.socket, wait_s: float) -> bool:
         if isinstance(sock, ssl.SSLSocket) and sock.pending():

@@ -2,6 +2,7 @@
 
 1. `receive` and `turn` read as the list of stages; each stage is a module that knows none of the others.
 2. Nothing is receipted before it is journalled and synced; nothing is detected that was not journalled.
+   A turn that ends in an error leaves state that must not be saved.
 3. No clock here: both times are arguments. No SQL, no object per message.
 """
 
@@ -102,8 +103,7 @@ class Pipeline:
             now_ns: time of receipt, ns since 1970 UTC.
 
         Raises:
-            LinkError: the broker is gone; connect again.
-            StorageError: the disk failed; end the process.
+            StorageError: the disk failed; end the process, without a checkpoint.
         """
         if frames.count == 0:
             return Turn(receipts=self._receipt(now_ns))

@@ -62,10 +62,11 @@ class NoticeView:
 
 @dataclass(frozen=True, slots=True)
 class Titles:
-    """What the catalogue calls the features and plans of a product."""
+    """What the catalogue calls the features and plans of a product, and which metrics count up."""
 
     features: Mapping[str, str]
     plans: Mapping[str, str]
+    counters: frozenset[str]
 
 
 def timeline(
@@ -148,14 +149,23 @@ def notices(
 
 
 def titles(session: Session, model: str) -> Titles:
-    """Return what the catalogue calls the features of a model, and all plans."""
+    """Return what the catalogue calls the features of a model and all plans, and its counters."""
     features = session.execute(
         select(Feature.name, Feature.title)
         .join(ProductModel, ProductModel.number == Feature.model_number)
         .where(ProductModel.name == model)
     )
     plans = session.execute(select(Plan.name, Plan.title))
-    return Titles({f.name: f.title for f in features}, {p.name: p.title for p in plans})
+    counters = session.scalars(
+        select(Metric.name)
+        .join(ProductModel, ProductModel.number == Metric.model_number)
+        .where(ProductModel.name == model, Metric.kind == "counter")
+    )
+    return Titles(
+        features={row.name: row.title for row in features},
+        plans={row.name: row.title for row in plans},
+        counters=frozenset(counters),
+    )
 
 
 def _owners(session: Session, product_id: str) -> Iterator[Entry]:

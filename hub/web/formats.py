@@ -108,6 +108,9 @@ def machine(at: int) -> str:
 
 def symbol(unit: str) -> str:
     """Return the usual symbol of a UCUM code."""
+    base, slash, per = unit.partition("/h")
+    if slash and not per and base in _UNITS:
+        return f"{_UNITS[base]}/h"
     return _UNITS.get(unit, unit.replace(".", "·"))
 
 

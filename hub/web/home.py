@@ -100,8 +100,8 @@ def _card(session: Session, visitor: Visitor, summary: ProductSummary, at: int) 
     found = product_detail.detail(session, visitor.known, summary.product_id, at)
     listed = verdict.problems(found, at)
     worst = verdict.verdict(listed)
-    said = Sentences(visitor.language, visitor.formats)
     titles = timeline.titles(session, summary.model)
+    said = Sentences(visitor.language, visitor.formats, titles.counters)
     return Card(
         summary=summary,
         problem=worst,

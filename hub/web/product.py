@@ -139,10 +139,11 @@ def viewed(hub: Hub, visitor: Visitor, product_id: str, metric: str, span: str) 
         if chosen is not None and found.summary.slot is not None:
             series = telemetry.series(session, caller, product_id, chosen.name, at)
             chart = drawn(hub.store, series, at - RANGES[span], at, TABLE_ROWS)
+        titles = timeline.titles(session, found.summary.model)
         return View(
             found=found,
             problems=listed,
-            titles=timeline.titles(session, found.summary.model),
+            titles=titles,
             metrics=metrics,
             latest=telemetry.latest(session, hub.store, caller, product_id, at),
             chart=chart,
@@ -150,7 +151,7 @@ def viewed(hub: Hub, visitor: Visitor, product_id: str, metric: str, span: str) 
             alerts=ranked[:MAX_SHOWN],
             earlier=[*ranked[MAX_SHOWN:], *(one for one in past if one.status == "resolved")],
             notices=timeline.notices(session, caller, product_id),
-            said=Sentences(visitor.language, visitor.formats),
+            said=Sentences(visitor.language, visitor.formats, titles.counters),
         )
 
 

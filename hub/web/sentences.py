@@ -86,22 +86,44 @@ EVENTS: Mapping[str, str] = {
 _UNTIL, _FOR_EVER = N_("until {when}"), N_("without end")
 _MESSAGE = N_("Message of the manufacturer: {code}")
 _UNKNOWN = N_("unknown")
+_IN_FULL = ("finding.out_of_limits", "finding.counter_reset")
+"""Findings on the count itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sentences:
-    """Speaks to one visitor."""
+    """Speaks to one visitor.
+
+    Args:
+        language: theirs.
+        formats: theirs.
+        counters: names of metrics that count up.
+    """
 
     language: Language
     formats: Formats
+    counters: frozenset[str] = frozenset()
 
-    def finding(self, code: str, arguments: Mapping[str, Any], title: str, unit: str) -> str:
-        """Say a finding in plain words."""
+    def finding(
+        self, code: str, arguments: Mapping[str, Any], metric: str, title: str, unit: str
+    ) -> str:
+        """Say a finding in plain words.
+
+        Args:
+            code: such as `finding.spike.above`.
+            arguments: of the code.
+            metric: name of the metric.
+            title: what to call the metric.
+            unit: UCUM code of its values.
+        """
         template = FINDINGS.get(code)
         if template is None:
             return self.language.text(_MESSAGE, code=code)
+        scale = 1
+        if metric in self.counters and not code.startswith(_IN_FULL):
+            scale, unit = 3_600, f"{unit}/h"  # what is found is how fast it counts, per second
         shown = {
-            name: self._quantity(arguments.get(name), unit)
+            name: self._quantity(arguments.get(name), unit, scale)
             for name in ("observed", "expected_low", "expected_high")
         }
         band = f"{shown['expected_low']} {DASH} {shown['expected_high']}"
@@ -109,7 +131,9 @@ class Sentences:
 
     def alert(self, alert: AlertView) -> str:
         """Say what an alert is about."""
-        return self.finding(alert.code, alert.arguments, alert.metric_title, alert.unit)
+        return self.finding(
+            alert.code, alert.arguments, alert.metric, alert.metric_title, alert.unit
+        )
 
     def found(self, finding: FindingView, title: str) -> str:
         """Say a single finding."""
@@ -126,11 +150,17 @@ class Sentences:
             "expected_low": low,
             "expected_high": high,
         }
-        return self.finding(code, arguments, title, finding.unit)
+        return self.finding(code, arguments, finding.metric, title, finding.unit)
 
     def notice(self, notice: NoticeView) -> str:
         """Say a notice."""
-        return self.finding(notice.code, notice.arguments, notice.metric, notice.unit)
+        return self.finding(
+            notice.code,
+            notice.arguments,
+            str(notice.arguments.get("metric")),
+            notice.metric,
+            notice.unit,
+        )
 
     def decision(self, decision: Decision, model: str, titles: Titles) -> str:
         """Say why a feature is or is not available.
@@ -188,7 +218,7 @@ class Sentences:
         code = "made.order" if details.get("order") else entry.code
         return self.language.text(EVENTS[code], **details)
 
-    def _quantity(self, value: Any, unit: str) -> str:
+    def _quantity(self, value: Any, unit: str, scale: int) -> str:
         if not isinstance(value, int | float):
             return self.language.text(_UNKNOWN)
-        return self.formats.quantity(float(value), unit)
+        return self.formats.quantity(float(value) * scale, unit)

@@ -111,7 +111,8 @@ def get_series(
     chart = drawn(hub.store, series, start * MS, end * MS, columns)
     table = drawn(hub.store, series, start * MS, end * MS, TABLE_ROWS)
     b = chart.buckets
-    said = Sentences(visitor.language, visitor.formats)
+    counters = frozenset({metric} if series.metric.kind == "counter" else ())
+    said = Sentences(visitor.language, visitor.formats, counters)
     answer: dict[str, Any] = {
         "title": series.metric.title,
         "start": start,

@@ -202,6 +202,18 @@ def test_a_closed_connection_is_a_link_error(broker: Broker) -> None:
         collect(receiver, 1)
 
 
+def test_sending_on_a_broken_connection_is_told_by_the_next_receive(broker: Broker) -> None:
+    receiver = Receiver(broker.address(), ["a/+"])
+    receiver.connect()
+    assert broker.accepted.wait(5)
+    assert broker.connection is not None
+    broker.connection.close()
+    for _ in range(50):
+        receiver.send(bytes(100_000))
+    with pytest.raises(LinkError):
+        collect(receiver, 1)
+
+
 def test_pings_a_quiet_broker_and_gives_up_on_a_dead_one(broker: Broker) -> None:
     receiver = Receiver(broker.address(), ["a/+"], keepalive_s=30)
     receiver.connect()

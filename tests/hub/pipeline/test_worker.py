@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -16,11 +17,13 @@ from device_sdk.wire import cbor
 from device_sdk.wire.codes import ClockState
 from device_sdk.wire.pack import Pack, encode_pack
 from hub.app.ingest import IngestConfig, run_worker
+from hub.errors import StorageError
 from hub.pipeline.checkpoint import load_checkpoint, save_checkpoint
 from hub.pipeline.receive import LinkAddress
 from hub.pipeline.store import read_progress
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.telemetry import decode
+from hub.ports.journal.writer import JournalWriter
 from hub.services.snapshot_file import publish_snapshot
 from tests.hub.pipeline.frame_bench import NOW, gate_arrays, publish, topic_of
 
@@ -73,7 +76,9 @@ class Pipe:
 
 
 class Worker:
-    """A worker in a thread."""
+    """A worker in a thread; `error` is what it ended with, if not by being told to."""
+
+    error: BaseException | None = None
 
     def __init__(self, folder: Path, port: int) -> None:
         ticks = itertools.count(NOW, 10_000_000)
@@ -93,9 +98,13 @@ class Worker:
             cadence_ms=1,
             clock=lambda: next(ticks),
         )
-        self.thread = threading.Thread(
-            target=run_worker, args=(self.config, self.stop, self.ready.set)
-        )
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self) -> None:
+        try:
+            run_worker(self.config, self.stop, self.ready.set)
+        except StorageError as error:
+            self.error = error
 
     def __enter__(self) -> Self:
         self.thread.start()
@@ -245,3 +254,39 @@ def test_rows_from_the_future_teach_the_detector_nothing(tmp_path: Path, pipe: P
     assert loaded is not None
     detector = Detector.load(loaded[1]["detector"].tobytes())
     assert int(detector._records["time"][: len(detector)].max()) < NOW
+
+
+def test_a_disk_error_leaves_nothing_that_would_receipt_what_is_not_stored(
+    tmp_path: Path, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    broken = threading.Event()
+
+    def sync(descriptor: int) -> None:
+        if broken.is_set():
+            raise OSError(5, "Input/output error")
+        os.fsync(descriptor)
+
+    opened = JournalWriter.open
+    monkeypatch.setattr(
+        "hub.app.ingest.JournalWriter.open",
+        lambda folder, **how: opened(folder, sync_fd=sync, **how),
+    )
+    worker = Worker(tmp_path, pipe.port)
+    with worker:
+        pipe.send(pack(0, [1.0]))
+        pipe.wait_for(lambda: STREAM + b"\x01" in pipe.heard)
+        broken.set()
+        pipe.send(pack(1, [2.0, 3.0]))
+        worker.thread.join(20)
+    assert isinstance(worker.error, StorageError)
+    assert STREAM + b"\x03" not in pipe.heard
+    # The block that was not synced is lost, as a power failure would lose it.
+    (segment,) = (tmp_path / "journal").glob("*.hpj")
+    blocks = list(JournalReader(tmp_path / "journal").blocks())
+    os.truncate(segment, segment.stat().st_size - (blocks[-1].end - blocks[-1].offset))
+    broken.clear()
+    with Worker(tmp_path, pipe.port):
+        pipe.send(pack(1, [2.0, 3.0]))
+        pipe.wait_for(lambda: STREAM + b"\x03" in pipe.heard)
+    assert stored(tmp_path) == [0, 1, 2]

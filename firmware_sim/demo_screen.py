@@ -92,6 +92,7 @@ class Screen:
         curl = f'curl --cacert {address.ca_file} -H "Authorization: Bearer $(cat {token})"'
         product = f"{address.api}/api/v1/products/{device}"
         lines = (
+            f"Pages    {address.api}/   (sign in as a customer or as support; the browser does not know this hub's CA)",
             f"API      {address.api}/api/v1   (described at {address.api}/api/v1/openapi.json)",
             f"Broker   mqtts://{address.facts.get('mqtt_host')}:{address.facts.get('mqtt_port')}",
             "",

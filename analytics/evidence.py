@@ -20,8 +20,11 @@ from analytics.records import (
     DOWN,
     DRIFT_DOWN,
     DRIFT_UP,
+    DRIFTS,
     LOUDER,
     QUIETER,
+    REMEMBERED,
+    TAIL_INNOVATION,
     TAIL_LOUDER,
     TAIL_QUIETER,
     TAIL_SHIFT,
@@ -56,6 +59,8 @@ def gather(r: Any, k: int, gain: float, what: float, t: int) -> float:
 @nb.njit(nogil=True)
 def weigh(r: Any, p: Any, s: Any) -> None:
     """Weigh this sample as evidence for a level shift and for a change of variance."""
+    for k in range(REMEMBERED):
+        r.greatest[k] *= s.fade
     lasting = p.shift_size * (1.0 - s.correlation) * s.spread / math.sqrt(max(r.noise, s.floor))
     lasting = min(max(lasting, p.shift_least), p.shift_most)
     z = min(max(s.z, -p.shift_clip), p.shift_clip)
@@ -76,6 +81,30 @@ def _remember(r: Any, p: Any, s: Any, tail: int, peak: float) -> None:
     """Learn how high excursions go."""
     if peak > 0.0:
         learn(r.tail, tail, peak, _LEAST, s.step, s.rate, p.evidence_cap)
+        r.greatest[tail] = max(r.greatest[tail], peak)
+
+
+@nb.njit(nogil=True)
+def unheard_of(r: Any, p: Any, s: Any) -> bool:
+    """Return whether the jump to this sample is greater than those remembered.
+
+    Where they are far beyond the noise, the series jumps by nature, and more is asked for.
+    """
+    greatest = r.greatest[TAIL_INNOVATION]
+    beyond = max(greatest - p.spike_sigma * s.sigma, 0.0)
+    return bool(abs(s.innovation) > greatest + beyond)
+
+
+@nb.njit(nogil=True)
+def remember_jump(r: Any, s: Any) -> None:
+    """Remember how far one sample lay from what was likely, in the unit of the series."""
+    r.greatest[TAIL_INNOVATION] = max(r.greatest[TAIL_INNOVATION], abs(s.innovation))
+
+
+@nb.njit(nogil=True)
+def remember_drift(r: Any, peak: float) -> None:
+    """Remember how high an excursion of block means went."""
+    r.greatest[DRIFTS] = max(r.greatest[DRIFTS], peak)
 
 
 @nb.njit(nogil=True)
@@ -90,6 +119,7 @@ def shifting(r: Any, p: Any) -> bool:
 def close(r: Any, p: Any, s: Any, tail: int, k: int) -> None:
     """End an excursion that led to a finding: it teaches as any other does."""
     _remember(r, p, s, tail, r.peak[k])
+    r.greatest[tail] = max(r.greatest[tail], p.reported_margin * r.evidence[k])
     r.evidence[k] = 0.0
 
 
@@ -124,8 +154,9 @@ def weigh_block(r: Any, p: Any, s: Any, mean: float) -> None:
         return
     z = min(max(mean / block_error(r, p, s), -_BLOCK_CLIP), _BLOCK_CLIP)
     half = 0.5 * p.drift_size * p.drift_size
-    gather(r, DRIFT_UP, p.drift_size * z - half, mean, r.block_start)
-    gather(r, DRIFT_DOWN, -p.drift_size * z - half, mean, r.block_start)
+    up = gather(r, DRIFT_UP, p.drift_size * z - half, mean, r.block_start)
+    down = gather(r, DRIFT_DOWN, -p.drift_size * z - half, mean, r.block_start)
+    remember_drift(r, max(up, down))
 
 
 @nb.njit(nogil=True)

@@ -121,13 +121,14 @@ def _end_block(r: Any, p: Any, s: Any, found: Any) -> None:
 @nb.njit(nogil=True)
 def _observe(r: Any, p: Any, s: Any, t: int, x: float, found: Any) -> float:
     """Judge one sample, then learn from it; returns its score."""
-    rhythm.pace(r, s, t, x)
+    rhythm.pace(r, p, s, t, x)
     rhythm.expect(r, s)
     _weigh(r, p, s)
     result = score.score(r, p, s)
     verdicts.spike(r, p, s, found)
     verdicts.variance_change(r, p, s, found)
     verdicts.stuck(r, p, s, found)
+    evidence.remember_jump(r, s)
     rhythm.learn(r, p, s)
     _end_block(r, p, s, found)
     verdicts.level_shift(r, p, s, found)

@@ -33,9 +33,14 @@ class Parameters:
         least_nats: no finding needs less surprise than this.
         half_life_s: after a finding its kind needs that much more surprise, halving every so often,
         half_life_samples: or every so many samples, whichever is longer.
-        habit_findings: a kind that remembers so many findings of a series beyond the first needs
-            twice the surprise, with twice as many five times;
-        habit_half_life_s: half-life of that memory.
+        memory_half_life_s: the greatest evidence of the past, which must be exceeded, fades with
+            this half-life;
+        memory_margin: by this factor, for level shifts and changes of variance,
+        drift_margin: by this one for drifts.
+        reported_margin: a reported shift or variance is remembered as so much more than it was.
+        spike_sigma: jumps of so many sigma and more must be exceeded by more, up to twice.
+        young_s: a series younger than this
+        young_factor: needs so many times the surprise; less only teaches.
         noise_memory: samples over which noise, spread and correlation are learned.
         outlier: sigma at which a single innovation stops counting for what is learned.
         level_days: time constant with which the level follows the series,
@@ -56,7 +61,9 @@ class Parameters:
         drift_correlation: greatest correlation of block means that widens their standard error.
         stuck_samples: a run of equal values shorter than this is never called stuck,
         stuck_ratio: nor one shorter than so many times the longest run known,
-        stuck_runs: nor any before so many runs have been seen.
+        idle_ratio: the same where the longest run is longer than `stuck_samples`: it idles by nature;
+        stuck_runs: nor any before so many runs have been seen,
+        stuck_s: nor one that began before the series was so old: its first night may be its rest.
         tail_step: step of the running quantile that starts a tail (relative).
         tail_memory: exceedances over which the shape of a tail is learned.
         tail_cap: excess (relative to the quantile) beyond which a sample teaches no more.
@@ -81,8 +88,13 @@ class Parameters:
     least_nats: float = 6.0
     half_life_s: float = 21_600.0
     half_life_samples: float = 60.0
-    habit_findings: float = 2.0
-    habit_half_life_s: float = 604_800.0
+    memory_half_life_s: float = 604_800.0
+    memory_margin: float = 1.6
+    drift_margin: float = 1.25
+    spike_sigma: float = 5.0
+    reported_margin: float = 2.0
+    young_s: float = 72_000.0
+    young_factor: float = 3.0
     noise_memory: float = 400.0
     outlier: float = 4.0
     level_days: float = 2.0
@@ -102,7 +114,9 @@ class Parameters:
     drift_correlation: float = 0.8
     stuck_samples: float = 15.0
     stuck_ratio: float = 2.5
+    idle_ratio: float = 5.0
     stuck_runs: float = 30.0
+    stuck_s: float = 86_400.0
     tail_step: float = 0.03
     tail_memory: float = 300.0
     tail_cap: float = 300.0

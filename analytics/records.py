@@ -13,8 +13,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-LAYOUT: Final = 1
-"""Version of `RECORD`."""
+LAYOUT: Final = 2
+"""Version of `RECORD` and of what its fields mean.
+
+Add one when a field of `RECORD` comes, goes, moves or changes its type, and also when it keeps its
+place but is computed in another way (another unit, another statistic, another decay): a snapshot
+of before would then be read without complaint and understood wrongly.
+"""
 
 BINS: Final = 48
 """Bins of the daily profile, half an hour each."""
@@ -34,6 +39,10 @@ TAIL_SHIFT: Final = 1
 TAIL_LOUDER: Final = 2
 TAIL_QUIETER: Final = 3
 TAILS: Final = 4
+
+# What is remembered of past evidence, by position in `greatest`: the tails above, and drifts.
+DRIFTS: Final = 4
+REMEMBERED: Final = 5
 
 JUDGED: Final = 5
 """Kinds with a refractory: `Kind` 1 to 5."""
@@ -95,7 +104,11 @@ RECORD: Final[np.dtype[Any]] = np.dtype(
         # Findings made, by kind - 1.
         ("fired", np.int64, JUDGED),
         ("fired_nats", np.float64, JUDGED),
-        ("habit", np.float64, JUDGED),  # findings remembered
+        (
+            "greatest",
+            np.float64,
+            REMEMBERED,
+        ),  # evidence in memory that was ordinary in the end; fades
         # The daily profile.
         ("seen", np.int64),  # bit b: bin b has a value
         ("profile", np.float32, BINS),
@@ -125,6 +138,7 @@ STEP: Final[np.dtype[Any]] = np.dtype(
         ("spread", np.float64),  # of the residual
         ("innovation", np.float64),
         ("z", np.float64),
+        ("fade", np.float64),  # what is left of a memory after the gap before this sample
         ("step", np.float64),  # of running quantiles at this age
         ("rate", np.float64),  # of tail shapes at this age
         ("surprise", np.float64, TAILS),  # nats

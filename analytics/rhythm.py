@@ -17,6 +17,7 @@ from analytics.records import BINS
 
 DAY: Final = 86_400_000_000_000
 _DAY_S: Final = 86_400.0
+_LN2: Final = math.log(2.0)
 _BIN: Final = DAY // BINS
 _LARGEST: Final = 1e30  # values beyond are modelled as this, so that no square overflows
 _TYPICAL: Final = 2.0  # sigma; residuals beyond say little about correlation, much about faults
@@ -34,7 +35,7 @@ def begin(r: Any, t: int, v: float) -> None:
 
 
 @nb.njit(nogil=True)
-def pace(r: Any, s: Any, t: int, v: float) -> None:
+def pace(r: Any, p: Any, s: Any, t: int, v: float) -> None:
     """Learn the cadence and the quantisation step; say how long the gap was."""
     seconds = (t - r.time) * 1e-9
     n = r.learned
@@ -51,6 +52,7 @@ def pace(r: Any, s: Any, t: int, v: float) -> None:
     s.time = t
     s.seconds = seconds
     s.gap = seconds / r.cadence
+    s.fade = 1.0 / (1.0 + _LN2 * seconds / p.memory_half_life_s)
     s.value = min(max(v - r.anchor, -_LARGEST), _LARGEST)
     change = abs(s.value - r.modelled)
     if change > 0.0:

@@ -20,6 +20,7 @@ from analytics.records import (
     DOWN,
     DRIFT_DOWN,
     DRIFT_UP,
+    DRIFTS,
     LOUDER,
     QUIETER,
     TAIL_INNOVATION,
@@ -34,14 +35,22 @@ _LEVEL_SHIFT: Final = int(Kind.LEVEL_SHIFT)
 _DRIFT: Final = int(Kind.DRIFT)
 _STUCK: Final = int(Kind.STUCK)
 _VARIANCE_CHANGE: Final = int(Kind.VARIANCE_CHANGE)
+_SILENT: Final = -1  # adapt to it, say nothing: the series is too young to tell
 _NOTICE: Final = int(Severity.NOTICE)
 _WARNING: Final = int(Severity.WARNING)
 _CRITICAL: Final = int(Severity.CRITICAL)
+
+_PLAINLY: Final = 1.5  # times the needed surprise: a warning
+_PLAINLY_SUMMED: Final = (
+    2.0  # the same for sums over samples, which on regimes come and go in leaps
+)
+_CRITICALLY: Final = 3.0
 
 _WEEK_S: Final = 604_800.0
 _LEAST_PERIOD_S: Final = 1e-3
 _CONFIRMED: Final = 4.0  # samples a shift must have lasted; fewer is a spike
 _BAND_NATS: Final = 7.0  # one value in a thousand is outside its band
+_WITHIN: Final = 0.99
 _BAND_ERRORS: Final = 3.0  # half width of the band of a mean, in standard errors
 
 
@@ -58,6 +67,8 @@ def report(
     high: float,
 ) -> None:
     """Write one finding."""
+    if severity == _SILENT:
+        return
     finding = found[s.findings]
     s.findings += 1
     finding.sample = s.sample
@@ -85,32 +96,36 @@ def fires(r: Any, p: Any, s: Any, kind: int, nats: float, enough: float) -> int:
     if r.samples < p.warm_samples:
         return 0
     before = r.fired_nats[kind - 1]
-    habit = r.habit[kind - 1]
     if before > 0.0:
         elapsed = (s.time - r.fired[kind - 1]) * 1e-9
         before *= 2.0 ** (-elapsed / max(p.half_life_s, p.half_life_samples * r.cadence))
-        habit *= 2.0 ** (-elapsed / p.habit_half_life_s)
-    used_to = (max(habit - 1.0, 0.0) / p.habit_findings) ** 2
-    if nats < enough * (1.0 + used_to) + before:
+    if nats < enough + before:
         return 0
     r.fired[kind - 1] = s.time
     r.fired_nats[kind - 1] = nats
-    r.habit[kind - 1] = habit + 1.0
-    if nats >= 3.0 * enough:
+    if s.time - r.start < 1e9 * p.young_s:
+        enough *= p.young_factor
+        if nats < enough + before:
+            return _SILENT
+        return _NOTICE
+    warning = _PLAINLY_SUMMED if kind in (_LEVEL_SHIFT, _VARIANCE_CHANGE) else _PLAINLY
+    if nats >= _CRITICALLY * enough:
         return _CRITICAL
-    return _WARNING if nats >= 1.5 * enough else _NOTICE
+    return _WARNING if nats >= warning * enough else _NOTICE
 
 
 @nb.njit(nogil=True)
 def spike(r: Any, p: Any, s: Any, found: Any) -> None:
     """Judge the innovation of one sample."""
     nats = s.surprise[TAIL_INNOVATION]
-    if nats <= p.least_nats:
+    if nats <= p.least_nats or not evidence.unheard_of(r, p, s):
         return
     severity = fires(r, p, s, _SPIKE, nats, needed(p, p.spikes_per_week, r.cadence))
     if severity:
         middle = r.anchor + s.seasonal + r.level + s.carried
+        # The tail has learned from this very sample, which must not move the band past it.
         half = s.sigma * math.sqrt(threshold(r.tail, TAIL_INNOVATION, _BAND_NATS))
+        half = min(half, _WITHIN * abs(s.innovation))
         observed = r.anchor + s.value
         report(found, s, _SPIKE, severity, s.time, nats, observed, middle - half, middle + half)
 
@@ -121,11 +136,11 @@ def variance_change(r: Any, p: Any, s: Any, found: Any) -> None:
     louder = s.surprise[TAIL_LOUDER] >= s.surprise[TAIL_QUIETER]
     tail = TAIL_LOUDER if louder else TAIL_QUIETER
     nats = s.surprise[tail]
-    if nats <= p.least_nats:
+    k = LOUDER if louder else QUIETER
+    if nats <= p.least_nats or r.evidence[k] <= p.memory_margin * r.greatest[tail]:
         return
     severity = fires(r, p, s, _VARIANCE_CHANGE, nats, needed(p, p.variances_per_week, r.cadence))
     if severity:
-        k = LOUDER if louder else QUIETER
         noise = math.sqrt(max(r.noise, s.floor))
         error = _BAND_ERRORS * math.sqrt(2.0 / r.count[k])
         low = noise * math.sqrt(max(1.0 - error, 0.0))
@@ -145,12 +160,14 @@ def level_shift(r: Any, p: Any, s: Any, found: Any) -> None:
     k = UP if r.evidence[UP] > r.evidence[DOWN] else DOWN
     if nats <= p.least_nats or r.count[k] < _CONFIRMED:
         return
+    mean = r.moved[k] / r.count[k]
+    inflation = (1.0 + s.correlation) / (1.0 - s.correlation) / r.count[k]
+    half = _BAND_ERRORS * s.spread * min(1.0, math.sqrt(inflation))
+    if abs(mean) <= half or r.evidence[k] <= p.memory_margin * r.greatest[TAIL_SHIFT]:
+        return
     severity = fires(r, p, s, _LEVEL_SHIFT, nats, needed(p, p.shifts_per_week, r.cadence))
     if severity:
-        mean = r.moved[k] / r.count[k]
         middle = r.anchor + s.seasonal + r.level
-        inflation = (1.0 + s.correlation) / (1.0 - s.correlation) / r.count[k]
-        half = _BAND_ERRORS * s.spread * min(1.0, math.sqrt(inflation))
         observed = middle + mean
         report(
             found,
@@ -182,15 +199,18 @@ def drift(r: Any, p: Any, s: Any, found: Any) -> bool:
     nats = r.evidence[k]
     length = evidence.block_length(r, p)
     enough = needed(p, p.drifts_per_week, length)
-    if nats <= enough:
+    half = _BAND_ERRORS * evidence.block_error(r, p, s) / math.sqrt(max(r.count[k], 1.0))
+    if nats <= max(enough, p.drift_margin * r.greatest[DRIFTS]):
+        return False
+    if abs(r.moved[k]) <= half * r.count[k]:
         return False
     shifted = r.shift_since != 0 and abs(r.began[k] - r.shift_since) <= 1e9 * length
     severity = 0 if shifted else fires(r, p, s, _DRIFT, nats, enough)
     if severity:
         middle = r.anchor + s.seasonal + r.reference
-        half = _BAND_ERRORS * evidence.block_error(r, p, s) / math.sqrt(r.count[k])
         observed = middle + r.moved[k] / r.count[k]
         report(found, s, _DRIFT, severity, r.began[k], nats, observed, middle - half, middle + half)
+    evidence.remember_drift(r, nats)
     r.evidence[DRIFT_UP] = 0.0
     r.evidence[DRIFT_DOWN] = 0.0
     return True
@@ -199,8 +219,9 @@ def drift(r: Any, p: Any, s: Any, found: Any) -> bool:
 @nb.njit(nogil=True)
 def stuck(r: Any, p: Any, s: Any, found: Any) -> None:
     """Judge the present run of equal values against the runs of this series."""
+    r.longest *= s.fade
     if s.value != r.modelled:
-        r.longest = max(r.longest * 0.999, float(r.run))
+        r.longest = max(r.longest, float(r.run))
         r.runs += 1.0
         r.run = 1
         r.run_since = s.time
@@ -208,7 +229,11 @@ def stuck(r: Any, p: Any, s: Any, found: Any) -> None:
     r.run += 1
     if r.fired_nats[_STUCK - 1] > 0.0 and r.fired[_STUCK - 1] >= r.run_since:
         return  # this run has been reported
-    if r.run <= p.stuck_samples or r.runs <= p.stuck_runs or r.run <= p.stuck_ratio * r.longest:
+    if r.run_since - r.start < 1e9 * p.stuck_s:
+        return  # a night's rest may not have been seen yet
+    idles = r.longest > p.stuck_samples
+    usual = (p.idle_ratio if idles else p.stuck_ratio) * r.longest
+    if r.run <= p.stuck_samples or r.runs <= p.stuck_runs or r.run <= usual:
         return
     repeat = (r.learned - r.runs + 1.0) / (r.learned + 2.0)
     nats = -r.run * math.log(repeat)
@@ -216,9 +241,7 @@ def stuck(r: Any, p: Any, s: Any, found: Any) -> None:
         return
     severity = fires(r, p, s, _STUCK, nats, needed(p, p.stuck_per_week, r.cadence))
     if severity:
-        middle = r.anchor + s.seasonal + r.level
-        half = _BAND_ERRORS * s.spread
+        if idles:
+            severity = min(severity, _NOTICE)
         observed = r.anchor + s.value
-        report(
-            found, s, _STUCK, severity, r.run_since, nats, observed, middle - half, middle + half
-        )
+        report(found, s, _STUCK, severity, r.run_since, nats, observed, -math.inf, math.inf)

@@ -6,6 +6,8 @@
    week of ordinary life.
 3. Nothing here is fitted to the detector, and the detector is never tuned to the seed that is
    reported.
+4. Real products cycle: simulated heat pumps, in winter and in summer, are watched too. A fault of
+   theirs is found if the metric that shows it gets a finding that the healthy twin does not get.
 """
 
 import argparse
@@ -17,7 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from analytics.detector import Detector
-from analytics.findings import Kind
+from analytics.findings import Kind, Severity
+from firmware_sim.products.fault import Fault as ProductFault
+from firmware_sim.products.fault import FaultKind
+from firmware_sim.products.heat_pump import HeatPump
 
 _S: Final = 1_000_000_000
 _DAY: Final = 86_400
@@ -60,6 +65,16 @@ FAULTS: Final = {
     "stuck": Fault(Kind.STUCK, 3600, 1),
     "counter_reset": Fault(Kind.COUNTER_RESET, 0, 1),
 }
+PUMP_METRICS: Final = tuple(HeatPump(0).step(60.0, _ORIGIN))
+PUMP_FAULTS: Final[dict[FaultKind, tuple[float, tuple[str, ...]]]] = {  # severity an hour, where
+    FaultKind.BEARING_WEAR: (0.02, ("vibration_mm_s",)),
+    FaultKind.STUCK_SENSOR: (np.inf, ("flow_temp_c",)),
+    FaultKind.REFRIGERANT_LEAK: (0.02, ("power_w", "energy_kwh", "compressor_hz", "indoor_temp_c")),
+}
+_WINTER: Final = 1_767_225_600 * _S  # 1 January 2026
+_SUMMER: Final = 1_782_864_000 * _S  # 1 July 2026
+_PUMP_DAYS: Final = 21
+_PUMP_ONSET_DAYS: Final = 10
 _STUCK_CADENCE_S: Final = (
     60  # an hour of a stuck value is only evidence where an hour is many samples
 )
@@ -174,13 +189,16 @@ def measure(seed: int, groups: tuple[Group, ...] = GROUPS) -> dict[str, Any]:
         Recall and median delay by kind, and findings per series-week on ordinary telemetry by kind.
     """
     rng = np.random.default_rng(seed)
+    alerts = 0
     ordinary = dict.fromkeys((kind.name.lower() for kind in Kind), 0)
     weeks = 0.0
     found: dict[str, list[float]] = {name: [] for name in FAULTS}
     for group in groups:
         plain = telemetry(group, rng)
         weeks += group.series * group.days / 7
-        for kind in watch(plain.time, plain.values())["kind"]:
+        said = watch(plain.time, plain.values())
+        alerts += int(np.count_nonzero(said["severity"] >= Severity.WARNING))
+        for kind in said["kind"]:
             ordinary[Kind(kind).name.lower()] += 1
         first = np.searchsorted(plain.time, _ORIGIN + 7 * _DAY * _S)
         last = np.searchsorted(plain.time, plain.time[-1] - 2 * _DAY * _S)
@@ -200,6 +218,7 @@ def measure(seed: int, groups: tuple[Group, ...] = GROUPS) -> dict[str, Any]:
             for k, d in found.items()
         },
         "findings_per_series_week": round(sum(ordinary.values()) / weeks, 4),
+        "alerts_per_series_week": round(alerts / weeks, 4),
         "findings_per_series_week_by_kind": per_week,
         "series_weeks": weeks,
     }
@@ -218,10 +237,71 @@ def _delays(time: Ints, findings: npt.NDArray[np.void], fault: Fault, at: Ints) 
     return delays
 
 
+def live(
+    seed: int, start: int, days: int, fault: ProductFault | None = None
+) -> tuple[Ints, Floats]:
+    """Let one heat pump live; returns the times, and what it reported each minute, [metrics, N]."""
+    pump = HeatPump(seed)
+    if fault is not None:
+        pump.inject(fault)
+    time = start + np.arange(1, days * 1440 + 1) * 60 * _S
+    rows = [list(pump.step(60.0, int(now)).values()) for now in time]
+    return time, np.array(rows).T
+
+
+def pumps(seed: int, count: int) -> dict[str, Any]:
+    """Watch `count` healthy heat pumps in winter and in summer, and in winter one of each fault.
+
+    Returns:
+        Findings and alerts per series-week of healthy pumps, and recall of each fault.
+    """
+    findings = alerts = 0
+    found: dict[str, list[bool]] = {kind.value: [] for kind in FaultKind}
+    for number in range(seed, seed + count):
+        for start in (_WINTER, _SUMMER):
+            said = _watch_pump(*live(number, start, _PUMP_DAYS))
+            findings += len(said)
+            alerts += int(np.count_nonzero(said["severity"] >= Severity.WARNING))
+        onset = _WINTER + _PUMP_ONSET_DAYS * _DAY * _S
+        twin = _watch_pump(*live(number, _WINTER, _PUMP_ONSET_DAYS + 4))
+        for kind, (rate, metrics) in PUMP_FAULTS.items():
+            fault = ProductFault(kind, onset, rate)
+            ill = _watch_pump(*live(number, _WINTER, _PUMP_ONSET_DAYS + 4, fault))
+            found[kind.value].append(shows(ill, twin, metrics, onset))
+    weeks = count * 2 * len(PUMP_METRICS) * _PUMP_DAYS / 7
+    return {
+        "findings_per_series_week": round(findings / weeks, 4),
+        "alerts_per_series_week": round(alerts / weeks, 4),
+        "recall": {name: round(float(np.mean(each)), 4) for name, each in found.items()},
+        "series_weeks": weeks,
+    }
+
+
+def _watch_pump(time: Ints, values: Floats) -> npt.NDArray[np.void]:
+    """Run the detector over all metrics of one heat pump."""
+    energy = PUMP_METRICS.index("energy_kwh")
+    gauges = watch(time, values[:energy])
+    counter = watch(time, values[energy:], counter=True)
+    counter["index"] += energy
+    return np.concatenate([gauges, counter])
+
+
+def shows(
+    ill: npt.NDArray[np.void], twin: npt.NDArray[np.void], metrics: tuple[str, ...], onset: int
+) -> bool:
+    """Return whether one of `metrics` gets a finding that the twin does not get within 12 hours."""
+    telling = [PUMP_METRICS.index(name) for name in metrics]
+    for finding in ill[(ill["time"] >= onset) & np.isin(ill["index"], telling)]:
+        same = twin[(twin["index"] == finding["index"]) & (twin["kind"] == finding["kind"])]
+        if not (np.abs(same["time"] - finding["time"]) <= 12 * 3600 * _S).any():
+            return True
+    return False
+
+
 def run(quick: bool, seed: int = 7_001) -> dict[str, Any]:
     """Measure with fewer series when `quick`."""
     groups = (Group(60, 16, 14), Group(900, 16, 21)) if quick else GROUPS
-    return measure(seed, groups)
+    return {**measure(seed, groups), "heat_pumps": pumps(seed, 1 if quick else 4)}
 
 
 if __name__ == "__main__":

@@ -1,127 +1,38 @@
 """The detector's specification, said slowly: one Python object per series, one method per idea.
 
 Written from docs/detection.md with plain floats and no numba; the kernel must agree with it. It
-shares only the
-parameters with the product. Speed is no concern here; being obvious is.
+shares only the parameters with the product. Speed is no concern here; being obvious is.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from analytics.parameters import Parameters
-
-DAY = 86_400 * 10**9
-BINS = 48
-HALF_HOUR = DAY // BINS
-SPIKE, LEVEL_SHIFT, DRIFT, STUCK, VARIANCE_CHANGE, OUT_OF_LIMITS, COUNTER_RESET = range(1, 8)
-
-
-def clamp(x: float, most: float) -> float:
-    return max(-most, min(most, x))
-
-
-@dataclass
-class Tail:
-    """A running 95% quantile and the first two moments of the relative excess over it."""
-
-    quantile: float
-    mean: float = 0.3
-    square: float = 0.2
-
-    def pareto(self) -> tuple[float, float]:
-        variance = self.square - self.mean**2
-        ratio = self.mean**2 / max(variance, 1e-12 * self.mean**2 + 1e-300)
-        shape = (1 - ratio) / 2
-        return (0.0, self.mean) if shape < 1e-3 else (shape, self.mean * (1 + ratio) / 2)
-
-    def surprise(self, x: float) -> float:
-        if x <= self.quantile:
-            return -math.log(0.05) * x / self.quantile
-        excess = x / self.quantile - 1
-        shape, scale = self.pareto()
-        survival = excess / scale if shape == 0 else math.log(1 + shape * excess / scale) / shape
-        return -math.log(0.05) + survival
-
-    def value_at(self, nats: float) -> float:
-        shape, scale = self.pareto()
-        rest = nats + math.log(0.05)
-        excess = scale * rest if shape == 0 else scale * (math.exp(shape * rest) - 1) / shape
-        return self.quantile * (1 + excess)
-
-    def learn(self, x: float, floor: float, step: float, rate: float, cap: float) -> None:
-        if x > self.quantile:
-            excess = min(cap, x / self.quantile - 1)
-            self.mean += rate * (excess - self.mean)
-            self.square += rate * (excess**2 - self.square)
-            self.quantile *= 1 + 0.95 * step
-        else:
-            self.quantile = max(floor, self.quantile * (1 - 0.05 * step))
+from tests.analytics.oracle_life import Life
+from tests.analytics.oracle_parts import (
+    BINS,
+    COUNTER_RESET,
+    DAY,
+    DRIFT,
+    LEVEL_SHIFT,
+    LOUDER,
+    OUT_OF_LIMITS,
+    QUIETER,
+    SILENT,
+    SPIKE,
+    STUCK,
+    VARIANCE_CHANGE,
+    Excursion,
+    Found,
+    Tail,
+    clamp,
+)
 
 
 @dataclass
-class Excursion:
-    """A sum of log-likelihood ratios that starts over whenever it falls to zero."""
-
-    nats: float = 0.0
-    peak: float = 0.0
-    began: int = 0
-    moved: float = 0.0
-    count: int = 0
-
-    def add(self, gain: float, what: float, now: int) -> float:
-        """Return the peak of the excursion if this ended it, else 0."""
-        if self.nats == 0:
-            self.peak, self.began, self.moved, self.count = 0.0, now, 0.0, 0
-        self.nats = max(0.0, self.nats + gain)
-        self.peak = max(self.peak, self.nats)
-        self.moved += what
-        self.count += 1
-        return self.peak if self.nats == 0 else 0.0
-
-
-@dataclass
-class Found:
-    sample: int
-    time: int
-    since: int
-    kind: int
-    severity: int
-    surprise: float
-    observed: float
-    low: float
-    high: float
-
-
-@dataclass
-class Series:
+class Series(Life):
     """One series under watch."""
-
-    p: Parameters
-    low: float = -math.inf
-    high: float = math.inf
-    counter: bool = False
-    found: list[Found] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.samples = self.learned = 0
-        self.outside = self.late_outside = self.ready = False
-        self.limit_time = self.late_limit_time = self.time = 0
-        self.raw = 0.0
-        self.profile: dict[int, np.float32] = {}
-        self.level = self.reference = self.residual = self.product = self.square = 0.0
-        self.noise = self.spread = self.quantum = self.lowest = self.highest = self.memory = 0.0
-        self.innovations, self.shifts = Tail(6.0), Tail(2.5)
-        self.louds, self.quiets = Tail(2.5), Tail(2.5)
-        self.up, self.down, self.louder, self.quieter = (Excursion() for _ in range(4))
-        self.drift_up, self.drift_down = Excursion(), Excursion()
-        self.fired: dict[int, tuple[int, float, float]] = {}
-        self.shift_since = 0
-        self.run, self.runs, self.longest = 1, 0, 0.0
-        self.blocks = 0
-        self.block: list[float] = []
-        self.block_mean = self.block_square = self.block_product = 0.0
 
     # ---- one sample
 
@@ -161,9 +72,10 @@ class Series:
         low: float,
         high: float,
     ) -> None:
-        self.found.append(
-            Found(self.sample, self.now, since, kind, severity, nats, observed, low, high)
-        )
+        if severity != SILENT:
+            self.found.append(
+                Found(self.sample, self.now, since, kind, severity, nats, observed, low, high)
+            )
 
     def limits(self, v: float, *, behind: bool) -> None:
         if self.low <= v <= self.high:
@@ -192,94 +104,11 @@ class Series:
         self.judge_spike()
         self.judge_variance()
         self.judge_stuck()
+        self.jump = max(self.jump, abs(self.innovation))
         self.learn()
         self.end_block()
         self.judge_shift()
         return score
-
-    # ---- ordinary life
-
-    def measure_gap(self, raw: float) -> None:
-        n = self.learned
-        self.seconds = (self.now - self.time) * 1e-9
-        if n == 1:
-            self.cadence = self.seconds
-        else:
-            step = max(0.02, 1 / n)
-            if self.seconds > 1.5 * self.cadence:
-                self.cadence *= 1 + step
-            elif self.seconds < 0.5 * self.cadence:
-                self.cadence *= 1 - step
-            else:
-                self.cadence += step * (self.seconds - self.cadence)
-        self.gap = self.seconds / self.cadence
-        self.x = clamp(raw - self.anchor, 1e30)
-        change = abs(self.x - self.last)
-        if change > 0:
-            self.quantum = change if self.quantum == 0 else min(change, self.quantum * 1.001)
-        self.floor = self.quantum**2 / 4 + 1e-18 * clamp(raw, 1e30) ** 2 + 1e-60
-
-    def seasonal_now(self) -> float:
-        return float(
-            (1 - self.share) * float(self.profile[self.left])
-            + self.share * float(self.profile[self.right])
-        )
-
-    def expect(self) -> None:
-        place = (self.now % DAY) / HALF_HOUR - 0.5
-        place += BINS if place < 0 else 0
-        self.left = int(place)
-        self.right = (self.left + 1) % BINS
-        self.share = place - self.left
-        self.seasonal = self.seasonal_now() if self.ready else 0.0
-        self.off = self.x - self.seasonal - self.level
-        self.phi = min(0.99, max(0.0, self.product / self.square)) if self.square > 0 else 0.0
-        carry, self.growth = self.phi, 1.0
-        if not 0.67 <= self.gap <= 1.5:
-            carry = self.phi**self.gap
-            self.growth = (1 - carry**2) / (1 - self.phi**2)
-        self.carried = carry * self.residual
-        self.innovation = self.off - self.carried
-        self.sigma = math.sqrt(max(self.noise * self.growth, self.floor))
-        self.scale = math.sqrt(max(self.spread, self.floor))
-        self.z = clamp(self.innovation / self.sigma, 1e6)
-
-    def learn(self) -> None:
-        p, n = self.p, self.learned
-        rate = max(1 / n, 1 / p.noise_memory)
-        if n < 3:
-            self.noise = max(self.noise, self.innovation**2)
-            self.spread = max(self.spread, self.off**2)
-        else:
-            most = p.outlier**2 * max(self.noise, self.floor)
-            self.noise += rate * (min(self.innovation**2 / self.growth, most) - self.noise)
-            most = p.outlier**2 * self.scale**2
-            self.spread += rate * (min(self.off**2, most) - self.spread)
-        kept = self.carried + clamp(self.innovation, p.outlier * self.sigma)
-        e = self.up if self.up.nats > self.down.nats else self.down
-        shifting = e.nats > 2 * self.shifts.quantile and e.count < p.shift_hold_samples
-        if self.gap < 2 and not shifting:
-            before = clamp(self.residual, 2 * self.scale)
-            now = clamp(kept, 2 * self.scale)
-            self.product += rate * (now * before - self.product)
-            self.square += rate * (before**2 - self.square)
-        clipped = clamp(self.off, p.outlier * self.scale)
-        follow = min(min(self.gap, 3) / p.level_samples, self.seconds / (p.level_days * 86_400))
-        moved = min(0.5, max(1 / (1 + n), follow)) * clipped
-        self.level += moved
-        self.residual = kept - moved
-        days = (self.now - self.start) / DAY
-        bins = min(self.seconds, 3 * self.cadence) * 1e9 / HALF_HOUR
-        rate = max(p.profile_rate, 1 / (1 + days)) * bins
-        for b, weight in ((self.left, 1 - self.share), (self.right, self.share)):
-            if b not in self.profile:
-                new = self.x
-            elif self.ready:
-                new = float(self.profile[b]) + min(0.5, weight * rate) * clipped
-            else:
-                old = float(self.profile[b])
-                new = old + min(0.5, 4 * weight * rate) * (self.x - old)
-            self.profile[b] = np.float32(new)
 
     # ---- evidence
 
@@ -287,6 +116,9 @@ class Series:
         p, n = self.p, self.learned
         self.step = max(p.tail_step, 1 / (5 + 0.1 * n))
         self.rate = max(1 / p.tail_memory, 1 / (20 + 0.05 * n))
+        self.jump *= self.fade
+        for what in self.greatest:
+            self.greatest[what] *= self.fade
         self.s_innovation = self.innovations.surprise(self.z**2)
         self.innovations.learn(self.z**2, 0.5, self.step, self.rate, p.tail_cap)
         lasting = (
@@ -298,12 +130,12 @@ class Series:
             self.up.add(d * z - d * d / 2, self.off, self.now),
             self.down.add(-d * z - d * d / 2, self.off, self.now),
         )
-        self.remember(self.shifts, ended)
+        self.remember(LEVEL_SHIFT, self.shifts, ended)
         square, ratio = min(abs(self.z), p.outlier) ** 2, p.variance_ratio
         gain = (1 - 1 / ratio) / 2 * square - math.log(ratio) / 2
-        self.remember(self.louds, self.louder.add(gain, square, self.now))
+        self.remember(LOUDER, self.louds, self.louder.add(gain, square, self.now))
         gain = (1 - ratio) / 2 * square + math.log(ratio) / 2
-        self.remember(self.quiets, self.quieter.add(gain, square, self.now))
+        self.remember(QUIETER, self.quiets, self.quieter.add(gain, square, self.now))
         self.s_shift = self.shifts.surprise(max(self.up.nats, self.down.nats))
         self.s_louder = self.louds.surprise(self.louder.nats)
         self.s_quieter = self.quiets.surprise(self.quieter.nats)
@@ -315,8 +147,9 @@ class Series:
             share = min(1.0, p.record_gain * over / span) if span > 0 else 1.0
             self.beyond = math.log(1 + n) * share
 
-    def remember(self, tail: Tail, peak: float) -> None:
+    def remember(self, what: int, tail: Tail, peak: float) -> None:
         if peak > 0:
+            self.greatest[what] = max(self.greatest[what], peak)
             tail.learn(peak, 1.0, self.step, self.rate, self.p.evidence_cap)
 
     def score(self) -> float:
@@ -344,35 +177,51 @@ class Series:
         if self.samples < p.warm_samples:
             return 0
         enough = self.needed(per_week, period)
-        blocked = habit = 0.0
+        blocked = 0.0
         if kind in self.fired:
-            when, before, habit = self.fired[kind]
+            when, before = self.fired[kind]
             elapsed = (self.now - when) * 1e-9
             half_life = max(p.half_life_s, p.half_life_samples * self.cadence)
             blocked = before * 2 ** (-elapsed / half_life)
-            habit *= 2 ** (-elapsed / p.habit_half_life_s)
-        if nats < enough * (1 + (max(habit - 1, 0) / p.habit_findings) ** 2) + blocked:
+        if nats < enough + blocked:
             return 0
-        self.fired[kind] = (self.now, nats, habit + 1)
-        return 3 if nats >= 3 * enough else 2 if nats >= 1.5 * enough else 1
+        self.fired[kind] = (self.now, nats)
+        if self.young():
+            return 1 if nats >= p.young_factor * enough + blocked else SILENT
+        warning = 2 if kind in {LEVEL_SHIFT, VARIANCE_CHANGE} else 1.5
+        return 3 if nats >= 3 * enough else 2 if nats >= warning * enough else 1
+
+    def young(self) -> bool:
+        return self.now - self.start < self.p.young_s * 1e9
 
     def judge_spike(self) -> None:
         nats = self.s_innovation
-        if nats > self.p.least_nats and (
-            severity := self.fires(SPIKE, nats, self.p.spikes_per_week, self.cadence)
+        usual = self.jump + max(0.0, self.jump - self.p.spike_sigma * self.sigma)
+        if (
+            nats > self.p.least_nats
+            and abs(self.innovation) > usual
+            and (severity := self.fires(SPIKE, nats, self.p.spikes_per_week, self.cadence))
         ):
             middle = self.anchor + self.seasonal + self.level + self.carried
             half = self.sigma * math.sqrt(self.innovations.value_at(7.0))
+            half = min(half, 0.99 * abs(self.innovation))
             observed = self.anchor + self.x
             self.say(SPIKE, severity, self.now, nats, observed, middle - half, middle + half)
 
     def judge_variance(self) -> None:
         up = self.s_louder >= self.s_quieter
         nats = max(self.s_louder, self.s_quieter)
-        if nats > self.p.least_nats and (
-            severity := self.fires(VARIANCE_CHANGE, nats, self.p.variances_per_week, self.cadence)
+        e, which = (self.louder, LOUDER) if up else (self.quieter, QUIETER)
+        usual = self.p.memory_margin * self.greatest[which]
+        if (
+            nats > self.p.least_nats
+            and e.nats > usual
+            and (
+                severity := self.fires(
+                    VARIANCE_CHANGE, nats, self.p.variances_per_week, self.cadence
+                )
+            )
         ):
-            e = self.louder if up else self.quieter
             noise = math.sqrt(max(self.noise, self.floor))
             error = 3 * math.sqrt(2 / e.count)
             self.say(
@@ -385,40 +234,50 @@ class Series:
                 noise * math.sqrt(1 + error),
             )
             self.noise *= self.p.variance_ratio if up else 1 / self.p.variance_ratio
-            self.remember(self.louds if up else self.quiets, e.peak)
+            self.remember(which, self.louds if up else self.quiets, e.peak)
+            self.reported(which, e)
             self.louder.nats = self.quieter.nats = 0.0
+
+    def reported(self, what: int, e: Excursion) -> None:
+        self.greatest[what] = max(self.greatest[what], self.p.reported_margin * e.nats)
 
     def judge_stuck(self) -> None:
         p = self.p
+        self.longest *= self.fade
         if self.x != self.last:
-            self.longest = max(0.999 * self.longest, self.run)
+            self.longest = max(self.longest, self.run)
             self.runs += 1
             self.run, self.run_since = 1, self.now
             return
         self.run += 1
         if STUCK in self.fired and self.fired[STUCK][0] >= self.run_since:
             return
-        usual = max(p.stuck_samples, p.stuck_ratio * self.longest)
+        if self.run_since - self.start < p.stuck_s * 1e9:
+            return
+        idles = self.longest > p.stuck_samples
+        usual = max(p.stuck_samples, (p.idle_ratio if idles else p.stuck_ratio) * self.longest)
         if self.run <= usual or self.runs <= p.stuck_runs:
             return
         nats = -self.run * math.log((self.learned - self.runs + 1) / (self.learned + 2))
         if nats > p.least_nats and (
             severity := self.fires(STUCK, nats, self.p.stuck_per_week, self.cadence)
         ):
-            middle, half = self.anchor + self.seasonal + self.level, 3 * self.scale
+            severity = min(severity, 1) if idles else severity
             observed = self.anchor + self.x
-            self.say(STUCK, severity, self.run_since, nats, observed, middle - half, middle + half)
+            self.say(STUCK, severity, self.run_since, nats, observed, -math.inf, math.inf)
 
     def judge_shift(self) -> None:
         e = self.up if self.up.nats > self.down.nats else self.down
         nats = self.s_shift
         if nats <= self.p.least_nats or e.count < 4:
             return
+        mean = e.moved / e.count
+        inflation = (1 + self.phi) / (1 - self.phi) / e.count
+        half = 3 * self.scale * min(1.0, math.sqrt(inflation))
+        if abs(mean) <= half or e.nats <= self.p.memory_margin * self.greatest[LEVEL_SHIFT]:
+            return
         if severity := self.fires(LEVEL_SHIFT, nats, self.p.shifts_per_week, self.cadence):
-            mean = e.moved / e.count
             middle = self.anchor + self.seasonal + self.level
-            inflation = (1 + self.phi) / (1 - self.phi) / e.count
-            half = 3 * self.scale * min(1.0, math.sqrt(inflation))
             self.say(
                 LEVEL_SHIFT, severity, e.began, nats, middle + mean, middle - half, middle + half
             )
@@ -426,7 +285,8 @@ class Series:
             self.residual -= mean
             if abs(mean) >= self.p.shift_abrupt * self.scale:
                 self.shift_since = e.began
-            self.remember(self.shifts, e.peak)
+            self.remember(LEVEL_SHIFT, self.shifts, e.peak)
+            self.reported(LEVEL_SHIFT, e)
             self.up.nats = self.down.nats = 0.0
 
     def block_error(self) -> float:
@@ -454,8 +314,9 @@ class Series:
         self.blocks += 1
         if self.blocks > 8:
             z, half = clamp(mean / self.block_error(), 3), p.drift_size**2 / 2
-            self.drift_up.add(p.drift_size * z - half, mean, self.block_start)
-            self.drift_down.add(-p.drift_size * z - half, mean, self.block_start)
+            up = self.drift_up.add(p.drift_size * z - half, mean, self.block_start)
+            down = self.drift_down.add(-p.drift_size * z - half, mean, self.block_start)
+            self.greatest[DRIFT] = max(self.greatest[DRIFT], up, down)
         if self.judge_drift(length):
             self.reference += mean
             mean = 0.0
@@ -471,14 +332,18 @@ class Series:
 
     def judge_drift(self, length: float) -> bool:
         e = self.drift_up if self.drift_up.nats > self.drift_down.nats else self.drift_down
-        if e.nats <= self.needed(self.p.drifts_per_week, length):
+        usual = self.p.drift_margin * self.greatest[DRIFT]
+        if e.nats <= max(usual, self.needed(self.p.drifts_per_week, length)):
+            return False
+        half = 3 * self.block_error() / math.sqrt(e.count)
+        if abs(e.moved / e.count) <= half:
             return False
         shifted = self.shift_since and abs(e.began - self.shift_since) <= 1e9 * length
         often = self.p.drifts_per_week
         if not shifted and (severity := self.fires(DRIFT, e.nats, often, length)):
             middle = self.anchor + self.seasonal + self.reference
-            half = 3 * self.block_error() / math.sqrt(e.count)
             observed = middle + e.moved / e.count
             self.say(DRIFT, severity, e.began, e.nats, observed, middle - half, middle + half)
+        self.greatest[DRIFT] = max(self.greatest[DRIFT], e.nats)
         self.drift_up.nats = self.drift_down.nats = 0.0
         return True

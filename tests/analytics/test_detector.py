@@ -184,9 +184,9 @@ def scattered(seed: int) -> tuple[Ints, Ints, Floats, npt.NDArray[np.bool_]]:
     rng = np.random.default_rng(seed)
     columns = []
     for k in range(5):
-        time, value = ordinary(2, seed=seed + k)
-        value[1500 + 100 * k :] += 5.0
-        value[2000] += 20.0
+        time, value = ordinary(3, seed=seed + k)
+        value[3200 + 100 * k :] += 5.0
+        value[3100] += 20.0
         columns.append((np.full(len(time), k), time, value))
     index = np.concatenate([c[0] for c in columns])
     order = np.lexsort((rng.permutation(len(index)), np.concatenate([c[1] for c in columns])))
@@ -195,7 +195,7 @@ def scattered(seed: int) -> tuple[Ints, Ints, Floats, npt.NDArray[np.bool_]]:
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 50), st.lists(st.integers(0, 14_400), max_size=8), st.booleans())
+@given(st.integers(0, 50), st.lists(st.integers(0, 21_600), max_size=8), st.booleans())
 def test_batches_and_restarts_change_nothing(seed: int, cuts: list[int], restart: bool) -> None:
     batch = scattered(seed)
     whole = Detector(5)
@@ -317,7 +317,7 @@ def test_damaged_and_foreign_snapshots_are_refused() -> None:
     for broken in (b"", data[:10], data[:-1], data[:50] + b"\x01" + data[51:], b"X" + data[1:]):
         with pytest.raises(SnapshotError, match="replay the journal"):
             Detector.load(broken)
-    body = data[16:].replace(b'"layout": 1', b'"layout": 0')
+    body = data[16:].replace(b'"layout": 2', b'"layout": 0')
     with pytest.raises(SnapshotError, match="layout 0"):
         Detector.load(data[:8] + struct.pack("<I", zlib.crc32(body)) + data[12:16] + body)
 

@@ -73,7 +73,7 @@ def command(
         Path | None, typer.Option(help="Data folder of the demo's hub; must be empty or new.")
     ] = None,
     hours: Annotated[
-        float, typer.Option(min=1.0, max=744.0, help="Hours of seeded history.")
+        float, typer.Option(min=24.0, max=744.0, help="Hours of seeded history.")
     ] = 48.0,
     seed: Annotated[int, typer.Option(help="Seed of houses, weather and people.")] = 1,
     exit_: Annotated[  # noqa: FBT002  a command-line flag

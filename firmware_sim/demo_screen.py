@@ -117,9 +117,8 @@ class Screen:
             soft_wrap=True,
         )
         self._plain(
-            f"      {finding['kind']} of {finding['metric']}: {finding['observed']:.4g}, expected "
-            f"{finding['expected_low']:.4g} to {finding['expected_high']:.4g} {finding['unit']}, "
-            f"surprise {finding['surprise']:.1f}"
+            f"      {finding['kind']} of {finding['metric']}: {finding['observed']:.4g}{_band(finding)} "
+            f"{finding['unit']}, surprise {finding['surprise']:.1f}"
         )
 
     def applied(self, product: SimulatedProduct, seconds: float) -> None:
@@ -143,3 +142,12 @@ class Screen:
 
     def _plain(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _band(finding: dict[str, Any]) -> str:
+    """Say what was expected; some kinds (a stuck sensor) have no bounds."""
+    low, high = finding["expected_low"], finding["expected_high"]
+    if low is None and high is None:
+        return ""
+    bounds = ["any" if bound is None else f"{bound:.4g}" for bound in (low, high)]
+    return f", expected {bounds[0]} to {bounds[1]}"

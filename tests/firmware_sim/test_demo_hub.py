@@ -75,7 +75,7 @@ def test_a_fault_is_found_a_push_applied_and_the_history_is_its_owners(tmp_path:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
     data = tmp_path / "demo"
-    demo = start("--for", "120", "--hours", "1", "--data", str(data))
+    demo = start("--for", "120", "--hours", "24", "--data", str(data))
     try:
         deadline = time.monotonic() + 120
         while not (data / "hub" / "run" / "hub.json").exists():

@@ -1,6 +1,7 @@
 """Writes a screenshot of each page, at 1280 and 390 px, light and dark.
 
-    python -m tests.web.screenshots FOLDER
+    python -m tests.web.screenshots FOLDER            all of them, whole pages
+    python -m tests.web.screenshots --readme FOLDER   the two of the README
 
 Starts a hub of its own with a showcase; nothing leaves this machine.
 """
@@ -57,6 +58,24 @@ def write(surfer: Surfer, units: dict[str, str], folder: Path) -> list[Path]:
     return written
 
 
+def write_readme(surfer: Surfer, units: dict[str, str], folder: Path) -> list[Path]:
+    """Write the two pictures of the README, as much as a screen shows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, width, height, scheme in [
+        ("product", 1120, 1130, "light"),
+        ("support-product", 1180, 1060, "dark"),
+    ]:
+        email, address = pages(units)[name]
+        with surfer.window(width=width, color_scheme=scheme) as page:
+            page.set_viewport_size({"width": width, "height": height})
+            surfer.enter(page, email)
+            _open(page, address)
+            written.append(folder / f"{name}.png")
+            page.screenshot(path=written[-1])
+    return written
+
+
 def _open(page: Page, address: str) -> None:
     page.goto(address)
     if page.query_selector("[data-chart]"):
@@ -67,6 +86,10 @@ def main() -> None:
     """Write them into the folder of the command line."""
     if CHROMIUM is None:
         raise SystemExit(WITHOUT)
+    *options, folder = sys.argv[1:] or ["--help"]
+    if options not in ([], ["--readme"]) or folder.startswith("-"):
+        raise SystemExit(__doc__)
+    chosen = write_readme if options else write
     with tempfile.TemporaryDirectory(prefix="homeport-pages-") as scratch:
         data_dir = Path(scratch) / "data"
         process = start_hub(data_dir)
@@ -74,7 +97,7 @@ def main() -> None:
         try:
             with opened(hub, Path(scratch) / "devices") as case, surfing(hub.api_url) as surfer:
                 units = {serial: unit.product_id for serial, unit in case.units.items()}
-                for path in write(surfer, units, Path(sys.argv[1])):
+                for path in chosen(surfer, units, Path(folder)):
                     print(path)  # noqa: T201  a command that tells what it wrote
         finally:
             hub.client.close()

@@ -104,6 +104,7 @@ def test_a_hundred_thousand_samples_and_zooming(case: Showcase, surfer: Surfer, 
     assert 50 < points <= 2_000
     told = page.inner_text("[data-sentence]")
     assert f"{SAMPLES:,} values" in told
+    page.locator("[data-plot]").scroll_into_view_if_needed()
     plot = page.locator(".u-over").bounding_box()
     assert plot is not None
     middle = plot["y"] + plot["height"] / 2

@@ -1,6 +1,10 @@
 """What the pages say to customers and support."""
 
+from dataclasses import replace
+from zoneinfo import ZoneInfo
+
 import pytest
+from babel import Locale
 from starlette.testclient import TestClient
 
 from hub.ports.database.engine import write_session
@@ -8,6 +12,9 @@ from hub.ports.database.people_tables import Person
 from hub.ports.database.product_tables import Device, Product
 from hub.services.people import HASHER
 from hub.services.sessions import COOKIE
+from hub.web import languages
+from hub.web.formats import Formats
+from hub.web.sentences import Sentences
 from tests.hub.api.api_world import SECOND, START, Unit, World
 from tests.web.pages_world import browser, measured, noticed, text_of
 
@@ -248,3 +255,16 @@ def test_times_are_in_the_zone_of_the_person(world: World, ada: TestClient, unit
         session.query(Person).filter_by(email="ada@example.org").one().zone = "Asia/Tokyo"
     text = text_of(browser(world, ada).get(f"/products/{unit.product_id}"))
     assert "Last heard of 31 Jan 2026, 17:00" in text  # 08:00 in UTC
+
+
+def test_what_is_found_on_a_counter_is_said_per_hour() -> None:
+    said = Sentences(languages.load()["en"], Formats(Locale.parse("en_GB"), ZoneInfo("UTC")))
+    arguments = {"observed": 0.001, "expected_low": 0.0001, "expected_high": 0.0005}
+    about = ("energy_kwh", "Energy used", "kW.h")
+    plain = said.finding("finding.spike.above", arguments, *about)
+    assert plain.startswith("Energy used jumped to 0.001\u00a0kWh;")
+    said = replace(said, counters=frozenset({"energy_kwh"}))
+    rate = said.finding("finding.spike.above", arguments, *about)
+    assert rate == "Energy used jumped to 3.6\u00a0kWh/h; 1.8\u00a0kWh/h or less was expected."
+    count = said.finding("finding.counter_reset", {"observed": 3.0}, *about)
+    assert count == "Energy used fell back to 3\u00a0kWh, although it can only rise."

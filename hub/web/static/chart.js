@@ -19,7 +19,7 @@
   const full = format({ dateStyle: "medium", timeStyle: "medium" });
 
   let view = null;      // { start, end, live }: ms; live follows the present
-  let plot = null, shown = null, wanted = 0, width = 0, lastLive = 0;
+  let plot = null, shown = null, wanted = 0, width = 0, lastLive = 0, pressed = false;
 
   const chosenMetric = () => form.elements.metric.value;
   const chosenUnit = () => form.elements.metric.selectedOptions[0].dataset.unit;
@@ -43,7 +43,7 @@
       const answer = await fetch(`${figure.dataset.series}?${query}`, { headers: { Accept: "application/json" } });
       if (!answer.ok) throw new Error(String(answer.status));
       const found = await answer.json();
-      if (turn !== wanted) return;  // somebody moved on meanwhile
+      if (turn !== wanted || (pressed && view.live)) return;  // somebody moved on, or is about to
       show(found);
       failed.hidden = true;
     } catch {
@@ -178,9 +178,12 @@
   });
   document.body.addEventListener("htmx:sseMessage", (event) => {
     if (event.detail.type !== "values" || !view?.live || document.hidden) return;
+    if (pressed || plotBox.matches(":hover")) return;  // never under somebody's finger
     if (Date.now() - lastLive < LIVE_MS) return;
     lastLive = Date.now(); follow(); load();
   });
+  plotBox.addEventListener("pointerdown", () => { pressed = true; });
+  for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => { pressed = false; });
   let resizing = 0;
   new ResizeObserver(() => {
     clearTimeout(resizing);

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
 def until_interrupted() -> Iterator[None]:
@@ -18,13 +20,19 @@ def until_interrupted() -> Iterator[None]:
     Yields:
         Once; SIGINT and SIGTERM raise `KeyboardInterrupt` inside, and are ignored afterwards.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in _SIGNALS:
+        signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        _ignore()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    _ignore()  # now, not after the body: what the body starts clears up inside it
     raise KeyboardInterrupt
+
+
+def _ignore() -> None:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,36 @@
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from firmware_sim.interruption import until_interrupted
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_cut_short_what_clears_up_inside(
+    first: signal.Signals, second: signal.Signals
+) -> None:
+    cleared = []
+
+    def body() -> None:
+        with until_interrupted():
+            try:
+                os.kill(os.getpid(), first)
+            finally:
+                os.kill(os.getpid(), second)
+                cleared.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        body()
+    assert cleared
+    os.kill(os.getpid(), second)  # nor what clears up behind it

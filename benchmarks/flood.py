@@ -24,6 +24,8 @@ METRICS = ("temp_c", "flow_c", "power_w", "vib_mm", "speed_hz")
 START = 1_790_000_000_000_000_000  # ns; the fleet's first instant
 _VARIANTS = 16
 _SEQ_WIDTH = 8
+_TIME = b',"t":'
+_TIME_WIDTH = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Flood:
         port: of the broker on 127.0.0.1.
         devices: device ids.
         connections: over which the devices are spread.
-        kind: "json" (flat JSON of four values with `s` and `q`), "anonymous" (without them) or "pack"
+        kind: "json" (flat JSON of four values with `t`, `s` and `q`), "anonymous" (without them) or "pack"
             (50 rows of five metrics).
         rounds: messages of each device.
         run: number that makes the streams of this flood its own.
@@ -82,7 +84,7 @@ def message(device: str, channel: str, payload: bytes) -> bytes:
 
 
 def json_payload(rng: np.random.Generator, stream: bytes | None) -> bytes:
-    """One row of four values; the seq is left blank."""
+    """One row of four values and its time; time and seq are left blank."""
     t, f, p, v = rng.normal(0, 1, 4)
     values = b'"temp_c":%.2f,"flow_c":%.2f,"power_w":%.1f,"vib_mm":%.3f' % (
         20 + t,
@@ -90,9 +92,10 @@ def json_payload(rng: np.random.Generator, stream: bytes | None) -> bytes:
         900 + 20 * p,
         2 + v / 4,
     )
-    if stream is None:
-        return b"{" + values + b"}"
-    return b"{" + values + b',"s":"' + stream.hex().encode() + b'","q":' + b" " * _SEQ_WIDTH + b"}"
+    identity = b""
+    if stream is not None:
+        identity = b',"s":"' + stream.hex().encode() + b'","q":' + b" " * _SEQ_WIDTH
+    return b"{" + values + identity + _TIME + b" " * _TIME_WIDTH + b"}"
 
 
 def json_chunks(flood: Flood, devices: Sequence[int]) -> Iterator[bytearray]:
@@ -114,9 +117,13 @@ def json_chunks(flood: Flood, devices: Sequence[int]) -> Iterator[bytearray]:
     columns = np.arange(_SEQ_WIDTH)
     for seq in range(flood.rounds):
         data, view, ends = variants[seq % _VARIANTS]
+        # Each row has an instant of its own: detection passes over repeated ones.
+        time_at = ends - 1 - _TIME_WIDTH
+        seconds = np.frombuffer(b"%d" % (START // 1_000_000_000 + seq), np.uint8)
+        view[time_at[:, None] + np.arange(_TIME_WIDTH)] = seconds
         if flood.kind == "json":
             digits = np.frombuffer(b"%*d" % (_SEQ_WIDTH, seq), np.uint8)
-            view[(ends - 1 - _SEQ_WIDTH)[:, None] + columns] = digits
+            view[(time_at - len(_TIME) - _SEQ_WIDTH)[:, None] + columns] = digits
         yield data
 
 

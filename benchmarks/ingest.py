@@ -138,6 +138,7 @@ def _workload(json: Comparison, packs: Flood) -> dict[str, Any]:
         "qos": 0,
         "json_messages": json.messages,
         "json_values": 4,
+        "json_fields": "4 values, t, s, q",
         "packs": packs.messages,
         "pack_rows": PACK_ROWS,
         "pack_metrics": len(METRICS),

@@ -177,7 +177,7 @@ def findings(
 
     Args:
         session: any session.
-        caller: customers get those of alerts they see.
+        caller: customers get those of their own products and their own time.
         product_id: only of this product.
         alert_id: only of this alert.
         after: `(at, id)` of the last finding of the page before.
@@ -186,11 +186,10 @@ def findings(
     caller.require(Scope.ALERTS_READ)
     query = (
         select(Finding, Device.device_id, Device.product_id, Metric.name, Metric.unit)
-        .join(Alert, Alert.id == Finding.alert_id)
         .join(Device, Device.slot == Finding.slot)
         .join(Product, Product.id == Device.product_id)
         .join(Metric, _metric_of(Finding.metric))
-        .where(_seen_by(caller))
+        .where(_seen_by(caller, Finding))
         .order_by(Finding.at.desc(), Finding.id.desc())
         .limit(limit)
     )
@@ -261,8 +260,8 @@ def _metric_of(index: Any) -> ColumnElement[bool]:
     return and_(Metric.model_number == Product.model_number, Metric.index == index)
 
 
-def _seen_by(caller: Caller) -> ColumnElement[bool]:
-    """The condition under which a caller may know of an alert; needs `Device` in the query."""
+def _seen_by(caller: Caller, what: type[Alert] | type[Finding] = Alert) -> ColumnElement[bool]:
+    """The condition under which a caller may know of an alert or finding; needs `Device` in the query."""
     if caller.is_staff:
         return true()
     # Driven by the owner's few products, whatever the number of alerts in the world.
@@ -277,7 +276,7 @@ def _seen_by(caller: Caller) -> ColumnElement[bool]:
         .correlate(Device)
         .scalar_subquery()
     )
-    return and_(Alert.slot.in_(own), Alert.epoch >= since)
+    return and_(what.slot.in_(own), what.epoch >= since)
 
 
 def _one(session: Session, caller: Caller, alert_id: str) -> tuple[Alert, Device, str | None]:

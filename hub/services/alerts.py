@@ -102,7 +102,7 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
     if not every:
         return []
     fresh = [found for found in every if not found.historical]
-    slots = sorted({found.slot for found in fresh})
+    slots = sorted({found.slot for found in every})
     whose = _whose(session, slots)
     names = _metric_names(session, {who.model for who in whose.values()})
     alerts = _latest_alerts(session, slots, at)
@@ -137,7 +137,10 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
             notice,
         )
     session.flush()
-    session.execute(insert(Finding), [_row(found, alert_of.get(found.id)) for found in every])
+    session.execute(
+        insert(Finding),
+        [_row(found, whose[found.slot].epoch, alert_of.get(found.id)) for found in every],
+    )
     session.add_all(change.notice for change in changed.values() if change.notice is not None)
     session.flush()
     return list(changed.values())
@@ -272,10 +275,11 @@ def _sentence(found: Found) -> tuple[str, dict[str, Any]]:
     return said.code, {name: value for name, value in said.args.items() if math.isfinite(value)}
 
 
-def _row(found: Found, alert_id: str | None) -> dict[str, Any]:
+def _row(found: Found, epoch: int, alert_id: str | None) -> dict[str, Any]:
     return {
         "id": found.id,
         "slot": found.slot,
+        "epoch": epoch,
         "metric": found.metric,
         "kind": found.kind,
         "severity": found.severity,

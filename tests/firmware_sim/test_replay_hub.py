@@ -16,6 +16,7 @@ def test_every_row_is_stored_exactly_once_with_repeats_and_a_step_backwards(tmp_
         lines.append(
             f"2024-02-{1 + hours // 24:02} {hours % 24:02}:{minutes:02}:00,{number % 97}.5"
         )
+    lines[400] = lines[400].split(",")[0] + ",499.5"  # far above the model's limit
     lines[301:301] = lines[289:301]  # a step backwards: twelve instants come again
     lines.insert(500, lines[499])
     file = tmp_path / "machine.csv"
@@ -37,4 +38,5 @@ def test_every_row_is_stored_exactly_once_with_repeats_and_a_step_backwards(tmp_
     assert counts["missing"] == "0"
     assert counts["of these not later than a row before"] == "13"
     assert counts["of these earlier than the row before"] == "1"
+    assert "out_of_limits" in done.stdout
     assert not (data / "run" / "hub.json").exists()  # the hub it started has ended

@@ -19,6 +19,7 @@ class Finding(Base):
 
     id: Mapped[Identity16] = mapped_column(primary_key=True)
     slot: Mapped[int] = mapped_column(ForeignKey("device.slot"))
+    epoch: Mapped[int]
     metric: Mapped[int]
     kind: Mapped[int]
     severity: Mapped[int]

@@ -104,7 +104,8 @@ def test_after_resolving_a_new_finding_reopens_and_after_a_week_opens_anew(world
 
 
 def test_a_finding_in_a_recording_is_kept_but_wakes_nobody(world: World) -> None:
-    _, _, slot = owned(world)
+    caller, product_id, slot = owned(world)
+    stranger = world.customer()
     old = replace(found(slot, 1, severity=Severity.CRITICAL), historical=True)
     assert apply(world, old) == []
     assert apply(world, old) == []
@@ -112,6 +113,9 @@ def test_a_finding_in_a_recording_is_kept_but_wakes_nobody(world: World) -> None
         (kept,) = session.scalars(select(Finding)).all()
         assert (kept.id, kept.alert_id) == (old.id, None)
         assert session.scalar(select(func.count()).select_from(Alert)) == 0
+        (seen,) = alert_desk.findings(session, caller, product_id=product_id)
+        assert (seen.id, seen.alert_id) == (old.id, None)
+        assert alert_desk.findings(session, stranger) == []
     (live,) = apply(world, found(slot, 2))
     assert live.change is Change.OPENED
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hub.pipeline.frames import I64, U8, U32, Frames
+from hub.pipeline.frames import U8, U32, Frames
 
 _ID = 16  # bytes of a device id
 
@@ -181,8 +181,3 @@ def _table_size(slots: int) -> int:
     while size < 2 * slots:
         size *= 2
     return size
-
-
-def authentic(frames: Frames) -> I64:
-    """Indices of the frames that authenticated, i64."""
-    return np.flatnonzero(frames.auth[: frames.count] == 0)

@@ -6,7 +6,7 @@ import pytest
 from analytics.detector import Detector
 from analytics.findings import FINDING, Kind, Severity
 from analytics.parameters import Parameters
-from benchmarks.faults import PUMP_FAULTS, pumps
+from benchmarks.simulated import PRODUCTS, measure
 
 S = 1_000_000_000
 MINUTE = 60 * S
@@ -74,8 +74,8 @@ def test_what_was_observed_lies_outside_its_band() -> None:
 
 
 def test_heat_pumps_are_left_alone_and_their_faults_are_found() -> None:
-    result = pumps(200, 3)
+    result = measure("heat_pumps", 200, 3)
     assert result["findings_per_series_week"] <= 1.5
     assert result["alerts_per_series_week"] <= 0.15
-    assert set(result["recall"]) == {kind.value for kind in PUMP_FAULTS}
+    assert set(result["recall"]) == {kind.value for kind in PRODUCTS["heat_pumps"].faults}
     assert all(recall == 1.0 for recall in result["recall"].values()), result

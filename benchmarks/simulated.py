@@ -50,7 +50,7 @@ PRODUCTS: Final = {
         {
             FaultKind.BEARING_WEAR: (0.02, ("vibration_mm_s",)),
             FaultKind.STUCK_SENSOR: (np.inf, ("flow_temp_c",)),
-            FaultKind.REFRIGERANT_LEAK: (
+            FaultKind.LEAK: (
                 0.02,
                 ("power_w", "energy_kwh", "compressor_hz", "indoor_temp_c"),
             ),

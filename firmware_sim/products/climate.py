@@ -54,6 +54,22 @@ ALPINE: Final = Climate("alpine", 2.0, season_k=7.5, day_k=4.0, humidity=0.78)
 GLACIER: Final = Climate("glacier", -7.0, season_k=5.0, day_k=2.5, front_k=2.0, humidity=0.7)
 NORDIC: Final = Climate("nordic", 4.0, season_k=11.0, day_k=3.0, humidity=0.82, solar_offset_h=1.2)
 
+CLIMATES: Final = {
+    climate.name: climate for climate in (MARITIME, CONTINENTAL, ALPINE, GLACIER, NORDIC)
+}
+
+
+def season(now_ns: int, climate: Climate) -> float:
+    """How far the year has gone towards its warmest day at an instant: 1 there, -1 half a year on.
+
+    Args:
+        now_ns: ns since 1970 UTC.
+        climate: the place.
+    """
+    days = now_ns / NS_PER_DAY % DAYS_PER_YEAR
+    warmth = cos(2.0 * pi * (days - WARMEST_DAY) / DAYS_PER_YEAR)
+    return -warmth if climate.south else warmth
+
 
 class Weather:
     """Weather at one place, moving forward in steps.
@@ -89,18 +105,16 @@ class Weather:
         self._haze = keep * self._haze + sqrt(1.0 - keep * keep) * gauss(0.0, 1.0)
 
         days = now_ns / NS_PER_DAY
-        season = cos(2.0 * pi * (days % DAYS_PER_YEAR - WARMEST_DAY) / DAYS_PER_YEAR)
-        if climate.south:
-            season = -season
+        warmth = season(now_ns, climate)
         hour = (days % 1.0) * 24.0 + climate.solar_offset_h
         day = cos(2.0 * pi * (hour - WARMEST_HOUR) / 24.0)
         self.outdoor_c = (
             climate.mean_c
-            + climate.season_k * season
-            + climate.day_k * (1.0 + 0.3 * season) * day
+            + climate.season_k * warmth
+            + climate.day_k * (1.0 + 0.3 * warmth) * day
             + climate.front_k * self._front
         )
         self.humidity = min(1.0, max(0.2, climate.humidity - 0.1 * day + 0.08 * self._haze))
         noon = cos(2.0 * pi * (hour - 12.0) / 24.0)
         clear = min(1.0, max(0.1, 0.55 - 0.25 * self._haze))
-        self.sun = max(0.0, noon + 0.25 * season) / 1.25 * clear
+        self.sun = max(0.0, noon + 0.25 * warmth) / 1.25 * clear

@@ -8,19 +8,25 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from math import exp
 from random import Random
 from typing import Final
 
 from firmware_sim.products.climate import CONTINENTAL, Climate, Weather
-from firmware_sim.products.fault import Fault, FaultKind
+from firmware_sim.products.fault import Fault, FaultKind, Faults
 from firmware_sim.products.house import EMITTER_W_PER_K, House
-from firmware_sim.products.product import Setting, UnknownCommandError
+from firmware_sim.products.local_time import LocalTime
+from firmware_sim.products.module import Module
+from firmware_sim.products.product import COMMANDS, Setting, obey
 from firmware_sim.products.refrigeration import HZ_MAX, HZ_MIN, Circuit, vibration
+from firmware_sim.products.sensor import Sensor
+from firmware_sim.products.settings import accept
 
 SUBSTEP_S: Final = 60.0
 WATER_W_PER_K: Final = 1300.0  # heat capacity flow of the circulating water
+W_PER_K_PER_L_MIN: Final = 69.8  # water, at one litre a minute
+BATH_K: Final = 12.0
 MIN_ON_S: Final = 420.0
 MIN_OFF_S: Final = 300.0
 HYSTERESIS_K: Final = 2.5
@@ -56,38 +62,6 @@ class Settings:
     hot_water_set_c: float = 50.0
 
 
-class Sensor:
-    """A sensor with noise, rounding and, if it must be, a reading that sticks.
-
-    Args:
-        random: source of noise.
-        sigma: standard deviation of the noise.
-        digits: decimals that the sensor resolves.
-    """
-
-    __slots__ = ("_digits", "_random", "_sigma", "reading")
-
-    def __init__(self, random: Random, sigma: float, digits: int) -> None:
-        self._random, self._sigma, self._digits = random, sigma, digits
-        self.reading: float | None = None
-
-    def read(self, true: float, stuck: float = 0.0) -> float:
-        """Read once.
-
-        Args:
-            true: what is really there.
-            stuck: 0 follows, 1 stays at the reading before.
-
-        Returns:
-            The reading.
-        """
-        fresh = true + self._random.gauss(0.0, self._sigma)
-        if stuck and self.reading is not None:
-            fresh = self.reading + (1.0 - stuck) * (fresh - self.reading)
-        self.reading = round(fresh, self._digits)
-        return self.reading
-
-
 class HeatPump:
     """One heat pump in one house.
 
@@ -96,10 +70,20 @@ class HeatPump:
         climate: where the house stands.
         loss_w_per_k: heat that the house loses; drawn from the seed if not given.
         energy_kwh: reading of the energy counter at the start.
+        zone: IANA time zone, for the habits of the people.
     """
 
     model = "heat-pump"
-    commands = ("identify",)
+    commands = COMMANDS
+    faults = frozenset(
+        {
+            FaultKind.BEARING_WEAR,
+            FaultKind.STUCK_SENSOR,
+            FaultKind.LEAK,
+            FaultKind.FOULED_FILTER,
+            FaultKind.MEMORY_LEAK,
+        }
+    )
 
     def __init__(
         self,
@@ -108,6 +92,7 @@ class HeatPump:
         climate: Climate = CONTINENTAL,
         loss_w_per_k: float | None = None,
         energy_kwh: float = 0.0,
+        zone: str = "UTC",
     ) -> None:
         random = self._random = Random(f"heat-pump/{seed}")
         self.weather = Weather(climate, random)
@@ -118,8 +103,9 @@ class HeatPump:
         self._slope = self.house.loss_w_per_k / EMITTER_W_PER_K * random.uniform(0.98, 1.12)
         self.energy_kwh = energy_kwh
         self.tripped = 0
-        self.identified = 0
-        self._faults: dict[FaultKind, Fault] = {}
+        self.module = Module(f"heat-pump/{seed}")
+        self._local = LocalTime(zone)
+        self._faults = Faults(self.model, self.faults)
         self._hz = 0.0
         self._integral_hz = 0.0
         self._since_switch_s = MIN_OFF_S
@@ -130,6 +116,7 @@ class HeatPump:
         self._day_mean_c: float | None = None
         self._power_w = STANDBY_W
         self._flow_c = self._return_c = self.house.floor_c
+        self._water_w_per_k = 0.0
         self._sensors = {
             "flow_temp_c": Sensor(random, 0.06, 1),
             "return_temp_c": Sensor(random, 0.06, 1),
@@ -139,40 +126,31 @@ class HeatPump:
             "temp_c": Sensor(random, 0.1, 1),
             "vibration_mm_s": Sensor(random, 0.02, 3),
             "compressor_hz": Sensor(random, 0.0, 1),
+            "water_flow_l_min": Sensor(random, 0.12, 2),
         }
 
     def inject(self, fault: Fault) -> None:
-        """Let something go wrong; a fault of the same kind replaces the one before."""
-        self._faults[fault.kind] = fault
+        """Let something go wrong; see `Product.inject`."""
+        self._faults.inject(fault)
+
+    def repair(self) -> None:
+        """Mend everything; see `Product.repair`."""
+        self._faults.clear()
+
+    def use(self, now_ns: int) -> None:  # noqa: ARG002  the protocol's; a bath needs no time
+        """Somebody takes a long bath: the tank is cool and the compressor has work to do."""
+        self.house.tank_c = min(self.house.tank_c, self.settings.hot_water_set_c - BATH_K)
+        self._since_switch_s = max(self._since_switch_s, MIN_OFF_S)
 
     def configure(self, settings: Mapping[str, Setting]) -> dict[str, str]:
         """Apply a pushed configuration; see `Product.configure`."""
-        errors: dict[str, str] = {}
-        accepted: dict[str, float] = {}
-        known = {field.name for field in fields(Settings)}
-        for name, value in settings.items():
-            if name not in known:
-                errors[name] = "this product has no such setting"
-                continue
-            low, high = RANGES[name]
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int | float)
-                or not low <= value <= high
-            ):
-                errors[name] = f"must be a number from {low:g} to {high:g}"
-                accepted[name] = getattr(self.settings, name)
-            else:
-                accepted[name] = float(value)
+        accepted, errors = accept(settings, RANGES, asdict(self.settings))
         self.settings = Settings(**accepted)
         return errors
 
     def perform(self, command: str, arguments: Mapping[str, Setting]) -> dict[str, Setting]:
-        """Obey `identify` (the display blinks for `seconds`); see `Product.perform`."""
-        if command not in self.commands:
-            raise UnknownCommandError(f"a heat pump has no command {command!r}; it knows: identify")
-        self.identified += 1
-        return {"blinking_s": arguments.get("seconds", 30)}
+        """Obey a command of every product; see `product.obey`."""
+        return obey(self, command, arguments)
 
     def step(self, dt_s: float, now_ns: int) -> dict[str, float]:
         """Live until an instant and read every sensor there; see `Product.step`."""
@@ -180,11 +158,8 @@ class HeatPump:
         part_s = dt_s / count
         for left in range(count - 1, -1, -1):
             self._live(part_s, now_ns - int(left * part_s * 1e9))
-        return self._read(now_ns)
-
-    def _severity(self, kind: FaultKind, now_ns: int) -> float:
-        fault = self._faults.get(kind)
-        return fault.severity(now_ns) if fault else 0.0
+        self.module.live(dt_s, self._faults.rate_per_h(FaultKind.MEMORY_LEAK, now_ns))
+        return self._read(now_ns) | self.module.read()
 
     def _live(self, dt_s: float, now_ns: int) -> None:
         weather, house, circuit = self.weather, self.house, self.circuit
@@ -196,8 +171,8 @@ class HeatPump:
         )
 
         self._control(dt_s)
-        wear = self._severity(FaultKind.BEARING_WEAR, now_ns)
-        leak = self._severity(FaultKind.REFRIGERANT_LEAK, now_ns)
+        wear = self._faults.severity(FaultKind.BEARING_WEAR, now_ns)
+        leak = self._faults.severity(FaultKind.LEAK, now_ns)
         sink_c = house.tank_c + 2.0 if self._hot_water else house.floor_c
         heat, power = circuit.run(
             dt_s, self._hz, self._flow_c, weather.outdoor_c, weather.humidity, wear, leak
@@ -205,7 +180,10 @@ class HeatPump:
         backup = self._backup(dt_s)
         heat_all = heat + backup
         self._return_c = sink_c
-        self._flow_c = sink_c + heat_all / WATER_W_PER_K
+        # The strainer chokes the water: the same heat then needs a greater spread.
+        fouled = self._faults.severity(FaultKind.FOULED_FILTER, now_ns)
+        water = WATER_W_PER_K * (1.0 - 0.7 * fouled)
+        self._flow_c = sink_c + heat_all / water
         house.heat(
             dt_s,
             0.0 if self._hot_water else heat_all,
@@ -213,13 +191,16 @@ class HeatPump:
             weather.sun,
             circulating=self._circulating and not self._hot_water,
         )
-        house.bathe(dt_s, heat_all if self._hot_water else 0.0, now_ns, self._random)
+        self._local.at(now_ns)
+        house.bathe(dt_s, heat_all if self._hot_water else 0.0, self._local.hour, self._random)
         if self._flow_c > TRIP_C and self._hz > 0.0:
             self._stop()
             self.tripped += 1
             self._locked_s = TRIP_S
         fan = 20.0 + 0.7 * self._hz if self._hz else 0.0
-        pump = CIRCULATION_W if self._circulating or self._hz else 0.0
+        pumping = self._circulating or self._hz > 0.0
+        self._water_w_per_k = water if pumping else 0.0
+        pump = CIRCULATION_W if pumping else 0.0
         self._power_w = STANDBY_W + power + backup + fan + pump
         self.energy_kwh += self._power_w * dt_s / 3.6e6
 
@@ -295,8 +276,8 @@ class HeatPump:
 
     def _read(self, now_ns: int) -> dict[str, float]:
         sensors = self._sensors
-        stuck = self._severity(FaultKind.STUCK_SENSOR, now_ns)
-        wear = self._severity(FaultKind.BEARING_WEAR, now_ns)
+        stuck = self._faults.severity(FaultKind.STUCK_SENSOR, now_ns)
+        wear = self._faults.severity(FaultKind.BEARING_WEAR, now_ns)
         shaking = vibration(self._hz, wear)
         return {
             "flow_temp_c": sensors["flow_temp_c"].read(self._flow_c, stuck),
@@ -311,4 +292,7 @@ class HeatPump:
             "compressor_hz": sensors["compressor_hz"].read(self._hz),
             "power_w": round(max(0.0, self._power_w * (1.0 + self._random.gauss(0.0, 0.004))), 1),
             "energy_kwh": round(self.energy_kwh, 4),
+            "water_flow_l_min": max(
+                0.0, sensors["water_flow_l_min"].read(self._water_w_per_k / W_PER_K_PER_L_MIN)
+            ),
         }

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from firmware_sim.products.climate import NS_PER_DAY
-
 ROOM_J_PER_K: Final = 45e6
 FLOOR_J_PER_K: Final = 1.0e6
 TANK_J_PER_K: Final = 0.84e6  # 200 litres
@@ -62,17 +60,17 @@ class House:
             dt_s * (gained - self.loss_w_per_k * (self.indoor_c - outdoor_c)) / ROOM_J_PER_K
         )
 
-    def bathe(self, dt_s: float, watts: float, now_ns: int, random: Random) -> None:
+    def bathe(self, dt_s: float, watts: float, hour: float, random: Random) -> None:
         """Let the tank live for a step.
 
         Args:
             dt_s: seconds.
             watts: heat given to the tank.
-            now_ns: ns since 1970 UTC, for the habits of the people.
+            hour: local hour of the day, 0 to 24, for the habits of the people.
             random: decides when somebody showers.
         """
         lost = TANK_LOSS_W_PER_K * (self.tank_c - self.indoor_c)
         self.tank_c += dt_s * (watts - lost) / TANK_J_PER_K
-        rate = DRAWS_PER_HOUR[int(now_ns % NS_PER_DAY * 24 // NS_PER_DAY)]
+        rate = DRAWS_PER_HOUR[int(hour) % 24]
         if random.random() < rate * dt_s / 3600.0:
             self.tank_c = max(12.0, self.tank_c - DRAW_K * random.uniform(0.4, 1.6))

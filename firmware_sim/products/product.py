@@ -6,9 +6,13 @@
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
-from firmware_sim.products.fault import Fault
+from firmware_sim.products.fault import Fault, FaultKind
+from firmware_sim.products.module import Module
+
+COMMANDS: Final = ("identify", "restart")
+"""Commands that every product knows."""
 
 Setting = bool | int | float | str | None
 
@@ -30,6 +34,16 @@ class Product(Protocol):
         """Names of the commands it knows."""
         ...
 
+    @property
+    def faults(self) -> frozenset[FaultKind]:
+        """Faults of its physics that it can have."""
+        ...
+
+    @property
+    def module(self) -> Module:
+        """Its connectivity module."""
+        ...
+
     def step(self, dt_s: float, now_ns: int) -> dict[str, float]:
         """Live until an instant and read every sensor there.
 
@@ -38,7 +52,7 @@ class Product(Protocol):
             now_ns: the instant, ns since 1970 UTC.
 
         Returns:
-            Value by metric name, in the units of the catalogue.
+            Value by metric name, in the units of the catalogue; what cannot be read is left out.
         """
         ...
 
@@ -69,5 +83,49 @@ class Product(Protocol):
         ...
 
     def inject(self, fault: Fault) -> None:
-        """Let something go wrong; a fault of the same kind replaces the one before."""
+        """Let something go wrong; a fault of the same kind replaces the one before.
+
+        Args:
+            fault: one of `faults`.
+
+        Raises:
+            UnknownFaultError: a product of this model cannot have it.
+        """
         ...
+
+    def repair(self) -> None:
+        """Mend everything that is wrong; what broke on the way stays as it is."""
+        ...
+
+    def use(self, now_ns: int) -> None:
+        """Put it to use now, as its owner would: a bath, a car that arrives, a cleaning run.
+
+        Args:
+            now_ns: ns since 1970 UTC.
+        """
+        ...
+
+
+def obey(product: Product, command: str, arguments: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Obey a command that every product knows.
+
+    Args:
+        product: who obeys.
+        command: `identify` (the display blinks for `seconds`) or `restart` (its firmware).
+        arguments: the command's arguments.
+
+    Returns:
+        What the product answers.
+
+    Raises:
+        UnknownCommandError: there is no such command.
+    """
+    if command == "identify":
+        return {"blinking_s": arguments.get("seconds", 30)}
+    if command == "restart":
+        product.module.restart()
+        return {"restarts": product.module.restarts}
+    known = ", ".join(product.commands)
+    raise UnknownCommandError(
+        f"a product of the model {product.model} has no command {command!r}; it knows: {known}"
+    )

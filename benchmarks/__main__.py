@@ -1,4 +1,4 @@
-"""Command line of the benchmarks: `python -m benchmarks NAME [--json] [--quick] [--dir DIR]`.
+"""Command line of the benchmarks: `python -m benchmarks NAME [--json] [--quick] [--seed N] [--dir DIR]`.
 
 1. With `--json` the last line of output is one JSON object; progress goes to standard error.
 2. `all` runs each benchmark in a process of its own, so that none warms or burdens another.
@@ -27,14 +27,18 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     parser.add_argument("--quick", action="store_true", help="a smaller workload")
     parser.add_argument("--dir", type=Path, help="where temporary files go (default: TMPDIR)")
+    parser.add_argument("--seed", type=int, help="draws the faults of `chaos`")
     arguments = parser.parse_args()
+    if arguments.seed is not None and arguments.name != "chaos":
+        parser.error("only `chaos` takes a seed")
     if arguments.dir:
         arguments.dir.mkdir(parents=True, exist_ok=True)
         os.environ["TMPDIR"] = tempfile.tempdir = str(arguments.dir.resolve())
     if arguments.name == "all":
         return _all(names, quick=arguments.quick, as_json=arguments.json)
     use_cache(Settings().cache_dir)
-    result = registry.load(arguments.name)(arguments.quick)
+    seed = {} if arguments.seed is None else {"seed": arguments.seed}
+    result = registry.load(arguments.name)(arguments.quick, **seed)
     print(json.dumps(result) if arguments.json else _table({arguments.name: result}))
     return 0
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-Run = Callable[[bool], dict[str, Any]]
+Run = Callable[..., dict[str, Any]]
 
 
 def names() -> list[str]:

@@ -28,7 +28,7 @@ from device_sdk.control import CommandHandler, ConfigurationHandler, NoticeHandl
 from device_sdk.engine import Clocks, Counters, Engine, Settings
 from device_sdk.errors import ClosedError, DeviceError, EnrolmentError
 from device_sdk.keys import DeviceKey
-from device_sdk.link import Link, MqttLink
+from device_sdk.link import KEEPALIVE_S, Link, MqttLink
 from device_sdk.routes import routes
 from device_sdk.spool import Spool
 from device_sdk.trust import Trust
@@ -86,6 +86,7 @@ class Device:
         spool_bytes: int = 64 * 1024 * 1024,
         when_full: Literal["refuse", "drop_oldest"] = "refuse",
         linger_s: float = 0.2,
+        keepalive_s: int = KEEPALIVE_S,
         clocks: Clocks = SYSTEM_CLOCKS,
     ) -> Self:
         """Open the device whose state lives in `folder`, enrolling it if that has not been done.
@@ -103,6 +104,8 @@ class Device:
             spool_bytes: bound on what waits on the disk.
             when_full: what happens at that bound.
             linger_s: how long rows may wait in memory to travel together.
+            keepalive_s: a dead connection is noticed after one to two of these; fewer seconds cost
+                more traffic.
             clocks: time and chance; only tests and simulators change them.
 
         Raises:
@@ -133,6 +136,7 @@ class Device:
             routes=lambda: routes(renewal.enrolment, trust.state),
             monotonic=clocks.monotonic,
             jitter=clocks.jitter,
+            keepalive_s=keepalive_s,
         )
         settings = Settings(firmware, tuple(capabilities), when_full, linger_s)
         engine = Engine(spool, trust, link, clocks, settings, renewal.renew_if_due)

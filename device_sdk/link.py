@@ -80,6 +80,8 @@ class MqttLink:
         routes: the ways known at the moment, the best first; asked before each attempt.
         monotonic: seconds, for deadlines.
         jitter: random numbers from 0 to 1.
+        keepalive_s: silence after which the broker is asked for a sign of life, and after which
+            again the connection counts as dead.
     """
 
     def __init__(
@@ -91,8 +93,10 @@ class MqttLink:
         routes: Callable[[], Sequence[Route]],
         monotonic: Callable[[], float],
         jitter: Callable[[], float],
+        keepalive_s: int = KEEPALIVE_S,
     ) -> None:
         self._device_id = device_id
+        self._keepalive_s = keepalive_s
         self._certificate = certificate
         self._key = key
         self._routes = routes
@@ -167,7 +171,7 @@ class MqttLink:
         """Connect once and serve the connection until it ends."""
         client = self._make_client(route, listener)
         try:
-            client.connect(route.host, route.port, KEEPALIVE_S)
+            client.connect(route.host, route.port, self._keepalive_s)
             self._root, self._client = route.root, client
             self._serve(client)
         finally:
@@ -234,7 +238,7 @@ class MqttLink:
                 raise TimeoutError("the broker does not answer")
             writing = select.POLLOUT if client.want_write() else 0
             poller.modify(connection, select.POLLIN | writing)
-            for descriptor, _ in poller.poll(1000 * (KEEPALIVE_S // 4 if self._ready else 1)):
+            for descriptor, _ in poller.poll(250 * self._keepalive_s if self._ready else 1000):
                 if descriptor == self._wakee.fileno():
                     self._wakee.recv(4096)
             if not self._pass(client):

@@ -7,6 +7,7 @@
 """
 
 import json
+import os
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -124,6 +125,29 @@ def revoke(
     path = f"/api/v1/products/{device_id}/revoke"
     RunningHub(load(config)).ask("POST", path, json={"reason": reason})
     typer.echo(f"The device {device_id} is revoked.")
+
+
+@app.command()
+def restored(config: ConfigFile = None) -> None:
+    """Say that the data folder was put back from a backup, before the hub is started again.
+
+    Devices then send again what they still hold, and count as lost what the backup never had.
+    """
+    from hub.ports.database.engine import migrate, write_session  # noqa: PLC0415  heavy, and only here
+    from hub.ports.journal.durability import lock_folder, make_folder  # noqa: PLC0415  only here
+    from hub.services.identity import renew_incarnation  # noqa: PLC0415  heavy, and only here
+
+    settings = _existing(load(config))
+    make_folder(settings.run_dir)
+    lock = lock_folder(settings.run_dir)  # no hub may run: it has told devices its incarnation
+    try:
+        database = compose.engine(settings)
+        migrate(database)
+        with write_session(database) as session:
+            renew_incarnation(session, compose.now(), compose.tokens(settings))
+    finally:
+        os.close(lock)
+    typer.echo("Devices will send again what they still hold.")
 
 
 @audit_app.command("verify")

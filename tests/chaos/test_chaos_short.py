@@ -1,0 +1,23 @@
+"""A short campaign on a real hub: every promise is kept."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import campaign
+
+SEED = 7
+
+pytestmark = pytest.mark.hub
+
+
+def test_no_promise_is_broken_by_kills_wipes_and_outages(tmp_path: Path) -> None:
+    found = campaign.run(
+        tmp_path,
+        SEED,
+        {"hub_kill": 4, "broker_wipe": 1, "store_outage": 1, "io_error": 1, "fleet_reconnect": 1},
+    )
+    broken = {name: found[name] for name in ("lost", "duplicates", "phantoms", "corrupt")}
+    assert not any(broken.values()), found
+    assert found["acked"] > 0
+    assert found["faults"] == 8

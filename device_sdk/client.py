@@ -246,6 +246,14 @@ class Device:
         """Say how far the product's clock can be trusted; synced is assumed until then."""
         self._engine.clock_state = ClockState(state)
 
+    def set_network(self, *, available: bool) -> None:
+        """Say whether there is a network; it is assumed until then.
+
+        Without one the device saves the power of trying, and measures on. When it is back, the
+        device connects at once instead of when its patience runs out.
+        """
+        self._link.set_network(available=available)
+
     def on_configuration(self, handler: ConfigurationHandler) -> None:
         """Call `handler(configuration)` for the configuration in force and for each change.
 

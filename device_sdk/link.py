@@ -56,6 +56,9 @@ class Link(Protocol):
     def reload(self) -> None:
         """Connect anew because certificate or addresses have changed."""
 
+    def set_network(self, *, available: bool) -> None:
+        """Stop trying while there is no network, and connect at once when it is back."""
+
     def close(self) -> None:
         """Say the last word if possible and end."""
 
@@ -104,6 +107,8 @@ class MqttLink:
         self._jitter = jitter
         self._closing = threading.Event()
         self._again = threading.Event()
+        self._available = threading.Event()
+        self._available.set()
         self._thread: threading.Thread | None = None
         self._listener: Listener | None = None
         self._client: mqtt.Client | None = None
@@ -135,11 +140,24 @@ class MqttLink:
         self._again.set()
         self._wake()
 
+    def set_network(self, *, available: bool) -> None:
+        """Stop trying while there is no network, and connect at once when it is back.
+
+        A connection that stands is cut without a goodbye, as by a network that goes away.
+        """
+        if available:
+            self._available.set()
+        else:
+            self._available.clear()
+        self._again.set()
+        self._wake()
+
     def close(self) -> None:
         """End the thread; a connected device says goodbye first."""
         if self._ready:
             self.publish(topics.Up.PRESENCE, Presence().encode())
         self._closing.set()
+        self._available.set()
         self._again.set()
         self._wake()
         if self._thread is not None:
@@ -150,7 +168,10 @@ class MqttLink:
     def _run(self, listener: Listener) -> None:
         failures = 0
         while not self._closing.is_set():
+            self._available.wait()
             self._again.clear()
+            if self._closing.is_set():  # `close` sets it before what was just cleared
+                return
             routes = self._routes()
             route = routes[failures % len(routes)]
             try:
@@ -232,7 +253,10 @@ class MqttLink:
         poller.register(connection, select.POLLIN)
         while client.socket() is not None:
             if self._again.is_set():
-                client.loop_write()
+                if self._available.is_set():
+                    client.loop_write()
+                elif isinstance(connection, socket.socket):  # not one of paho's websockets
+                    connection.shutdown(socket.SHUT_RDWR)
                 return
             if not self._ready and self._monotonic() >= patience:
                 raise TimeoutError("the broker does not answer")

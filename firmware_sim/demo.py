@@ -23,7 +23,8 @@ from rich.markup import escape
 from device_sdk.errors import DeviceError
 from firmware_sim import local_hub, onboarding
 from firmware_sim.demo_screen import Screen
-from firmware_sim.fleet import Fleet, SimulatedProduct
+from firmware_sim.fleet import Fleet
+from firmware_sim.fleet_plan import Member, Region
 from firmware_sim.households import HOUSEHOLDS, Household
 from firmware_sim.hub_client import HubAnswerError, HubClient
 from firmware_sim.interruption import until_interrupted
@@ -32,6 +33,7 @@ from firmware_sim.onboarding import Customer, Made, OnboardingError
 from firmware_sim.products.fault import Fault, FaultKind
 from firmware_sim.products.heat_pump import HeatPump
 from firmware_sim.recording import time_ns
+from firmware_sim.simulated import SimulatedProduct
 
 HISTORY_STEP_S: Final = 60.0
 RECEIPTS_TIMEOUT_S: Final = 120.0
@@ -213,7 +215,9 @@ class Demo:
             climate=household.climate,
             loss_w_per_k=household.loss_w_per_k,
         )
-        return SimulatedProduct(home.made.serial, pump, device)
+        region = Region(household.climate.name, household.climate.name, household.zone)
+        member = Member(home.made.serial, "heat-pump", onboarding.FIRMWARE, "A", region)
+        return SimulatedProduct(member, pump, device)
 
     def _inform(self, products: list[SimulatedProduct]) -> None:
         for product in products:

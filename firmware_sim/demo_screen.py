@@ -21,9 +21,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from firmware_sim.fleet import SimulatedProduct
 from firmware_sim.local_hub import Address
 from firmware_sim.onboarding import Login
+from firmware_sim.simulated import SimulatedProduct
 
 if TYPE_CHECKING:
     from firmware_sim.demo import Home

@@ -1,102 +1,31 @@
-"""Simulated products that live at a pace: each a `Product` behind a real device of the SDK.
+"""A fleet: simulated products that live in one process at a pace, and what happens to them.
 
-1. A product does what its hub says: pushed configuration changes the physics, commands are obeyed,
-   notices are kept where a display would show them.
-2. History is lived before the present, row by row, by the same physics and the same seed.
-3. The clock is injected; one thread lives for the whole fleet.
-4. Never here: what is asked of the hub as a manufacturer or a customer.
+1. History is lived before the present, row by row, by the same physics and the same seed.
+2. One thread lives for the whole fleet. Reports are spread over the time between two of a product,
+   as those of a real fleet are, so neither the hub nor this machine sees them all at once.
+3. The clock is injected. An event changes every product that it means, or none.
+4. Never here: what happens in a product (`simulated`), or what is asked of the hub.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
+from typing import Final
 
-from device_sdk.client import Device
-from firmware_sim.products.fault import Fault
-from firmware_sim.products.product import Product
+from firmware_sim.fleet_plan import Member
+from firmware_sim.products.history import NS_PER_S
+from firmware_sim.scenario import Event, Target
+from firmware_sim.simulated import SimulatedProduct
 
-if TYPE_CHECKING:
-    from device_sdk.wire.messages import Notice
-
-NS_PER_S: Final = 1_000_000_000
-HISTORY_CHUNK: Final = 512
-SLOWEST_STEP_S: Final = 600.0
+HISTORY_CHUNK: Final = 8_192
+MOST_TURNS: Final = 20  # groups of products that report one after the other
+CLOSERS: Final = 8
 
 
-class SimulatedProduct:
-    """One product and its device.
-
-    Args:
-        serial: serial number.
-        product: its physics.
-        device: its connection to the hub.
-    """
-
-    def __init__(self, serial: str, product: Product, device: Device) -> None:
-        self.serial, self.product, self.device = serial, product, device
-        self.configuration: dict[str, Any] = {}
-        self.notices: list[Notice] = []
-        # Set by the first signed state: from then on the device knows its owner's epoch.
-        self.informed = threading.Event()
-        self.latest: dict[str, float] = {}
-        self._lived_ns = 0
-        # Handlers are called by the device's thread while the fleet's thread lives.
-        self._lock = threading.Lock()
-        device.on_configuration(self._configure)
-        for name in product.commands:
-            device.on_command(name, partial(self._command, name))
-        device.on_notice(self.notices.append)
-
-    def inject(self, fault: Fault) -> None:
-        """Let something go wrong in the product."""
-        with self._lock:
-            self.product.inject(fault)
-
-    def history(
-        self, start_ns: int, end_ns: int, step_s: float
-    ) -> Iterator[tuple[int, dict[str, float]]]:
-        """Live from one instant to another without waiting.
-
-        Args:
-            start_ns: ns since 1970 UTC.
-            end_ns: the last instant is not after it.
-            step_s: seconds between two rows.
-
-        Yields:
-            Instant and readings of each row.
-        """
-        step_ns = int(step_s * NS_PER_S)
-        for now_ns in range(start_ns + step_ns, end_ns + 1, step_ns):
-            with self._lock:
-                readings = self.product.step(step_s, now_ns)
-            self._lived_ns, self.latest = now_ns, readings
-            yield now_ns, readings
-
-    def live(self, now_ns: int) -> None:
-        """Live until now and measure.
-
-        Args:
-            now_ns: ns since 1970 UTC.
-        """
-        elapsed_s = (now_ns - self._lived_ns) / NS_PER_S if self._lived_ns else 1.0
-        if elapsed_s <= 0.0:  # the clock stepped back: nothing has happened yet
-            return
-        with self._lock:
-            self.latest = self.product.step(min(elapsed_s, SLOWEST_STEP_S), now_ns)
-        self._lived_ns = now_ns
-        self.device.measure_many(self.latest, at_ns=now_ns)
-
-    def _configure(self, settings: Mapping[str, Any]) -> dict[str, str]:
-        with self._lock:
-            errors = self.product.configure(settings)
-        self.configuration = {name: value for name, value in settings.items() if name not in errors}
-        self.informed.set()
-        return errors
-
-    def _command(self, name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        with self._lock:
-            return self.product.perform(name, arguments)
+class FleetError(Exception):
+    """An event does not fit the fleet; the message says why."""
 
 
 class Fleet:
@@ -113,6 +42,50 @@ class Fleet:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self.failure: Exception | None = None
+
+    def matching(self, target: Target) -> list[SimulatedProduct]:
+        """Products that a target means, in order of serial number."""
+        found = [product for product in self.products if _means(target, product.member)]
+        found.sort(key=lambda product: product.serial)
+        return found[: target.count]
+
+    def meant(self, event: Event) -> list[SimulatedProduct]:
+        """Products to which an event would happen: those of its target that it can happen to.
+
+        Args:
+            event: the event.
+
+        Returns:
+            At least one product.
+
+        Raises:
+            FleetError: there is none.
+        """
+        matching = self.matching(event.target)
+        if not matching:
+            raise FleetError(f"'{event}' means no product: no {event.target} is in this fleet.")
+        able = [product for product in matching if product.can(event) is None]
+        if not able:
+            raise FleetError(f"'{event}' cannot happen: {matching[0].can(event)}.")
+        return able
+
+    def apply(self, event: Event, now_ns: int) -> list[SimulatedProduct]:
+        """Let an event happen now, whatever its own time says.
+
+        Args:
+            event: what happens, and to whom.
+            now_ns: ns since 1970 UTC.
+
+        Returns:
+            The products to which it happened.
+
+        Raises:
+            FleetError: it can happen to none; nothing changed.
+        """
+        meant = self.meant(event)
+        for product in meant:
+            product.suffer(event, now_ns)
+        return meant
 
     def seed_history(
         self, hours: float, step_s: float, progress: Callable[[int], None] = lambda _rows: None
@@ -131,26 +104,12 @@ class Fleet:
         start_ns = end_ns - int(hours * 3600 * NS_PER_S)
         total = 0
         for product in self.products:
-            chunk: list[tuple[int, dict[str, float]]] = []
-            for row in product.history(start_ns, end_ns, step_s):
-                chunk.append(row)
-                if len(chunk) == HISTORY_CHUNK:
-                    total += self._record(product, chunk, progress)
-            total += self._record(product, chunk, progress)
+            rows = product.history(start_ns, end_ns, step_s).rows()
+            while chunk := list(islice(rows, HISTORY_CHUNK)):
+                product.device.record(chunk, historical=True)
+                total += len(chunk)
+                progress(len(chunk))
         return total
-
-    @staticmethod
-    def _record(
-        product: SimulatedProduct,
-        chunk: list[tuple[int, dict[str, float]]],
-        progress: Callable[[int], None],
-    ) -> int:
-        rows = len(chunk)
-        if rows:
-            product.device.record(chunk, historical=True)
-            progress(rows)
-            chunk.clear()
-        return rows
 
     def start(self, cadence_s: float = 1.0) -> None:
         """Begin to live in the present.
@@ -168,13 +127,28 @@ class Fleet:
         self._stopped.set()
         if self._thread is not None:
             self._thread.join()
-        for product in self.products:
-            product.device.close()
+        # Each waits for a goodbye and a sync of its disk; together they need not wait in a row.
+        with ThreadPoolExecutor(CLOSERS) as pool:
+            list(pool.map(SimulatedProduct.close, self.products))
 
     def _live(self, cadence_s: float) -> None:
         try:
-            while not self._stopped.wait(cadence_s):
+            turns = min(MOST_TURNS, max(1, len(self.products)))
+            due = time.monotonic()
+            for turn in cycle(range(turns)):
+                # Late by more than a whole round: the machine slept, or is too slow for the pace.
+                due = max(due + cadence_s / turns, time.monotonic() - cadence_s)
+                if self._stopped.wait(max(0.0, due - time.monotonic())):
+                    return
                 for product in self.products:
+                    product.attend(self._clock())
+                for product in self.products[turn::turns]:
                     product.live(self._clock())
         except Exception as error:  # noqa: BLE001  shown by whoever watches; a thread cannot raise
             self.failure = error
+
+
+def _means(target: Target, member: Member) -> bool:
+    wanted = (target.serial, target.model, target.firmware, target.lot, target.region)
+    given = (member.serial, member.model, member.firmware, member.lot, member.region.name)
+    return all(name is None or name == has for name, has in zip(wanted, given, strict=True))

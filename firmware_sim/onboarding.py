@@ -5,15 +5,18 @@
 3. Never here: what the product measures.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from device_sdk.client import Device
 from firmware_sim import catalogue
+from firmware_sim.fleet_plan import Member
 from firmware_sim.hub_client import HubClient, rfc3339
 from firmware_sim.local_hub import Address
 
+MOST_AT_ONCE: Final = 1_000  # products that the hub registers in one call
 CONNECT_TIMEOUT_S: Final = 30.0
 FIRMWARE: Final = "2.4.0"
 
@@ -82,8 +85,37 @@ def make(vendor: HubClient, model: str, serial: str, **facts: str) -> Made:
     answer = vendor.call(
         "POST", "/products", {"products": [{"model": model, "serial": serial, **facts}]}
     )
-    made = answer["products"][0]
-    return Made(made["product_id"], model, serial, made["enrolment_secret"], made["claim_code"])
+    return _made(answer["products"][0])
+
+
+def make_all(vendor: HubClient, members: Sequence[Member]) -> list[Made]:
+    """Register products of a fleet.
+
+    Args:
+        vendor: the manufacturer.
+        members: the products; none is fine.
+
+    Returns:
+        What was made, in the same order.
+
+    Raises:
+        HubAnswerError: the hub refused; of each thousand products all are made or none.
+    """
+    made: list[Made] = []
+    for first in range(0, len(members), MOST_AT_ONCE):
+        units = [
+            {
+                "model": member.model,
+                "serial": member.serial,
+                "hardware_lot": member.lot,
+                "region": member.region.name,
+                "zone": member.region.zone,
+            }
+            for member in members[first : first + MOST_AT_ONCE]
+        ]
+        answer = vendor.call("POST", "/products", {"products": units})
+        made.extend(_made(unit) for unit in answer["products"])
+    return made
 
 
 def customer(vendor: HubClient, email: str, name: str, zone: str = "UTC") -> Customer:
@@ -175,3 +207,13 @@ def switch_on(made: Made, folder: Path, address: Address) -> Device:
             f"Look at the logs in {address.data_dir / 'run'}."
         )
     return device
+
+
+def _made(unit: dict[str, Any]) -> Made:
+    return Made(
+        unit["product_id"],
+        unit["model"],
+        unit["serial"],
+        unit["enrolment_secret"],
+        unit["claim_code"],
+    )

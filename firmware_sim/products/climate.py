@@ -52,10 +52,14 @@ MARITIME: Final = Climate(
 CONTINENTAL: Final = Climate("continental", 9.5, season_k=10.5, day_k=4.0, humidity=0.75)
 ALPINE: Final = Climate("alpine", 2.0, season_k=7.5, day_k=4.0, humidity=0.78)
 GLACIER: Final = Climate("glacier", -7.0, season_k=5.0, day_k=2.5, front_k=2.0, humidity=0.7)
+MEDITERRANEAN: Final = Climate(
+    "mediterranean", 16.5, season_k=8.0, day_k=4.0, humidity=0.68, solar_offset_h=0.9
+)
 NORDIC: Final = Climate("nordic", 4.0, season_k=11.0, day_k=3.0, humidity=0.82, solar_offset_h=1.2)
 
 CLIMATES: Final = {
-    climate.name: climate for climate in (MARITIME, CONTINENTAL, ALPINE, GLACIER, NORDIC)
+    climate.name: climate
+    for climate in (MARITIME, CONTINENTAL, MEDITERRANEAN, ALPINE, GLACIER, NORDIC)
 }
 
 

@@ -236,6 +236,25 @@ def test_rows_measured_while_the_broker_is_dead_arrive_when_it_is_back(world: Wo
 
 
 @pytest.mark.hub
+def test_a_network_that_goes_away_cuts_the_connection_and_its_return_restores_it(
+    world: World,
+) -> None:
+    with world.device() as device:
+        assert device.wait_connected(30)
+        assert world.hub.wait(lambda: world.hub.presence == [True])
+        device.set_network(available=False)
+        assert world.hub.wait(lambda: world.hub.presence == [True, False])  # the will, not a word
+        device.measure("temp_c", 1)
+        assert not device.flush(1.5)  # it does not try: the broker would take it at once
+        assert not device.connected
+        device.set_network(available=True)
+        assert device.flush(30)
+        assert world.hub.presence == [True, False, True]
+        device.set_network(available=False)
+    assert list(world.hub.rows.values()) == [1.0]
+
+
+@pytest.mark.hub
 def test_commands_reach_a_handler_that_measures_and_may_not_wait(world: World) -> None:
     refused: list[str] = []
 

@@ -75,6 +75,8 @@ class FakeHub:
     def reload(self) -> None:
         self.reloads += 1
 
+    def set_network(self, *, available: bool) -> None: ...
+
     def close(self) -> None:
         self.online = False
 

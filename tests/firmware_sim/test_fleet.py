@@ -4,13 +4,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from firmware_sim.fleet import Fleet, SimulatedProduct
+from firmware_sim.fleet import Fleet
+from firmware_sim.fleet_plan import Member, Region
 from firmware_sim.products.heat_pump import HeatPump
+from firmware_sim.simulated import SimulatedProduct
 
 if TYPE_CHECKING:
     from device_sdk.client import Device
 
 NOW = 1_768_000_000 * 10**9
+HP_1 = Member("HP-1", "heat-pump", "2.4.0", "A", Region("north", "nordic", "Europe/Oslo"))
 Row = tuple[int, dict[str, float]]
 
 
@@ -52,7 +55,7 @@ def bench() -> DeviceOnTheBench:
 
 
 def product_on(bench: DeviceOnTheBench) -> SimulatedProduct:
-    return SimulatedProduct("HP-1", HeatPump(1), cast("Device", bench))
+    return SimulatedProduct(HP_1, HeatPump(1), cast("Device", bench))
 
 
 def test_history_ends_now_and_the_present_goes_on_from_it(bench: DeviceOnTheBench) -> None:

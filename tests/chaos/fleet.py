@@ -84,6 +84,9 @@ class WatchedLink:
     def reload(self) -> None:
         self._link.reload()
 
+    def set_network(self, *, available: bool) -> None:
+        self._link.set_network(available=available)
+
     def close(self) -> None:
         self._link.close()
 

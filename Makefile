@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` and `make test`. Everything lives in .venv; nothing needs root except
-# the system packages of the tests (Mosquitto's clients), which are installed only where that is possible.
+# the system packages of the tests (Mosquitto, PostgreSQL, VictoriaMetrics), which are installed only where that is possible.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -34,7 +34,7 @@ demo: install ## hub, ten simulated products and one fault, on this machine only
 	@$(BIN)/homeport demo
 
 test: $(VENV)/.dev ## install what the tests need and run them, fast ones first
-	@.ci/system mosquitto mosquitto-clients chromium || true
+	@.ci/system mosquitto mosquitto-clients postgresql victoria-metrics chromium || true
 	@$(BIN)/homeport warm
 	$(BIN)/python -m pytest -m "not hub"
 	$(BIN)/python -m pytest -m "hub"

@@ -17,6 +17,7 @@ import pytest
 
 from hub.config import Settings
 from hub.wiring.kernels import use_cache
+from tests.hub.database.postgresql_server import PostgresServer, running_server
 
 # The kernels that `homeport warm` compiled; before anything imports numba.
 use_cache(Settings().cache_dir)
@@ -124,3 +125,32 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     finally:
         running.client.close()
         stop_hub(process)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests of the services run on another database."""
+    parser.addoption(
+        "--database",
+        choices=["sqlite", "postgresql"],
+        default="sqlite",
+        help="where the tests of services, API and reactor keep their tables",
+    )
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of our own, started once for the session."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a new database, of the kind that `--database` names; it may lack its schema."""
+    if request.config.getoption("--database") == "sqlite":
+        yield f"sqlite:///{tmp_path / 'hub.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgresql")
+    url = server.migrated()
+    yield url
+    server.drop(url)

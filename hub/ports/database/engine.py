@@ -4,7 +4,7 @@
 2. A writing session takes the write lock when it begins (BEGIN IMMEDIATE), so two writers queue
    instead of failing half-way; a reading session sees one consistent state and cannot write.
 3. A writing session commits when its block ends well and rolls back when it does not.
-4. PostgreSQL URLs work the same way; there the reading session is a read-only transaction.
+4. PostgreSQL promises the same by its own means, see `postgresql.py`.
 """
 
 import os
@@ -16,10 +16,13 @@ from weakref import WeakKeyDictionary
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DataError
 from sqlalchemy.orm import Session
 
-from hub.ports.database import schema
+from hub.config import ConfigurationError
+from hub.errors import InvalidInputError
+from hub.ports.database import postgresql, schema
 from hub.ports.journal.durability import make_folder
 
 BUSY_TIMEOUT_MS = 10_000
@@ -33,17 +36,19 @@ def open_engine(url: str) -> Engine:
     """Open a database.
 
     Args:
-        url: an SQLAlchemy URL, such as `sqlite:////var/lib/homeport/homeport.db`.
+        url: an SQLAlchemy URL, such as `sqlite:////var/lib/homeport/homeport.db` or
+            `postgresql://homeport@db.example.org/homeport`.
 
     Returns:
         An engine whose sessions come from `read_session` and `write_session`.
+
+    Raises:
+        ConfigurationError: the URL names neither SQLite nor PostgreSQL.
     """
     schema.METADATA.sorted_tables  # noqa: B018  every table is known before the first session
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        engine = create_engine(parsed, pool_pre_ping=True)
-        event.listen(engine, "begin", _begin_elsewhere)
-        return engine
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "postgresql":
+        return postgresql.open_engine(parsed, writes=_is_writing)
     if parsed.database and parsed.database != ":memory:":
         _create_private(Path(parsed.database))
     engine = create_engine(parsed)
@@ -55,15 +60,19 @@ def open_engine(url: str) -> Engine:
 @contextmanager
 def read_session(engine: Engine) -> Iterator[Session]:
     """A session that only reads; it sees one state of the database throughout."""
-    with Session(engine, expire_on_commit=False, autoflush=False) as session:
+    with _understood(), Session(engine, expire_on_commit=False, autoflush=False) as session:
         yield session
 
 
 @contextmanager
 def write_session(engine: Engine) -> Iterator[Session]:
-    """A session that holds the write lock; commits at the end, rolls back on any exception."""
+    """A session that holds the write lock; commits at the end, rolls back on any exception.
+
+    Raises:
+        InvalidInputError: a value is none that the database can keep; nothing was changed.
+    """
     writing = engine.execution_options(**{_WRITES: True})
-    with Session(writing, expire_on_commit=False) as session:
+    with _understood(), Session(writing, expire_on_commit=False) as session:
         try:
             yield session
         except BaseException:
@@ -86,9 +95,47 @@ def migrate(engine: Engine) -> None:
     """Bring the database to the newest schema; does nothing when it is there already."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    if engine.dialect.name == "postgresql":
+        postgresql.check(engine)
     with engine.execution_options(**{_WRITES: True}).begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _parse(url: str) -> URL:
+    """Read an address; its errors must not repeat it, as it may hold a password."""
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+        parsed.get_dialect()  # known, and its driver too
+    except ArgumentError:
+        backend = ""
+    if backend not in {"sqlite", "postgresql"}:
+        raise ConfigurationError(
+            "The setting database.url is no address of a database that the hub works with. Leave "
+            "it empty for SQLite, or give one such as postgresql://user:password@host/name."
+        )
+    return parsed
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Tell the caller of a value that no column can hold, such as text with a NUL in it.
+
+    SQLite keeps about everything, PostgreSQL does not; asking it is surer than to foresee it.
+    """
+    try:
+        yield
+    except DataError as error:
+        raise InvalidInputError(
+            "A value cannot be kept or looked for in the database "
+            f"({type(error.orig).__name__}): it is too long, too large, or text with a character "
+            "that the database does not take (NUL). Correct it and send it again."
+        ) from error
+
+
+def _is_writing(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get(_WRITES, False))
 
 
 def _create_private(path: Path) -> None:
@@ -109,12 +156,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES, False)
+    writes = _is_writing(connection)
     # query_only is per connection and the pool shares connections: set it at each begin.
     connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _begin_elsewhere(connection: Connection) -> None:
-    if not connection.get_execution_options().get(_WRITES, False):
-        connection.exec_driver_sql("SET TRANSACTION READ ONLY")

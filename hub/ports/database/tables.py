@@ -11,13 +11,14 @@ No queries here: those are the services'.
 from typing import Annotated, Any, ClassVar
 
 from sqlalchemy import JSON, BigInteger, Integer, LargeBinary, MetaData, String, Text
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 big_number = BigInteger().with_variant(Integer, "sqlite")
 """Integer keys the database assigns: SQLite only does so for INTEGER."""
 
-json_document = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+json_document = JSON(none_as_null=True)
+"""Kept as it was written: PostgreSQL's JSONB would reorder keys and rewrite numbers (-0.0, 1e300),
+over which the audit trail has hashes."""
 
 Instant = Annotated[int, mapped_column(BigInteger())]
 """ns since 1970 UTC."""

@@ -48,9 +48,12 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
 
 
 @pytest.fixture
-def world(tmp_path: Path, migrated: Path, authority: CertificateAuthority) -> Iterator[World]:
-    shutil.copy(migrated, tmp_path / "homeport.db")
-    engine = open_engine(f"sqlite:///{tmp_path / 'homeport.db'}")
+def world(
+    tmp_path: Path, migrated: Path, new_database: str, authority: CertificateAuthority
+) -> Iterator[World]:
+    if new_database.startswith("sqlite:///"):
+        shutil.copy(migrated, new_database.removeprefix("sqlite:///"))
+    engine = open_engine(new_database)
     clock, devices, source = Clock(), Devices(), Source()
     hub = Hub(
         engine=engine,

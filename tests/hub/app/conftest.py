@@ -1,5 +1,6 @@
 """Fixtures over a real database file."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,5 +9,7 @@ from tests.hub.services.service_world import World, new_world
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return new_world(tmp_path)
+def world(tmp_path: Path, new_database: str) -> Iterator[World]:
+    made = new_world(tmp_path, new_database)
+    yield made
+    made.engine.dispose()

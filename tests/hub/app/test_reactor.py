@@ -62,8 +62,8 @@ def letter(**other: Any) -> dict[str, Any]:
 class Scene:
     """A database, a findings log with its writer, and a reactor that notes what it applies."""
 
-    def __init__(self, folder: Path) -> None:
-        self.engine = open_engine(f"sqlite:///{folder / 'homeport.db'}")
+    def __init__(self, folder: Path, url: str = "") -> None:
+        self.engine = open_engine(url or f"sqlite:///{folder / 'homeport.db'}")
         with write_session(self.engine) as session:
             METADATA.create_all(session.connection())
         self.folder = folder / "findings" / "0"
@@ -116,8 +116,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(tmp_path)
+def scene(tmp_path: Path, new_database: str) -> Iterator[Scene]:
+    made = Scene(tmp_path, new_database)
     yield made
     made.log.close()
     made.engine.dispose()

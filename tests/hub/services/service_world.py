@@ -105,9 +105,9 @@ class World:
             return ownership.claim(session, caller, made.claim_code, at, self.tokens)
 
 
-def new_world(folder: Path) -> World:
+def new_world(folder: Path, url: str = "") -> World:
     """Open a new database with the catalogue; its tokens are the same in every run."""
-    engine = open_engine(f"sqlite:///{folder / 'hub.db'}")
+    engine = open_engine(url or f"sqlite:///{folder / 'hub.db'}")
     migrate(engine)
     with write_session(engine) as session:
         catalogue.apply(session, HUB, catalogue.parse(CATALOGUE), T0)

@@ -49,7 +49,7 @@ def test_a_change_shows_at_once_and_only_to_sessions_that_see_it(world: World) -
 
 
 def test_another_process_sees_the_change(world: World) -> None:
-    other = open_engine(str(world.engine.url))
+    other = open_engine(world.engine.url.render_as_string(hide_password=False))
     with read_session(other) as session:
         before = load_catalogue(session)
     apply(world, CATALOGUE + KETTLE)

@@ -74,14 +74,19 @@ def test_lookup_by_what_somebody_on_the_phone_can_say(world: World) -> None:
 def test_lookups_use_indexes(world: World) -> None:
     caller, made, _ = owned(world)
     plans: list[str] = []
+    explain, whole = "EXPLAIN QUERY PLAN", "SCAN product"
     with read_session(world.engine) as session:
+        if world.engine.dialect.name == "postgresql":
+            # Of a table as small as this PostgreSQL reads all, unless that is made costly.
+            session.execute(text("SET LOCAL enable_seqscan = off"))
+            explain, whole = "EXPLAIN", "Seq Scan on product"
         for said in ("HP-1", "a@example.org"):
             for way in (HUB, caller):
                 query = products._SUMMARIES.where(Product.serial == said, products._seen_by(way))
                 compiled = query.compile(world.engine, compile_kwargs={"literal_binds": True})
-                rows = session.execute(text(f"EXPLAIN QUERY PLAN {compiled}"))
+                rows = session.execute(text(f"{explain} {compiled}"))
                 plans += [str(row) for row in rows]
-    assert not [plan for plan in plans if "SCAN product" in plan and "product_model" not in plan]
+    assert not [plan for plan in plans if whole in plan and "product_model" not in plan]
     assert made.serial
 
 

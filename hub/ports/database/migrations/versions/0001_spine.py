@@ -6,7 +6,6 @@ Revises:
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
@@ -15,7 +14,7 @@ depends_on = None
 
 _NS = sa.BigInteger()
 _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=True), "postgresql")
+_JSON = sa.JSON(none_as_null=True)
 _NAME = sa.String(200)
 _DIGEST = sa.String(64)
 _ID = sa.String(16)

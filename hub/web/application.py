@@ -5,7 +5,7 @@
 
 from fastapi import FastAPI
 
-from hub.web import access, delivery, entrance, home, live, product, series, support
+from hub.web import access, delivery, entrance, home, live, missing, product, series, support
 from hub.web.guard import PageRoute
 from hub.web.pages import Pages
 
@@ -37,3 +37,4 @@ def install(app: FastAPI) -> None:
     app.state.pages = Pages.load()
     for router in _ROUTERS:
         app.include_router(router)
+    missing.install(app)

@@ -55,10 +55,10 @@ class PageRoute(APIRoute):
                     request.state.form = await _read_form(request)
                 return await handle(request)
             except HubError as error:
-                return await run_in_threadpool(_problem, request, error)
+                return await run_in_threadpool(problem_page, request, error)
             except RequestValidationError:
                 missing = NotFoundError("There is nothing at this address.")
-                return await run_in_threadpool(_problem, request, missing)
+                return await run_in_threadpool(problem_page, request, missing)
 
         return guarded
 
@@ -131,7 +131,8 @@ async def _read_form(request: Request) -> Mapping[str, str]:
     return dict(pairs)
 
 
-def _problem(request: Request, error: HubError) -> Response:
+def problem_page(request: Request, error: HubError) -> Response:
+    """Say what went wrong, in the visitor's language."""
     if error.status >= 500:
         _log.error("page %s failed", request.url.path, exc_info=error)
     response: Response = request.app.state.pages.page(

@@ -152,3 +152,18 @@ def test_the_way_back_stays_on_this_host(world: World, ada: TestClient) -> None:
         assert client.get("/sign-in", params={"next": wish}).headers["location"] == "/"
     assert client.get("/sign-in?next=/claim").headers["location"] == "/claim"
     assert ORIGIN.startswith("https")
+
+
+def test_an_address_that_does_not_exist_is_a_page_for_people_and_a_problem_for_programs(
+    world: World, ada: TestClient
+) -> None:
+    person = browser(world, ada)
+    page = person.get("/nowhere")
+    assert page.status_code == 404
+    assert page.headers["content-type"].startswith("text/html")
+    assert page.headers["Content-Security-Policy"] == POLICY
+    for client, path in ((person, "/api/v1/nowhere"), (ada, "/nowhere")):
+        answer = client.get(path)
+        assert answer.status_code == 404
+        assert answer.json()["code"] == "not-found"
+    assert person.get("/api/v1/sessions").status_code == 405

@@ -6,8 +6,8 @@
 3. What of it the visitor may see is decided by the services at the moment of the query.
 """
 
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Self
 
 import numpy as np
 from fastapi import APIRouter, Path, Query
@@ -57,6 +57,25 @@ class Chart:
     end: int
     step: int
     buckets: BucketColumns
+
+    def coarser(self, rows: int) -> Self:
+        """Return at most about so many rows of the same range, put together from its columns."""
+        factor = max(1, -(-(self.end - self.start) // (rows * self.step)))
+        step, b = factor * self.step, self.buckets
+        if not b.start.size:
+            return self
+        start = b.start // step * step
+        edges = np.flatnonzero(np.append(True, start[1:] != start[:-1]))
+        count = np.add.reduceat(b.count, edges)
+        buckets = BucketColumns(
+            start=start[edges],
+            count=count,
+            min=np.minimum.reduceat(b.min, edges),
+            max=np.maximum.reduceat(b.max, edges),
+            mean=np.add.reduceat(b.mean * b.count, edges) / count,
+            last=b.last[np.append(edges[1:], start.size) - 1],
+        )
+        return replace(self, step=step, buckets=buckets)
 
     def sentence(self, visitor: Visitor) -> str:
         """Say what the chart shows."""
@@ -109,7 +128,7 @@ def get_series(
         series = telemetry.series(session, visitor.known, product_id, metric, hub.clock())
         findings = marked(session, visitor, product_id, metric, start * MS, end * MS)
     chart = drawn(hub.store, series, start * MS, end * MS, columns)
-    table = drawn(hub.store, series, start * MS, end * MS, TABLE_ROWS)
+    table = chart.coarser(TABLE_ROWS)
     b = chart.buckets
     counters = frozenset({metric} if series.metric.kind == "counter" else ())
     said = Sentences(visitor.language, visitor.formats, counters)

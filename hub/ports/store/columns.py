@@ -92,14 +92,7 @@ def expand(batch: TelemetryBatch, rows: Index) -> Columns:
         batch: where the rows are.
         rows: positions of the rows wanted, in the order wanted.
     """
-    count = batch.count[rows].astype(np.intp)
-    row = np.repeat(rows, count)
-    stop = np.cumsum(batch.count, dtype=np.intp)[rows]
-    # Position of each sample: start of its row plus its rank within the row.
-    ends = np.cumsum(count)
-    total = int(ends[-1]) if ends.size else 0
-    rank = np.arange(total) - np.repeat(ends - count, count)
-    sample = np.repeat(stop - count, count) + rank
+    row, rank, sample = _positions(batch, rows)
     flags = batch.flags[row]
     flags[rank == 0] |= np.uint32(FIRST_OF_ROW)
     return Columns(
@@ -113,6 +106,16 @@ def expand(batch: TelemetryBatch, rows: Index) -> Columns:
         epoch=batch.epoch[row],
         flags=flags,
     )
+
+
+def _positions(batch: TelemetryBatch, rows: Index) -> tuple[Index, Index, Index]:
+    """Find for each sample of some rows its row, its rank in the row, and its place in the batch."""
+    count = batch.count[rows].astype(np.intp)
+    stop = np.cumsum(batch.count, dtype=np.intp)[rows]
+    ends = np.cumsum(count)
+    total = int(ends[-1]) if ends.size else 0
+    rank = np.arange(total) - np.repeat(ends - count, count)
+    return np.repeat(rows, count), rank, np.repeat(stop - count, count) + rank
 
 
 def concatenate_batches(batches: Sequence[TelemetryBatch]) -> TelemetryBatch:
@@ -230,6 +233,29 @@ class Samples:
         """Select the entries that a query may see."""
         mask = visible_mask(self.epoch, self.flags, visible)
         return self if mask.all() else self.take(mask)
+
+
+def samples_of(batch: TelemetryBatch, rows: Index, metric: int) -> Samples:
+    """Cut the samples of one metric out of some rows of a batch.
+
+    Args:
+        batch: where the rows are.
+        rows: positions of the rows wanted, in the order wanted.
+        metric: index of the metric.
+    """
+    row, rank, sample = _positions(batch, rows)
+    wanted = np.flatnonzero(batch.metric[sample] == metric)
+    row = row[wanted]
+    flags = batch.flags[row]
+    flags[rank[wanted] == 0] |= np.uint32(FIRST_OF_ROW)
+    return Samples(
+        time=batch.time[row],
+        value=batch.value[sample[wanted]],
+        seq=batch.seq[row],
+        stream=batch.stream[row],
+        epoch=batch.epoch[row],
+        flags=flags,
+    )
 
 
 SAMPLE_NAMES: Final = tuple(field.name for field in fields(Samples))

@@ -21,7 +21,7 @@ import numpy as np
 from hub.errors import InvalidInputError, StorageError
 from hub.ports.journal.telemetry import U16, U32
 from hub.ports.store.buckets import Partial
-from hub.ports.store.columns import FIRST_OF_ROW, SAMPLE_NAMES, Columns, Samples, visible_mask
+from hub.ports.store.columns import FIRST_OF_ROW, SAMPLE_NAMES, Samples, visible_mask
 from hub.ports.store.latest import as_samples, entries_of, read_latest
 from hub.ports.store.manifest import MANIFEST_NAME, DataFile, Manifest
 from hub.ports.store.parquet import ParquetFolder
@@ -113,6 +113,11 @@ class EmbeddedStore:
         )
         mask = visible_mask(samples.epoch, samples.flags, visible)
         metric, samples = metric[mask], samples.take(mask)
+        newest = np.full(int(metric.max(initial=0)) + 1, np.iinfo(np.int64).min)
+        np.maximum.at(newest, metric, samples.time)
+        # Few are as late as the latest of their metric; only those are worth sorting.
+        few = np.flatnonzero(samples.time == newest[metric])
+        metric, samples = metric[few], samples.take(few)
         keys = (samples.value, samples.stream, samples.seq, samples.time, metric)
         order = np.lexsort(keys)
         last = order[np.append(np.diff(metric[order]) != 0, True)] if order.size else order
@@ -221,7 +226,7 @@ class EmbeddedStore:
         for file in manifest.files:
             if _overlaps(file, slot, slot, start, end):
                 yield self._series_of_file(file, slot, metric, start, end)
-        later = [_select(b.columns(start, end), metric) for b in chain.from_iterable(found)]
+        later = [b.series(metric, start, end) for b in chain.from_iterable(found)]
         yield iter([Samples.concatenate(later)])
 
     def _series_of_file(
@@ -260,7 +265,7 @@ class EmbeddedStore:
                 mask &= (data["time"] >= start) & (data["time"] < end)
                 yield Samples(**{name: data[name][mask] for name in SAMPLE_NAMES})
         for block in chain.from_iterable(found):
-            yield _select(block.columns(start, end), metric)
+            yield block.series(metric, start, end)
 
     def _newest(
         self, manifest: Manifest, found: list[list[Found]], slot: int
@@ -307,11 +312,6 @@ def _finder(slots: Sequence[int] | U32) -> Callable[[Tail, int | None], list[Fou
     if not wanted.size:
         return lambda _tail, _base: []
     return lambda tail, base: tail.find(base, wanted)
-
-
-def _select(columns: Columns, metric: int) -> Samples:
-    mask = columns.metric == metric
-    return Samples(**{name: getattr(columns, name)[mask] for name in SAMPLE_NAMES})
 
 
 def _first_shown(

@@ -19,7 +19,7 @@ from hub.ports.journal.block import HEADER_SIZE, Kind
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.segments import SEGMENT_HEADER_SIZE, Segment, list_segments
 from hub.ports.journal.telemetry import U32, decode
-from hub.ports.store.columns import Columns, Index, Mask, expand
+from hub.ports.store.columns import Columns, Index, Mask, Samples, expand, samples_of
 
 
 class OutdatedError(Exception):
@@ -48,14 +48,15 @@ class Found:
     payload: memoryview
     rows: Index
 
-    def columns(self, start: int | None = None, end: int | None = None) -> Columns:
-        """Read the samples, of all times or of `start <= time < end`."""
+    def columns(self) -> Columns:
+        """Read all samples."""
+        return expand(decode(self.payload), self.rows)
+
+    def series(self, metric: int, start: int, end: int) -> Samples:
+        """Read the samples of one metric with `start <= time < end`."""
         batch = decode(self.payload)
-        rows = self.rows
-        if start is not None and end is not None:
-            time = batch.time[rows]
-            rows = rows[(time >= start) & (time < end)]
-        return expand(batch, rows)
+        time = batch.time[self.rows]
+        return samples_of(batch, self.rows[(time >= start) & (time < end)], metric)
 
 
 class Tail:

@@ -175,6 +175,10 @@ def _publish_gate(folder: Path, devices: tuple[str, ...]) -> None:
             "span_from": np.full(n, np.iinfo(np.int64).min),
             "span_verdict": verdict,
             "span_reason": reason,
+            # Budgets that nobody meets, so that they are counted.
+            "owner": np.arange(n, dtype=np.uint32) // 4,
+            "span_budget": np.zeros(n, np.uint16),
+            "budget": np.array([[100_000, 100_000_000, 1_000_000, 1_000_000_000, 10]]),
             "metric_model": np.ones(len(METRICS), np.uint16),
             "metric_index": np.arange(len(METRICS), dtype=np.uint16),
             "metric_name": names,

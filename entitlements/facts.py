@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from entitlements.budget import Budget
+
 Value = bool | int | str | None
 """What a feature is set to: a switch, a number (a limit, a quota) or a text."""
 
@@ -90,12 +92,14 @@ class Model:
         code: name of the model, such as `heat-pump`.
         features: what the model can do, by feature name.
         metrics: what the model reports.
+        budget: how much its products may send; `None` says nothing.
     """
 
     number: int
     code: str
     features: Mapping[str, Feature] = field(default_factory=dict)
     metrics: tuple[Metric, ...] = ()
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +122,13 @@ class PlanVersion:
         code: name of the plan, such as `comfort`.
         version: version of the plan, from 1.
         features: the features it includes, by name. What is not listed is not included.
+        budget: how much products on it may send; `None` says nothing.
     """
 
     code: str
     version: int
     features: Mapping[str, FeatureTerms]
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from entitlements.budget import Budget, Limits, limits
 from entitlements.codes import Code
 from entitlements.decision import Question
 from entitlements.facts import Facts, Feature, FeatureTerms, HoldKind, Model, PlanVersion
-from entitlements.gate_table import Arrays, Entry, GateTable, Spans
-from entitlements.ladder import TELEMETRY, Outcome, owner_epoch
+from entitlements.gate_table import Arrays, Entry, GateSpan, GateTable, Spans
+from entitlements.ladder import TELEMETRY, Outcome, ownership
 
 FOREVER_AGO = np.iinfo(np.int64).min
 """Start of each slot's first span, so that a clock that is a little behind finds it too."""
@@ -68,7 +69,7 @@ def gate_verdict(outcome: Outcome) -> tuple[int, int]:
 
 
 def gate_spans(facts: Facts, at: int) -> Spans:
-    """Return `(from, verdict, reason)` of one product's telemetry from an instant on.
+    """Return what the gate does with one product's telemetry, and when, from an instant on.
 
     Args:
         facts: the facts of the product.
@@ -78,15 +79,27 @@ def gate_spans(facts: Facts, at: int) -> Spans:
         LookupError: the plan version of a subscription is not among the facts.
     """
     question = Question(facts, TELEMETRY)
-    verdict, reason = gate_verdict(question.moment(at).outcome)
-    spans = [(FOREVER_AGO, verdict, reason)]
+    outcome = question.moment(at).outcome
+    spans = [GateSpan(FOREVER_AGO, *gate_verdict(outcome), budget_of(facts, outcome))]
     for boundary in question.boundaries():
         if at < boundary <= _LAST_INSTANT:
-            then = gate_verdict(question.moment(boundary).outcome)
-            if then != (verdict, reason):
-                verdict, reason = then
-                spans.append((boundary, verdict, reason))
+            outcome = question.moment(boundary).outcome
+            then = GateSpan(boundary, *gate_verdict(outcome), budget_of(facts, outcome))
+            if then[1:] != spans[-1][1:]:
+                spans.append(then)
     return tuple(spans)
+
+
+def budget_of(facts: Facts, outcome: Outcome) -> Limits:
+    """Return how much a product may send by what was decided about its telemetry.
+
+    Args:
+        facts: the facts of the product.
+        outcome: the decision; a plan that covers telemetry brings its budget.
+    """
+    plan = facts.plans.get((outcome.plan or "", outcome.plan_version or 0))
+    covered = plan.budget if outcome.allowed and plan is not None else None
+    return limits(covered, facts.model.budget)
 
 
 def gate_entry(facts: Facts, at: int) -> Entry:
@@ -95,18 +108,20 @@ def gate_entry(facts: Facts, at: int) -> Entry:
     Raises:
         LookupError: the plan version of a subscription is not among the facts.
     """
+    owned = ownership(facts, at)
     return Entry(
         facts.device.slot,
         facts.device.device_id,
         facts.model.number,
-        owner_epoch(facts, at),
+        0 if owned is None else owned.epoch,
+        "" if owned is None else owned.owner_id,
         gate_spans(facts, at),
     )
 
 
 def gate_table() -> GateTable:
     """Return the table of a hub without products: it refuses everybody."""
-    return GateTable(((FOREVER_AGO, int(Verdict.REFUSE), REFUSED),))
+    return GateTable((GateSpan(FOREVER_AGO, int(Verdict.REFUSE), REFUSED),))
 
 
 def compile_gate(facts: Iterable[Facts], models: Iterable[Model], at: int) -> Arrays:
@@ -133,15 +148,17 @@ def compile_gate(facts: Iterable[Facts], models: Iterable[Model], at: int) -> Ar
 
 def gate_terms(
     models: Iterable[Model], plans: Iterable[PlanVersion]
-) -> dict[tuple[str, int], Feature | FeatureTerms | None]:
+) -> dict[tuple[str, int], tuple[Feature | FeatureTerms | None, Budget | None]]:
     """Return all that the gate's decisions take from the catalogue, by model and plan version.
 
     Two catalogues that agree in it compile the same facts to the same spans.
     """
-    terms: dict[tuple[str, int], Feature | FeatureTerms | None] = {
-        ("", model.number): model.features.get(TELEMETRY) for model in models
+    terms: dict[tuple[str, int], tuple[Feature | FeatureTerms | None, Budget | None]] = {
+        ("", model.number): (model.features.get(TELEMETRY), model.budget) for model in models
     }
-    return terms | {(plan.code, plan.version): plan.features.get(TELEMETRY) for plan in plans}
+    return terms | {
+        (plan.code, plan.version): (plan.features.get(TELEMETRY), plan.budget) for plan in plans
+    }
 
 
 def verdict_at(
@@ -159,12 +176,32 @@ def verdict_at(
     Returns:
         `(verdict u8[F], reason u8[F])`.
     """
-    span = arrays["span"].astype(np.int64)
-    row = np.where(slots < len(span), slots, 0)
-    # Of each slot's spans, which rise in time, the last one that has begun. The first always has.
-    begun = np.concatenate(([0], np.cumsum(arrays["span_from"].astype(np.int64) <= at)))
-    first, end = span[row, 0], span[row, 1]
-    last = first + (begun[end] - begun[first]) - 1
+    last = _spans_at(arrays, slots, at)
     verdict = arrays["span_verdict"].astype(np.uint8)[last]
     reason = arrays["span_reason"].astype(np.uint8)[last]
     return verdict, reason
+
+
+def limits_at(arrays: Arrays, slots: npt.NDArray[np.uint32], at: int) -> npt.NDArray[np.int64]:
+    """Look up how much many products may send at one instant.
+
+    Args:
+        arrays: a compiled snapshot.
+        slots: `u32[F]`, device slots.
+        at: the instant, ns UTC.
+
+    Returns:
+        `i64[F, 5]`, the terms of `Limits`.
+    """
+    rows = arrays["span_budget"].astype(np.int64)[_spans_at(arrays, slots, at)]
+    return arrays["budget"].astype(np.int64)[rows]
+
+
+def _spans_at(arrays: Arrays, slots: npt.NDArray[np.uint32], at: int) -> npt.NDArray[np.int64]:
+    """Of each slot's spans, which rise in time, the last one that has begun. The first always has."""
+    span = arrays["span"].astype(np.int64)
+    row = np.where(slots < len(span), slots, 0)
+    begun = np.concatenate(([0], np.cumsum(arrays["span_from"].astype(np.int64) <= at)))
+    first, end = span[row, 0], span[row, 1]
+    last: npt.NDArray[np.int64] = first + (begun[end] - begun[first]) - 1
+    return last

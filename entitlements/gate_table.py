@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from entitlements.budget import DEFAULT, UNLIMITED, Limits
 from entitlements.facts import MetricKind, Model
 
 NAME_BYTES = 48
@@ -23,13 +24,32 @@ ID_BYTES = 16
 Arrays = dict[str, npt.NDArray[np.generic]]
 Patch = dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.generic]]]
 """By name of an array: the rows that differ, and what is in them now."""
-Spans = tuple[tuple[int, int, int], ...]
-"""`(from, verdict, reason)`, rising in time; the first is there and has always begun."""
 
 _T = TypeVar("_T", bound=np.generic)
 _ROOM = 1024
 _SHARED = 1 << 16
+_MOST_BUDGETS = 65_535
 _METRIC_KIND = {MetricKind.GAUGE: 0, MetricKind.COUNTER: 1}
+
+
+class GateSpan(NamedTuple):
+    """What the gate does with a product's telemetry from an instant on.
+
+    Args:
+        start: first instant, ns UTC.
+        verdict: what it does.
+        reason: why.
+        limits: how much may come.
+    """
+
+    start: int
+    verdict: int
+    reason: int
+    limits: Limits = UNLIMITED
+
+
+Spans = tuple[GateSpan, ...]
+"""Rising in time; the first is there and has always begun."""
 
 
 class Entry(NamedTuple):
@@ -40,6 +60,7 @@ class Entry(NamedTuple):
         device_id: 16 ASCII characters.
         model: number of its model.
         epoch: owner epoch, 0 for nobody.
+        owner: id of the owner, empty for nobody.
         spans: what the gate does with its telemetry, and when.
     """
 
@@ -47,6 +68,7 @@ class Entry(NamedTuple):
     device_id: str
     model: int
     epoch: int
+    owner: str
     spans: Spans
 
 
@@ -62,12 +84,16 @@ class GateTable:
         self._device_id = np.zeros((1, ID_BYTES), np.uint8)
         self._model = np.zeros(1, np.uint16)
         self._epoch = np.zeros(1, np.uint32)
+        self._owner = np.zeros(1, np.uint32)
+        self._owners = {"": 0}
         self._span = np.array([[0, len(unused)]], np.uint32)
         self._touched = np.zeros(1, np.bool_)
         self._rows = 0
         self._from = np.zeros(0, np.int64)
         self._verdict = np.zeros(0, np.uint8)
         self._reason = np.zeros(0, np.uint8)
+        self._budget = np.zeros(0, np.uint16)
+        self._limits = {UNLIMITED: 0, DEFAULT: 1}
         self._unused = len(unused)
         self._shared: dict[Spans, int] = {}
         self._metrics = _metrics(())
@@ -92,13 +118,18 @@ class GateTable:
         self._reach(int(slots.max()) + 1)
         model = np.array([entry.model for entry in entries], np.uint16)
         epoch = np.array([entry.epoch for entry in entries], np.uint32)
+        # Numbers of owners are dense, so that the pipeline can count by them; a new run of the
+        # process numbers afresh and begins with a whole version.
+        numbers = [self._owners.setdefault(entry.owner, len(self._owners)) for entry in entries]
+        owner = np.array(numbers, np.uint32)
         differs = (
             (self._device_id[slots] != ids).any(axis=1)
             | (self._model[slots] != model)
             | (self._epoch[slots] != epoch)
+            | (self._owner[slots] != owner)
         )
         span = self._span[slots]
-        news: list[tuple[int, int, int]] = []
+        news: list[GateSpan] = []
         for at, entry in enumerate(entries):
             if entry.spans != self._spans(int(span[at, 0]), int(span[at, 1])):
                 first = self._find(entry.spans, news)
@@ -106,7 +137,7 @@ class GateTable:
                 differs[at] = True
         self._append(news)
         self._device_id[slots], self._model[slots], self._epoch[slots] = ids, model, epoch
-        self._span[slots] = span
+        self._owner[slots], self._span[slots] = owner, span
         self._touched[slots[differs]] = True
         return bool(differs.any())
 
@@ -160,7 +191,7 @@ class GateTable:
         for name, array in self._arrays(self._slots, self._rows).items():
             if name.startswith("span_"):
                 patch[name] = news, array[news]
-            elif name not in self._metrics:
+            elif name != "budget" and name not in self._metrics:
                 patch[name] = changed, array[changed]
         return patch
 
@@ -169,10 +200,13 @@ class GateTable:
             "device_id": self._device_id[:slots],
             "model": self._model[:slots],
             "epoch": self._epoch[:slots],
+            "owner": self._owner[:slots],
             "span": self._span[:slots],
             "span_from": self._from[:rows],
             "span_verdict": self._verdict[:rows],
             "span_reason": self._reason[:rows],
+            "span_budget": self._budget[:rows],
+            "budget": np.array(list(self._limits), np.int64),
             **self._metrics,
         }
 
@@ -195,16 +229,19 @@ class GateTable:
         return ids
 
     def _spans(self, first: int, end: int) -> Spans:
+        terms = list(self._limits)
         return tuple(
-            zip(
+            GateSpan(start, verdict, reason, terms[budget])
+            for start, verdict, reason, budget in zip(
                 self._from[first:end].tolist(),
                 self._verdict[first:end].tolist(),
                 self._reason[first:end].tolist(),
+                self._budget[first:end].tolist(),
                 strict=True,
             )
         )
 
-    def _find(self, spans: Spans, news: list[tuple[int, int, int]]) -> int:
+    def _find(self, spans: Spans, news: list[GateSpan]) -> int:
         """Return the first row of spans; if they are new, it is where `news` will be appended."""
         first = self._shared.get(spans)
         if first is None:
@@ -214,15 +251,29 @@ class GateTable:
             news.extend(spans)
         return first
 
-    def _append(self, spans: Sequence[tuple[int, int, int]]) -> None:
+    def _append(self, spans: Sequence[GateSpan]) -> None:
         if not spans:
             return
         start, end = self._rows, self._rows + len(spans)
         if end > self._from.size:
             self._make_span_room(end + end // 2)
-        columns = zip(*spans, strict=True)
-        self._from[start:end], self._verdict[start:end], self._reason[start:end] = columns
+        starts, verdicts, reasons, terms = zip(*spans, strict=True)
+        self._from[start:end], self._verdict[start:end] = starts, verdicts
+        self._reason[start:end] = reasons
+        self._budget[start:end] = [self._budget_row(limits) for limits in terms]
         self._rows = end
+
+    def _budget_row(self, limits: Limits) -> int:
+        row = self._limits.get(limits)
+        if row is None:
+            if len(self._limits) > _MOST_BUDGETS:
+                raise ValueError(
+                    f"the catalogue has more than {_MOST_BUDGETS} different budgets of models and"
+                    " plans; let some of them be the same"
+                )
+            row = self._limits[limits] = len(self._limits)
+            self._base = None  # a patch cannot add to the table of budgets
+        return row
 
     def _reach(self, slots: int) -> None:
         if slots > self._span.shape[0]:
@@ -234,6 +285,7 @@ class GateTable:
         self._device_id = _resized(self._device_id, slots)
         self._model = _resized(self._model, slots)
         self._epoch = _resized(self._epoch, slots)
+        self._owner = _resized(self._owner, slots)
         self._span = _resized(self._span, slots)
         self._span[before:] = 0, self._unused
         self._touched = _resized(self._touched, slots)
@@ -242,6 +294,7 @@ class GateTable:
         self._from = _resized(self._from, rows)
         self._verdict = _resized(self._verdict, rows)
         self._reason = _resized(self._reason, rows)
+        self._budget = _resized(self._budget, rows)
 
     def _compact(self) -> None:
         """Drop the spans that no slot names."""
@@ -253,7 +306,8 @@ class GateTable:
         moved = np.cumsum(sizes) - sizes
         rows = np.repeat(firsts - moved, sizes) + np.arange(sizes.sum())
         self._from, self._verdict = self._from[rows], self._verdict[rows]
-        self._reason, self._rows = self._reason[rows], rows.size
+        self._reason, self._budget = self._reason[rows], self._budget[rows]
+        self._rows = rows.size
         place = np.full(size.size, -1, np.int64)
         place[firsts] = moved
         span[:, 1] += (place[span[:, 0]] - span[:, 0]).astype(np.uint32)  # wraps around rightly

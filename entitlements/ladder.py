@@ -18,6 +18,7 @@ from entitlements.facts import (
     Feature,
     FeatureKind,
     Hold,
+    Ownership,
     PlanVersion,
     Subscription,
     Value,
@@ -94,11 +95,17 @@ class View(NamedTuple):
 
 def owner_epoch(facts: Facts, at: int) -> int:
     """Return the epoch of the owner at an instant, 0 for nobody."""
-    epoch = 0
+    owned = ownership(facts, at)
+    return 0 if owned is None else owned.epoch
+
+
+def ownership(facts: Facts, at: int) -> Ownership | None:
+    """Return the ownership in force at an instant, `None` if nobody owns the product."""
+    found = None
     for owned in facts.ownership:
-        if owned.epoch > epoch and in_force(owned.start, owned.end, at):
-            epoch = owned.epoch
-    return epoch
+        if (found is None or owned.epoch > found.epoch) and in_force(owned.start, owned.end, at):
+            found = owned
+    return found
 
 
 def definition(facts: Facts, name: str) -> Feature | None:

@@ -108,6 +108,9 @@ class IngestSettings(Section):
 
     workers: Annotated[int, Field(ge=1, le=1)] = 1
     """Worker processes. One for now: shard leases come with the scaling work."""
+    max_messages_per_s: Positive | None = None
+    """What a worker takes of what is offered, for who shares the machine; the rest is shed, fairly,
+    and its devices are told to wait. Empty: all that it can."""
     batch_messages: Positive = 8_192
     """A micro-batch holds at most so many messages."""
     batch_ms: Annotated[int, Field(ge=0)] = 5

@@ -73,6 +73,9 @@ class Metrics:
             "dropped_frames", "Frames dropped before decoding.", "reason"
         )
         self.gated_frames = self._counter("gated_frames", "Frames by verdict.", "verdict")
+        self.throttled_frames = self._counter(
+            "throttled_frames", "Frames whose devices were told to wait, by reason.", "reason"
+        )
         self.decoded_rows = self._counter("decoded_rows", "Rows decoded, by encoding.", "source")
         self.rejected_rows = self._counter(
             "rejected_rows", "Rows that will never be accepted.", "code"

@@ -30,6 +30,7 @@ from hub.pipeline.react import ReactStage
 from hub.pipeline.receipt import ReceiptStage
 from hub.pipeline.receive import LinkAddress, LinkError, Receiver
 from hub.pipeline.run import Pipeline, Turn, fresh_detector, replay_block
+from hub.pipeline.share import FairShare
 from hub.pipeline.store import StoreStage
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.segments import list_segments
@@ -37,6 +38,9 @@ from hub.ports.journal.writer import JournalWriter, Rotation
 from hub.services.snapshot_file import current_version
 
 log = logging.getLogger(__name__)
+
+_VERDICTS = ("accept", "quarantine", "throttle", "refuse")
+_THROTTLED = ("gate", "product_budget", "owner_budget", "load")
 
 FILTERS = [f"{ROOT}/+/+/up/t", f"{ROOT}/+/+/up/json", f"{ROOT}/+/+/up/senml"]
 
@@ -54,6 +58,7 @@ class IngestConfig:
         progress: file in which followers read how far the journal is synced.
         metrics: folder where this process publishes its metrics.
         window: rows of a stream that may be without receipt. cadence_ms: of receipts.
+        max_messages_per_s: what the worker takes of what is offered; None: all that it can.
         messages: of a micro-batch, at most. linger_s: how long a small one gathers.
         segment_bytes: size at which a journal segment is sealed.
         checkpoint_s: pause between checkpoints.
@@ -72,6 +77,7 @@ class IngestConfig:
     metrics: Path
     window: int = 65_536
     cadence_ms: int = 1000
+    max_messages_per_s: int | None = None
     messages: int = 32_768
     linger_s: float = 0.005
     segment_bytes: int = 128 << 20
@@ -142,6 +148,7 @@ class _Worker:
             self._detector,
             self._followers,
             reactions,
+            FairShare(config.max_messages_per_s),
         )
         self._last_checkpoint = time.monotonic()
         self._last_publish = 0.0
@@ -153,7 +160,7 @@ class _Worker:
             try:
                 frames = self._pipeline.receive(time.monotonic(), 0.05, self._config.linger_s)
                 self._take_newest_gate()
-                turn = self._pipeline.turn(frames, self._config.clock())
+                turn = self._pipeline.turn(frames, self._config.clock(), time.monotonic_ns())
             except LinkError as error:
                 log.warning("%s Connecting again.", error.detail)
                 self._connect(stop)
@@ -223,6 +230,10 @@ class _Worker:
         m.journalled_rows.inc(stored.batch.rows)
         m.journalled_samples.inc(stored.batch.samples)
         m.journal_offset.set(stored.synced)
+        for verdict, count in turn.verdicts.items():
+            m.gated_frames.labels(verdict=_VERDICTS[verdict]).inc(count)
+        for reason, count in turn.throttled.items():
+            m.throttled_frames.labels(reason=_THROTTLED[reason]).inc(count)
         for code, count in turn.rejected.items():
             m.rejected_rows.labels(code=code.name.lower()).inc(count)
         m.receipts.inc(turn.receipts)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from device_sdk.wire.topics import shard_of
 from hub.pipeline.authenticate import Authenticator
+from hub.pipeline.budget import Buckets, Budgets
 from hub.pipeline.decode import Decoder
 from hub.pipeline.gate import Gate
 from hub.pipeline.metric_table import MetricTable
@@ -31,7 +32,7 @@ class Directory:
         version: of the snapshot.
         device_id: u8[N, 16] by slot. shard: u8[N, 2], two hex digits. model: u16[N].
         metrics: the catalogue.
-        authenticator, gate, decoder: stages bound to this version.
+        authenticator, gate, budgets, decoder: stages bound to this version.
         snapshot: the mapped file; `None` where the arrays came from elsewhere.
     """
 
@@ -42,6 +43,7 @@ class Directory:
     metrics: MetricTable
     authenticator: Authenticator
     gate: Gate
+    budgets: Budgets
     decoder: Decoder
     snapshot: Snapshot | None = None
 
@@ -97,6 +99,12 @@ class Directory:
                 np.ascontiguousarray(arrays["span_from"], np.int64),
                 np.ascontiguousarray(arrays["span_verdict"], np.uint8),
                 np.ascontiguousarray(arrays["span_reason"], np.uint8),
+                np.ascontiguousarray(arrays["span_budget"], np.uint16),
+            ),
+            budgets=Budgets(
+                np.ascontiguousarray(arrays["owner"], np.uint32),
+                np.ascontiguousarray(arrays["budget"], np.int64),
+                Buckets() if before is None else before.budgets.buckets,
             ),
             decoder=Decoder(model, metrics),
         )
@@ -107,6 +115,7 @@ class Directory:
         news = rows[(self.device_id[rows, 0] != 0) & (self.shard[rows, 0] == 0)]
         _fill_shards(self.device_id, news, self.shard)
         self.authenticator.learn(news)
+        self.budgets.fit(renumbered=False)
         return replace(self, version=snapshot.version, snapshot=snapshot)
 
 

@@ -26,6 +26,9 @@ CHANNEL_UNKNOWN, CHANNEL_PACK, CHANNEL_JSON, CHANNEL_SENML = 0, 1, 2, 3
 # Verdicts, with the numbers of the gate snapshot (docs/architecture.md).
 ACCEPT, QUARANTINE, THROTTLE, REFUSE = 0, 1, 2, 3
 
+# Why a frame was throttled.
+BY_PRODUCT, BY_OWNER, BY_LOAD = 1, 2, 3
+
 # Why a topic did not authenticate.
 AUTH_OK, AUTH_MALFORMED, AUTH_UNKNOWN_DEVICE, AUTH_WRONG_SHARD = 0, 1, 2, 3
 
@@ -45,8 +48,10 @@ class Frames:
         auth: AUTH_* outcome, u8.
         channel: CHANNEL_*, u8.
         verdict: gate verdict, u8.
-        reason: quarantine reason or reject code that goes with it, u8.
+        reason: quarantine reason, BY_* or reject code that goes with it, u8.
         epoch: owner epoch in force for the device, u32 (for messages that carry none).
+        budget: row of the budget in force in the gate snapshot's table, u16.
+        wait: how long its device is to be told to wait, ns, i64; 0: nothing is to be told.
     """
 
     buffer: U8
@@ -62,11 +67,14 @@ class Frames:
     verdict: U8 = field(init=False)
     reason: U8 = field(init=False)
     epoch: U32 = field(init=False)
+    budget: U16 = field(init=False)
+    wait: I64 = field(init=False)
 
     def __post_init__(self) -> None:
         n = self.capacity
-        for name in ("topic", "topic_size", "payload", "payload_size"):
+        for name in ("topic", "topic_size", "payload", "payload_size", "wait"):
             setattr(self, name, np.zeros(n, np.int64))
+        self.budget = np.zeros(n, np.uint16)
         for name in ("slot", "epoch"):
             setattr(self, name, np.zeros(n, np.uint32))
         for name in ("auth", "channel", "verdict", "reason"):

@@ -9,11 +9,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from hub.pipeline.frames import I64, U8, U32, Frames
+from hub.pipeline.frames import I64, U8, U16, U32, Frames
 
 
 @njit(
-    "void(i8, i8, u4[::1], u1[::1], u4[::1], u4[:, ::1], i8[::1], u1[::1], u1[::1], u1[::1], u1[::1], u4[::1])",
+    "void(i8, i8, u4[::1], u1[::1], u4[::1], u4[:, ::1], i8[::1], u1[::1], u1[::1], u2[::1], u1[::1], u1[::1],"
+    " u4[::1], u2[::1])",
     cache=True,
     nogil=True,
 )
@@ -27,15 +28,18 @@ def gate_frames(  # type: ignore[no-untyped-def]
     span_from,
     span_verdict,
     span_reason,
+    span_budget,
     verdict,
     reason,
     epoch,
+    budget,
 ):
     """Look up the span in force for each frame's device; refuse (3) where there is none."""
     for i in range(count):
         verdict[i] = 3
         reason[i] = 7
         epoch[i] = 0
+        budget[i] = 0
         if auth[i] != 0:
             continue
         s = slot[i]
@@ -45,6 +49,7 @@ def gate_frames(  # type: ignore[no-untyped-def]
             if span_from[k] <= now:
                 verdict[i] = span_verdict[k]
                 reason[i] = span_reason[k]
+                budget[i] = span_budget[k]
                 break
 
 
@@ -54,7 +59,7 @@ class Gate:
     Args:
         epoch: u32[N], present owner epoch by slot.
         span: u32[N, 2], spans of slot i are `[span[i, 0], span[i, 1])`.
-        span_from, span_verdict, span_reason: i64[K], u8[K], u8[K].
+        span_from, span_verdict, span_reason, span_budget: i64[K], u8[K], u8[K], u16[K].
     """
 
     def __init__(
@@ -64,15 +69,17 @@ class Gate:
         span_from: NDArray[np.int64],
         span_verdict: NDArray[np.uint8],
         span_reason: NDArray[np.uint8],
+        span_budget: NDArray[np.uint16],
     ) -> None:
         self._epoch: U32 = epoch
         self._span: U32 = span
         self._from: I64 = span_from
         self._verdict: U8 = span_verdict
         self._reason: U8 = span_reason
+        self._budget: U16 = span_budget
 
     def gate(self, frames: Frames, now: int) -> None:
-        """Fill `verdict`, `reason` and `epoch` of every frame for the instant `now` (ns)."""
+        """Fill `verdict`, `reason`, `epoch` and `budget` of every frame for the instant `now` (ns)."""
         f = frames
         gate_frames(
             f.count,
@@ -84,7 +91,9 @@ class Gate:
             self._from,
             self._verdict,
             self._reason,
+            self._budget,
             f.verdict,
             f.reason,
             f.epoch,
+            f.budget,
         )

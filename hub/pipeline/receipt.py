@@ -11,7 +11,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from device_sdk.wire.receipt import Receipt, StreamReceipt
-from hub.pipeline.frames import THROTTLE, U8, Frames
+from hub.pipeline import packets
+from hub.pipeline.frames import U8, Frames
 from hub.pipeline.identity import MAX_RANGES, StreamTable
 
 _SECOND = 1_000_000_000
@@ -159,7 +160,6 @@ class ReceiptStage:
         self._ids: NDArray[np.uint8] = np.zeros((1, 16), np.uint8)
         self._shards: NDArray[np.uint8] = np.zeros((1, 2), np.uint8)
         self._pending: dict[int, list[tuple[int, int, int]]] = {}
-        self._waiting: dict[int, int] = {}
 
     def use(self, device_id: NDArray[np.uint8], shard: NDArray[np.uint8]) -> None:
         """Take the device ids (u8[N, 16]) and shards (u8[N, 2]) of a new gate snapshot."""
@@ -198,21 +198,17 @@ class ReceiptStage:
             self._pending.clear()
         return told + self._in_bulk(plain, now), int(np.unique(t.slot[due]).size)
 
-    def waits(self, frames: Frames, now: int, retry_after_ms: int = 5000) -> bytes:
-        """Tell throttled devices when to come back, at most once in that time."""
-        throttled = frames.slot[: frames.count][frames.verdict[: frames.count] == THROTTLE]
-        if throttled.size == 0:
-            return b""
-        out = b""
-        for slot in np.unique(throttled).tolist():
-            if now - self._waiting.get(slot, 0) < retry_after_ms * 1_000_000:
-                continue
-            self._waiting[slot] = now
-            receipt = Receipt(
-                self._incarnation, now, (), self._streams.window, self._cadence_ms, retry_after_ms
+    def waits(self, frames: Frames, now: int) -> bytes:
+        """MQTT PUBLISH packets that tell throttled devices how long to wait, where the gate has set that."""
+        told = np.flatnonzero(frames.wait[: frames.count])
+        waits_ms = -(-frames.wait[told] // 1_000_000)
+        return b"".join(
+            self._publish(
+                slot,
+                Receipt(self._incarnation, now, (), self._streams.window, self._cadence_ms, wait),
             )
-            out += self._publish(slot, receipt)
-        return out
+            for slot, wait in zip(frames.slot[told].tolist(), waits_ms.tolist(), strict=True)
+        )
 
     def _in_bulk(self, entries: NDArray[np.int64], now: int) -> bytes:
         if entries.size == 0:
@@ -262,11 +258,4 @@ class ReceiptStage:
     def _publish(self, slot: int, receipt: Receipt) -> bytes:
         ident, shard = self._ids[slot].tobytes(), self._shards[slot].tobytes()
         topic = self._root.tobytes() + b"/" + shard + b"/" + ident + b"/down/receipt"
-        body: bytes = len(topic).to_bytes(2, "big") + topic + receipt.encode()
-        size = len(body)
-        head = bytearray(b"\x30")
-        while True:
-            size, digit = divmod(size, 128)
-            head.append(digit | (128 if size else 0))
-            if not size:
-                return bytes(head) + body
+        return packets.publish(topic, receipt.encode())

@@ -17,12 +17,11 @@ import numpy as np
 from numba import njit
 
 from hub.errors import StorageError
+from hub.pipeline import packets
 from hub.pipeline.frames import Frames
 
 _CONNACK, _PUBLISH, _SUBACK = 2, 3, 9
 _SMALL_BATCH = 64 << 10  # bytes below which waiting a little for more pays
-_PINGREQ = b"\xc0\x00"
-_DISCONNECT = b"\xe0\x00"
 
 
 class LinkError(StorageError):
@@ -166,12 +165,12 @@ class Receiver:
     def _introduce(self, sock: socket.socket) -> None:
         """Say who connects and what it wants to hear."""
         a = self._address
-        sock.sendall(_connect_packet(a.client_id, self._keepalive_s))
+        sock.sendall(packets.connect(a.client_id, self._keepalive_s))
         if _await(sock, _CONNACK)[1:2] != b"\x00":
             raise LinkError(
                 f"The broker at {a.host}:{a.port} refused {a.client_id}. Is its certificate one of this hub's?"
             )
-        sock.sendall(_subscribe_packet(self._filters))
+        sock.sendall(packets.subscribe(self._filters))
         if 0x80 in _await(sock, _SUBACK)[2:]:
             raise LinkError(
                 f"The broker refused a subscription of {a.client_id}: {self._filters}. Check its permissions."
@@ -189,7 +188,7 @@ class Receiver:
         self._last_sent = self._last_heard = 0.0
         if self._socket is not None:
             with contextlib.suppress(OSError, ValueError):  # the other side may have gone first
-                self._socket.send(_DISCONNECT)
+                self._socket.send(packets.DISCONNECT)
             self._socket.close()
             self._socket = None
 
@@ -311,7 +310,7 @@ class Receiver:
                 raise LinkError(f"The broker has been silent for {now - self._last_heard:.0f} s.")
             self._last_heard = self._last_heard or now
             self._last_sent = now
-            self._out += _PINGREQ
+            self._out += packets.PINGREQ
 
 
 def _await(sock: socket.socket, kind: int) -> bytes:
@@ -358,28 +357,3 @@ def _secured(raw: socket.socket, address: LinkAddress) -> socket.socket:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(address.certificate, address.key)
     return context.wrap_socket(raw, server_hostname=address.host)
-
-
-def _packet(first: int, body: bytes) -> bytes:
-    size = len(body)
-    length = bytearray()
-    while True:
-        size, digit = divmod(size, 128)
-        length.append(digit | (128 if size else 0))
-        if not size:
-            return bytes([first]) + bytes(length) + body
-
-
-def _text(value: str) -> bytes:
-    data = value.encode()
-    return len(data).to_bytes(2, "big") + data
-
-
-def _connect_packet(client_id: str, keepalive_s: int) -> bytes:
-    clean_session = 0x02
-    head = _text("MQTT") + bytes([4, clean_session]) + keepalive_s.to_bytes(2, "big")
-    return _packet(0x10, head + _text(client_id))
-
-
-def _subscribe_packet(filters: list[str]) -> bytes:
-    return _packet(0x82, (1).to_bytes(2, "big") + b"".join(_text(f) + b"\x00" for f in filters))

@@ -9,17 +9,20 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from analytics.detector import Detector
 from device_sdk.wire.codes import RejectCode
 from hub.pipeline.detect import DetectStage
 from hub.pipeline.directory import Directory
-from hub.pipeline.frames import Frames, Rows
+from hub.pipeline.frames import THROTTLE, U8, Frames, Rows
 from hub.pipeline.identity import StreamTable
 from hub.pipeline.journal import JournalStage, replay
 from hub.pipeline.outcome import Stored
 from hub.pipeline.react import ReactStage
 from hub.pipeline.receipt import ReceiptStage
 from hub.pipeline.receive import Receiver
+from hub.pipeline.share import FairShare
 from hub.pipeline.store import StoreStage
 from hub.ports.journal.block import Block, Kind
 from hub.ports.journal.telemetry import decode
@@ -32,6 +35,7 @@ class Turn:
     Attributes:
         messages, bytes: received.
         stored: what the journal took; None if nothing came.
+        verdicts: frames by verdict. throttled: frames by the reason for which they were throttled.
         rejected: rejections by code.
         receipts: sent.
         findings: logged, by kind.
@@ -40,6 +44,8 @@ class Turn:
     messages: int = 0
     bytes: int = 0
     stored: Stored | None = None
+    verdicts: Counter[int] = field(default_factory=Counter)
+    throttled: Counter[int] = field(default_factory=Counter)
     rejected: Counter[RejectCode] = field(default_factory=Counter)
     receipts: int = 0
     findings: Counter[int] = field(default_factory=Counter)
@@ -52,6 +58,7 @@ class Pipeline:
         receiver: connected (or about to be) to the broker.
         directory: the gate snapshot to start with.
         journal, receipts, detector, followers, reactions: the stages that hold state.
+        share: what the worker can take.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class Pipeline:
         detector: DetectStage,
         followers: StoreStage,
         reactions: ReactStage,
+        share: FairShare,
     ) -> None:
         self._receiver = receiver
         self._journal = journal
@@ -70,6 +78,7 @@ class Pipeline:
         self._detector = detector
         self._followers = followers
         self._reactions = reactions
+        self._share = share
         self._rows = Rows(1 << 16, 1 << 19)
         self.use(directory)
 
@@ -95,21 +104,24 @@ class Pipeline:
         """
         return self._receiver.receive(monotonic_s, wait_s, linger_s)
 
-    def turn(self, frames: Frames, now_ns: int) -> Turn:
+    def turn(self, frames: Frames, now_ns: int, monotonic_ns: int) -> Turn:
         """Take one micro-batch all the way.
 
         Args:
             frames: as received.
             now_ns: time of receipt, ns since 1970 UTC.
+            monotonic_ns: the same instant on a clock that is never set.
 
         Raises:
             StorageError: the disk failed; end the process, without a checkpoint.
         """
+        self._share.adjust(self.directory.budgets, monotonic_ns)
         if frames.count == 0:
             return Turn(receipts=self._receipt(now_ns))
         directory, rows = self.directory, self._rows
         directory.authenticator.authenticate(frames)
         directory.gate.gate(frames, now_ns)
+        directory.budgets.charge(frames, monotonic_ns)
         rejections, lost = directory.decoder.decode(frames, rows, now_ns)
         stored = self._journal.write(rows, rejections, lost, now_ns)
         self._receipts.reject(stored.rejected)
@@ -120,13 +132,25 @@ class Pipeline:
         findings = self._reactions.react(found, stored.offset, now_ns)
         size = int(frames.payload_size[: frames.count].sum())
         rejected = Counter(r.code for r in rejections)
-        return Turn(frames.count, size, stored, rejected, sent, findings)
+        verdicts, throttled = _counted(frames)
+        return Turn(frames.count, size, stored, verdicts, throttled, rejected, sent, findings)
 
     def _receipt(self, now_ns: int) -> int:
         data, count = self._receipts.receipts(now_ns)
         if count:
             self._receiver.send(data)
         return count
+
+
+def _counted(frames: Frames) -> tuple[Counter[int], Counter[int]]:
+    """Frames by verdict, and throttled ones by reason."""
+    verdict, reason = frames.verdict[: frames.count], frames.reason[: frames.count]
+    return _tally(verdict), _tally(reason[verdict == THROTTLE])
+
+
+def _tally(values: U8) -> Counter[int]:
+    counts = np.bincount(values).tolist()
+    return Counter({value: count for value, count in enumerate(counts) if count})
 
 
 def replay_block(

@@ -108,12 +108,19 @@ def _apply_model(
     model = session.scalar(select(ProductModel).where(ProductModel.name == name))
     if model is None:
         newest = session.scalar(select(func.max(ProductModel.number))) or 0
-        model = ProductModel(number=newest + 1, name=name, title=entry.title or name, created_at=at)
+        model = ProductModel(
+            number=newest + 1,
+            name=name,
+            title=entry.title or name,
+            budget=entry.budget.stored(),
+            created_at=at,
+        )
         session.add(model)
         session.flush()
         difference.added.append(f"model {name}")
     else:
-        _update(model, {"title": entry.title or name}, f"model {name}", difference)
+        terms = {"title": entry.title or name, "budget": entry.budget.stored()}
+        _update(model, terms, f"model {name}", difference)
     _apply_metrics(session, model, entry.metrics, difference)
     _apply_features(session, model, entry.features, difference)
     session.flush()
@@ -232,7 +239,11 @@ def _apply_version(
     if present is not None:
         rows = session.scalars(select(PlanFeature).where(PlanFeature.plan_version_id == present.id))
         stands = {row.feature: row.value for row in rows}
-        if present.grace_s != entry.grace_s or not _equal(stands, features):
+        if (
+            present.grace_s != entry.grace_s
+            or not _equal(stands, features)
+            or present.budget != entry.budget.stored()
+        ):
             raise ConflictError(
                 f"The document changes {what}, which is published and may have subscribers. "
                 f"Publish version {entry.version + 1} instead.",
@@ -241,7 +252,11 @@ def _apply_version(
             )
         return
     row = PlanVersion(
-        plan_id=plan.id, version=entry.version, grace_s=entry.grace_s, published_at=at
+        plan_id=plan.id,
+        version=entry.version,
+        grace_s=entry.grace_s,
+        budget=entry.budget.stored(),
+        published_at=at,
     )
     session.add(row)
     session.flush()

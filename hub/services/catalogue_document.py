@@ -7,6 +7,8 @@
     unit = "Cel"                        # UCUM
     low = -40.0
     high = 95.0
+    [models.heat-pump.budget]           # how much a product may send; what is left out has a default
+    messages_per_s = 20
     [models.heat-pump.features.telemetry]
     [plans.comfort]
     title = "Comfort"
@@ -14,6 +16,7 @@
     version = 1
     grace_days = 14
     features = { telemetry = {}, boost_hours = { value = 20 } }
+    budget = { messages_per_s = 50 }    # while the plan covers telemetry, before the model's
 
 1. Unknown keys are refused: a typo never means "the default".
 """
@@ -64,10 +67,30 @@ class FeatureEntry(Entry):
     default: Setting = None
 
 
+class BudgetEntry(Entry):
+    """How much a product, and all products of its owner together, may send.
+
+    A product beyond it is told to wait and keeps its data. What is left out is taken from the model
+    or is the hub's own: 500 messages and 2 MiB a second, ten times that for an owner, and 10 s of
+    it at once.
+    """
+
+    messages_per_s: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    bytes_per_s: Annotated[int, Field(ge=1_024, le=1_000_000_000)] | None = None
+    owner_messages_per_s: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    owner_bytes_per_s: Annotated[int, Field(ge=1_024, le=10_000_000_000)] | None = None
+    burst_s: Annotated[int, Field(ge=1, le=3_600)] | None = None
+
+    def stored(self) -> dict[str, int] | None:
+        """Return the terms that it sets, `None` if it sets none."""
+        return self.model_dump(exclude_none=True) or None
+
+
 class ModelEntry(Entry):
     """A product model."""
 
     title: Title = ""
+    budget: BudgetEntry = BudgetEntry()
     metrics: Annotated[tuple[MetricEntry, ...], Field(max_length=65_536, strict=False)] = ()
     features: dict[FeatureName, FeatureEntry] = {}
 
@@ -92,6 +115,7 @@ class PlanVersionEntry(Entry):
     version: Annotated[int, Field(ge=1, le=1_000_000)]
     grace_days: Annotated[int, Field(ge=0, le=366)] = 0
     features: dict[FeatureName, TermsEntry] = {}
+    budget: BudgetEntry = BudgetEntry()
 
     @property
     def grace_s(self) -> int:

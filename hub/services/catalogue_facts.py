@@ -17,6 +17,7 @@ from sqlalchemy import Pool, select
 from sqlalchemy.orm import Session
 
 from entitlements import facts as e
+from entitlements.budget import Budget
 from hub.ports.database import catalogue_tables as c
 from hub.ports.database.record_tables import Setting
 
@@ -69,19 +70,33 @@ def _read(session: Session) -> Catalogue:
             e.Metric(m.index, m.name, m.unit, m.low, m.high, e.MetricKind(m.kind))
         )
     models = {
-        row.number: e.Model(row.number, row.name, features[row.number], tuple(metrics[row.number]))
-        for row in session.execute(select(c.ProductModel.number, c.ProductModel.name))
+        row.number: e.Model(
+            row.number,
+            row.name,
+            features[row.number],
+            tuple(metrics[row.number]),
+            _budget(row.budget),
+        )
+        for row in session.execute(
+            select(c.ProductModel.number, c.ProductModel.name, c.ProductModel.budget)
+        )
     }
     terms: dict[int, dict[str, e.FeatureTerms]] = defaultdict(dict)
     for p in session.scalars(select(c.PlanFeature)):
         terms[p.plan_version_id][p.feature] = e.FeatureTerms(p.value)
     versions = session.execute(
-        select(c.PlanVersion.id, c.Plan.name, c.PlanVersion.version).join(
+        select(c.PlanVersion.id, c.Plan.name, c.PlanVersion.version, c.PlanVersion.budget).join(
             c.Plan, c.Plan.id == c.PlanVersion.plan_id
         )
     )
     plans = {
-        (row.name, row.version): e.PlanVersion(row.name, row.version, terms[row.id])
+        (row.name, row.version): e.PlanVersion(
+            row.name, row.version, terms[row.id], _budget(row.budget)
+        )
         for row in versions
     }
     return Catalogue(models, plans)
+
+
+def _budget(stored: Mapping[str, int] | None) -> Budget | None:
+    return None if stored is None else Budget(**stored)

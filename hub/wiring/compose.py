@@ -153,6 +153,7 @@ def ingest(settings: Settings, worker: int) -> IngestConfig:
         metrics=settings.run_dir / "metrics",
         window=settings.ingest.window_rows,
         cadence_ms=settings.ingest.cadence_ms,
+        max_messages_per_s=settings.ingest.max_messages_per_s,
         messages=settings.ingest.batch_messages,
         linger_s=settings.ingest.batch_ms / 1_000,
         segment_bytes=settings.ingest.segment_bytes,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from entitlements.gate import verdict_at
+from entitlements.gate import limits_at, verdict_at
 
 DTYPES = {
     "device_id": "uint8",
@@ -16,6 +16,9 @@ DTYPES = {
     "span_from": "int64",
     "span_verdict": "uint8",
     "span_reason": "uint8",
+    "span_budget": "uint16",
+    "owner": "uint32",
+    "budget": "int64",
     "metric_model": "uint16",
     "metric_index": "uint16",
     "metric_name": "uint8",
@@ -29,13 +32,13 @@ DTYPES = {
 def assert_same_snapshot(
     one: Mapping[str, npt.NDArray[Any]], other: Mapping[str, npt.NDArray[Any]]
 ) -> None:
-    """Equal but for the places of spans, and for slots that nobody has."""
+    """Equal but for the places of spans, the numbers of owners, and slots that nobody has."""
     slots = np.arange(max(len(one["model"]), len(other["model"])) + 1, dtype=np.uint32)
     for name in DTYPES:
         assert one[name].dtype == other[name].dtype
         if name.startswith("metric_"):
             np.testing.assert_array_equal(one[name], other[name])
-        elif not name.startswith("span"):
+        elif not name.startswith("span") and name not in {"budget", "owner"}:
             shared = min(len(one[name]), len(other[name]))
             np.testing.assert_array_equal(one[name][:shared], other[name][:shared])
             assert not one[name][shared:].any()
@@ -44,3 +47,14 @@ def assert_same_snapshot(
         np.testing.assert_array_equal(
             verdict_at(dict(one), slots, at), verdict_at(dict(other), slots, at)
         )
+        np.testing.assert_array_equal(
+            limits_at(dict(one), slots, at), limits_at(dict(other), slots, at)
+        )
+    shared = min(len(one["owner"]), len(other["owner"]))
+    assert _renumbered(one["owner"][:shared]) == _renumbered(other["owner"][:shared])
+
+
+def _renumbered(owners: npt.NDArray[Any]) -> list[int]:
+    """Numbers of owners by the order in which they occur; nobody stays 0."""
+    numbers = {0: 0}
+    return [numbers.setdefault(owner, len(numbers)) for owner in owners.tolist()]

@@ -7,18 +7,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from entitlements.budget import DEFAULT, UNLIMITED, Budget, Limits, limits
 from entitlements.codes import Code
 from entitlements.decision import decide
-from entitlements.facts import Device, Facts, Feature, Hold, HoldKind, Metric, Model, Subscription
+from entitlements.facts import (
+    Device,
+    Facts,
+    Feature,
+    FeatureTerms,
+    Hold,
+    HoldKind,
+    Metric,
+    Model,
+    Ownership,
+    PlanVersion,
+    Subscription,
+)
 from entitlements.gate import (
     FOREVER_AGO,
     compile_gate,
     gate_entry,
     gate_table,
     gate_terms,
+    limits_at,
     verdict_at,
 )
-from entitlements.gate_table import Arrays, Entry, GateTable, Patch
+from entitlements.gate_table import Arrays, Entry, GateSpan, GateTable, Patch
 from entitlements.ladder import owner_epoch
 from tests.entitlements.gate_lookup import DTYPES, assert_same_snapshot
 from tests.entitlements.products import DAY, MODEL, PLANS, S, probes, product, products
@@ -203,8 +217,8 @@ def test_patches_lead_where_a_compile_of_everything_leads(
 
 
 def entry(slot: int, boundary: int) -> Entry:
-    spans = ((FOREVER_AGO, 0, 0), (boundary, 1, 1))
-    return Entry(slot, f"{slot:016d}", 7, 1, spans)
+    spans = (GateSpan(FOREVER_AGO, 0, 0), GateSpan(boundary, 1, 1))
+    return Entry(slot, f"{slot:016d}", 7, 1, "anna", spans)
 
 
 def test_a_patch_that_does_not_fit_is_not_made() -> None:
@@ -261,3 +275,48 @@ def test_a_catalogue_matters_to_the_gate_by_what_it_says_of_telemetry() -> None:
     assert gate_terms([longer], PLANS.values()) == terms
     features = {**MODEL.features, "telemetry": Feature("telemetry", safe=True)}
     assert gate_terms([replace(MODEL, features=features)], PLANS.values()) != terms
+    budgeted = replace(MODEL, budget=Budget(messages_per_s=1))
+    assert gate_terms([budgeted], PLANS.values()) != terms
+
+
+def test_a_plans_budget_comes_before_the_models_and_that_before_the_hubs_own() -> None:
+    assert limits() == limits(None, None) == DEFAULT
+    model, plan = Budget(messages_per_s=7, burst_s=3), Budget(messages_per_s=50, bytes_per_s=4096)
+    assert limits(None, model) == DEFAULT._replace(messages_per_s=7, burst_s=3)
+    assert limits(plan, model) == DEFAULT._replace(messages_per_s=50, bytes_per_s=4096, burst_s=3)
+
+
+def test_a_budget_holds_while_its_plan_does() -> None:
+    model = replace(MODEL, budget=Budget(messages_per_s=7))
+    plan = PlanVersion("fast", 1, {"telemetry": FeatureTerms()}, Budget(messages_per_s=50))
+    paid = replace(PAID, plan="fast")
+    facts = product(model=model, subscriptions=(paid,), plans={("fast", 1): plan})
+    arrays = compile_gate([facts], [model], 0)
+    slots = np.array([1, 0], np.uint32)
+    for at, messages in ((0, 50), (NOW + DAY - 1, 50), (NOW + DAY, 7)):
+        rows = [Limits(*row) for row in limits_at(arrays, slots, at).tolist()]
+        assert rows == [DEFAULT._replace(messages_per_s=messages), UNLIMITED]
+
+
+def test_a_budget_that_is_new_needs_a_whole_version() -> None:
+    table = gate_table()
+    table.put([gate_entry(product(), 0)])
+    table.whole()
+    budgeted = replace(MODEL, budget=Budget(burst_s=1))
+    assert table.put([gate_entry(product(model=budgeted), 0)])
+    assert table.patch() is None
+    assert table.whole()["budget"].tolist()[-1] == list(DEFAULT._replace(burst_s=1))
+    assert table.put([gate_entry(product(), 0)])
+    assert table.patch() is not None
+
+
+def test_products_of_one_owner_have_one_number() -> None:
+    def owned(slot: int, *owners: str) -> Facts:
+        terms = (Ownership(i + 1, name, i) for i, name in enumerate(owners))
+        return at_slot(slot, product(ownership=tuple(terms)))
+
+    facts = [owned(1, "anna"), owned(2, "bert"), owned(3, "bert", "anna"), owned(4)]
+    numbers = compile_gate(facts, [MODEL], NOW)["owner"].tolist()
+    assert numbers[1] == numbers[3]
+    assert len({*numbers[1:]}) == 3
+    assert numbers[4] == 0

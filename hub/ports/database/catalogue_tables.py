@@ -7,11 +7,14 @@
 from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hub.ports.database.tables import Base, Instant, Name, Number, Scalar
+from hub.ports.database.tables import Base, Instant, Name, Number, OptionalDocument, Scalar
 
 
 class ProductModel(Base):
-    """A model of product, such as `heat-pump`; `number` (uint16, from 1) is what arrays carry."""
+    """A model of product, such as `heat-pump`; `number` (uint16, from 1) is what arrays carry.
+
+    `budget` holds the terms of `entitlements.budget.Budget` that the model sets, null for none.
+    """
 
     __tablename__ = "product_model"
     __table_args__ = (CheckConstraint("number BETWEEN 1 AND 65535", name="number_range"),)
@@ -19,6 +22,7 @@ class ProductModel(Base):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[Name] = mapped_column(unique=True)
     title: Mapped[Name]
+    budget: Mapped[OptionalDocument]
     created_at: Mapped[Instant]
 
 
@@ -72,7 +76,10 @@ class Plan(Base):
 
 
 class PlanVersion(Base):
-    """What a plan includes; subscriptions name a version and take its grace when they start."""
+    """What a plan includes; subscriptions name a version and take its grace when they start.
+
+    `budget` is as in `ProductModel`.
+    """
 
     __tablename__ = "plan_version"
     __table_args__ = (UniqueConstraint("plan_id", "version"),)
@@ -81,6 +88,7 @@ class PlanVersion(Base):
     plan_id: Mapped[int] = mapped_column(ForeignKey("plan.id"))
     version: Mapped[int]
     grace_s: Mapped[int]
+    budget: Mapped[OptionalDocument]
     published_at: Mapped[Instant]
 
 

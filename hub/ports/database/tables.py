@@ -34,6 +34,8 @@ Identity16 = Annotated[bytes, mapped_column(LargeBinary(16))]
 """16 bytes."""
 Document = Annotated[dict[str, Any], mapped_column(json_document)]
 """JSON object."""
+OptionalDocument = Annotated[dict[str, Any] | None, mapped_column(json_document, nullable=True)]
+"""JSON object; null is SQL NULL."""
 Items = Annotated[list[Any], mapped_column(json_document)]
 """JSON array."""
 Scalar = Annotated[bool | int | str | None, mapped_column(json_document, nullable=True)]

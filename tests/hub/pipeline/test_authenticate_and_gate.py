@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_sdk.wire.topics import ROOT, shard_of
-from entitlements.gate import verdict_at
+from entitlements.gate import limits_at, verdict_at
 from hub.pipeline.authenticate import Authenticator
 from hub.pipeline.directory import Directory
 from hub.pipeline.frames import AUTH_MALFORMED, AUTH_OK, AUTH_UNKNOWN_DEVICE, AUTH_WRONG_SHARD
@@ -109,6 +109,7 @@ def test_the_gate_equals_the_reference_lookup(
     arrays["span_from"] = np.array([s[0] for s in flat], np.int64)
     arrays["span_verdict"] = np.array([s[1] for s in flat], np.uint8)
     arrays["span_reason"] = np.array([s[2] for s in flat], np.uint8)
+    arrays["span_budget"] = np.arange(len(flat)).astype(np.uint16)
     bench = Bench(Directory.build(1, gate_arrays(), ROOT))
     frames = bench.frames(*(publish(topic_of(slot, "t"), b"") for slot in range(1, 6)))
     Gate(
@@ -117,10 +118,14 @@ def test_the_gate_equals_the_reference_lookup(
         arrays["span_from"],
         arrays["span_verdict"],
         arrays["span_reason"],
+        arrays["span_budget"],
     ).gate(frames, at)
     verdict, reason = verdict_at(arrays, np.arange(1, 6, dtype=np.uint32), at)
     assert frames.verdict[:5].tolist() == verdict.tolist()
     assert frames.reason[:5].tolist() == reason.tolist()
+    arrays["budget"] = np.tile(np.arange(len(flat))[:, None], 5)
+    limits = limits_at(arrays, np.arange(1, 6, dtype=np.uint32), at)
+    assert frames.budget[:5].tolist() == limits[:, 0].tolist()
 
 
 def test_a_decision_changes_at_its_instant_without_a_new_snapshot(
@@ -132,6 +137,7 @@ def test_a_decision_changes_at_its_instant_without_a_new_snapshot(
     arrays["span_from"] = np.array([0, 0, NOW, 0, 0, 0, 0], np.int64)
     arrays["span_verdict"] = np.array([3, 0, 1, 0, 0, 1, 3], np.uint8)
     arrays["span_reason"] = np.array([7, 0, 1, 0, 0, 1, 7], np.uint8)
+    arrays["span_budget"] = np.zeros(7, np.uint16)
     gate = Directory.build(2, arrays, ROOT).gate
     frames = bench.frames(message(1, "t", b""))
     gate.gate(frames, NOW - 1)

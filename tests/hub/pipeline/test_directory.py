@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from device_sdk.wire.topics import ROOT, shard_of
 from entitlements.facts import Metric, Model
 from entitlements.gate import FOREVER_AGO, gate_table, verdict_at
-from entitlements.gate_table import Entry
+from entitlements.gate_table import Entry, GateSpan
 from hub.pipeline.directory import Directory
 from hub.services.snapshot_file import publish_patch, publish_snapshot
 from tests.hub.pipeline.frame_bench import Bench, gate_arrays, publish
@@ -45,7 +45,14 @@ def test_a_directory_that_follows_knows_every_device_and_verdict(
     for change, whole, skipped in steps:
         table.put(
             [
-                Entry(slot, device(slot), 1, 1, ((FOREVER_AGO, verdict, verdict), (at, 1, 4)))
+                Entry(
+                    slot,
+                    device(slot),
+                    1,
+                    1,
+                    "",
+                    (GateSpan(FOREVER_AGO, verdict, verdict), GateSpan(at, 1, 4)),
+                )
                 for slot, verdict, at in change
             ]
         )
@@ -72,7 +79,7 @@ def test_a_patch_is_taken_in_place(tmp_path: Path) -> None:
     table = gate_table()
     base = publish_snapshot(tmp_path, table.whole())
     first = Directory.read(tmp_path, ROOT)
-    table.put([Entry(3, device(3), 1, 1, ((FOREVER_AGO, 0, 0),))])
+    table.put([Entry(3, device(3), 1, 1, "", (GateSpan(FOREVER_AGO, 0, 0),))])
     patch = table.patch()
     assert patch is not None
     publish_patch(tmp_path, base, patch)
@@ -85,7 +92,7 @@ def test_a_patch_is_taken_in_place(tmp_path: Path) -> None:
 
 def test_another_whole_version_takes_over_the_table_of_devices(tmp_path: Path) -> None:
     table = gate_table()
-    table.put([Entry(3, device(3), 1, 1, ((FOREVER_AGO, 0, 0),))])
+    table.put([Entry(3, device(3), 1, 1, "", (GateSpan(FOREVER_AGO, 0, 0),))])
     publish_snapshot(tmp_path, table.whole())
     first = Directory.read(tmp_path, ROOT)
     publish_snapshot(tmp_path, table.whole())

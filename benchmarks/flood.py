@@ -19,13 +19,14 @@ import numpy as np
 from device_sdk.wire.codes import ClockState
 from device_sdk.wire.pack import Pack, encode_pack
 from device_sdk.wire.topics import ROOT, shard_of
+from hub.pipeline import packets
 
 METRICS = ("temp_c", "flow_c", "power_w", "vib_mm", "speed_hz")
 START = 1_790_000_000_000_000_000  # ns; the fleet's first instant
 _VARIANTS = 16
 _SEQ_WIDTH = 8
 _TIME = b',"t":'
-_TIME_WIDTH = 10
+TIME_WIDTH = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +63,10 @@ def stream_of(run: int, device: int) -> bytes:
     return (run * 1_000_003 + device).to_bytes(8, "big")
 
 
-def packet(first: int, body: bytes) -> bytes:
-    """An MQTT packet with its length."""
-    size, head = len(body), bytearray([first])
-    while True:
-        size, digit = divmod(size, 128)
-        head.append(digit | (128 if size else 0))
-        if not size:
-            return bytes(head) + body
-
-
-def text(value: str) -> bytes:
-    """An MQTT string."""
-    data = value.encode()
-    return len(data).to_bytes(2, "big") + data
-
-
 def message(device: str, channel: str, payload: bytes) -> bytes:
     """A PUBLISH of a device."""
-    return packet(0x30, text(f"{ROOT}/{shard_of(device)}/{device}/up/{channel}") + payload)
+    topic = f"{ROOT}/{shard_of(device)}/{device}/up/{channel}"
+    return packets.publish(topic.encode(), payload)
 
 
 def json_payload(rng: np.random.Generator, stream: bytes | None) -> bytes:
@@ -95,7 +81,7 @@ def json_payload(rng: np.random.Generator, stream: bytes | None) -> bytes:
     identity = b""
     if stream is not None:
         identity = b',"s":"' + stream.hex().encode() + b'","q":' + b" " * _SEQ_WIDTH
-    return b"{" + values + identity + _TIME + b" " * _TIME_WIDTH + b"}"
+    return b"{" + values + identity + _TIME + b" " * TIME_WIDTH + b"}"
 
 
 def json_chunks(flood: Flood, devices: Sequence[int]) -> Iterator[bytearray]:
@@ -118,9 +104,9 @@ def json_chunks(flood: Flood, devices: Sequence[int]) -> Iterator[bytearray]:
     for seq in range(flood.rounds):
         data, view, ends = variants[seq % _VARIANTS]
         # Each row has an instant of its own: detection passes over repeated ones.
-        time_at = ends - 1 - _TIME_WIDTH
+        time_at = ends - 1 - TIME_WIDTH
         seconds = np.frombuffer(b"%d" % (START // 1_000_000_000 + seq), np.uint8)
-        view[time_at[:, None] + np.arange(_TIME_WIDTH)] = seconds
+        view[time_at[:, None] + np.arange(TIME_WIDTH)] = seconds
         if flood.kind == "json":
             digits = np.frombuffer(b"%*d" % (_SEQ_WIDTH, seq), np.uint8)
             view[(time_at - len(_TIME) - _SEQ_WIDTH)[:, None] + columns] = digits
@@ -156,15 +142,12 @@ def connect(flood: Flood, number: int, devices: Sequence[int]) -> socket.socket:
     """A connection that hears the receipts of its devices."""
     sock = socket.create_connection(("127.0.0.1", flood.port))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.sendall(packets.connect(f"flood-{flood.run}-{number}", 0))
+    names = [flood.devices[d] for d in devices]
     sock.sendall(
-        packet(0x10, text("MQTT") + b"\x04\x02\x00\x00" + text(f"flood-{flood.run}-{number}"))
+        packets.subscribe([f"{ROOT}/{shard_of(name)}/{name}/down/receipt" for name in names])
     )
-    filters = b"".join(
-        text(f"{ROOT}/{shard_of(flood.devices[d])}/{flood.devices[d]}/down/receipt") + b"\x00"
-        for d in devices
-    )
-    sock.sendall(packet(0x82, b"\x00\x01" + filters))
-    wanted = 4 + len(packet(0x90, b"\x00\x01" + b"\x00" * len(devices)))
+    wanted = 4 + len(packets.packet(0x90, b"\x00\x01" + b"\x00" * len(devices)))
     got = 0
     while got < wanted:
         data = sock.recv(wanted - got)

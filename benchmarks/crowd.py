@@ -1,4 +1,4 @@
-"""A crowd that sends more than a hub may take: real devices over TLS, each at a steady rate, deaf to what they are told.
+"""A crowd that sends more than a hub may take: real devices over TLS, at a steady rate, deaf to what they are told.
 
 1. Runs in its own process; a device is one connection with its own certificate, written in bulk.
 2. Messages are anonymous flat JSON, each with an instant of its own. What is shed is gone: nothing is sent again, so
@@ -100,7 +100,7 @@ class Sender:
 
 
 def crowd_process(crowd: Crowd, pipe: Connection) -> None:
-    """Connect, say "ready", send from "go" on; to "count" answer with (monotonic seconds, messages sent), end at "end"."""
+    """Connect, say "ready", send from "go" to "end"; to "count" answer with (monotonic seconds, messages sent)."""
     senders = [Sender(crowd, number) for number in range(len(crowd.members))]
     stop = threading.Event()
     threads = [threading.Thread(target=sender.run, args=(stop,)) for sender in senders]

@@ -229,7 +229,7 @@ def keep_reply(session: Session, device_id: str, reply: messages.Reply, at: int)
     if row is not None and row.replied_at is None:
         row.replied_at = at
         row.reply_status = int(reply.status)
-        row.reply_result = {name[:MAX_TEXT]: _plain(value) for name, value in reply.result.items()}
+        row.reply_result = {name[:MAX_TEXT]: plain(value) for name, value in reply.result.items()}
         row.reply_message = reply.message[:MAX_TEXT]
     return row
 
@@ -284,7 +284,7 @@ def _identity(what: str, slot: int, key: str) -> bytes:
     return hashlib.sha256(f"{what}/{slot}/{key}".encode()).digest()[:16]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return what JSON can hold of a CBOR value."""
     if isinstance(value, bool | int | str) or value is None:
         return value
@@ -293,9 +293,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return str(value)
 
 

@@ -20,14 +20,17 @@ from hub.ports.database.alert_tables import Command, Notice
 from hub.ports.database.catalogue_tables import Feature, Metric, Plan, ProductModel
 from hub.ports.database.ownership_tables import Grant, Hold, Ownership
 from hub.ports.database.people_tables import Owner
-from hub.ports.database.product_tables import Certificate, Device
-from hub.services import alert_desk, products
+from hub.ports.database.product_tables import Certificate, Device, DeviceEvent
+from hub.services import alert_desk, contacts, products
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
 from hub.services.ownership import own_epochs
 
 RECENT = 30
 """Commands, notices and certificates of a product that the line of time goes back to."""
+
+
+_SEEN = {contacts.CAME: "came", contacts.WENT: "silent", contacts.FIRMWARE: "firmware"}
 
 
 class Side(StrEnum):
@@ -98,6 +101,7 @@ def timeline(
     if device is not None:
         entries += _identity(session, device)
         entries += _commands(session, device.slot)
+        entries += _happenings(session, device.slot)
     past = [entry for entry in entries if entry.at <= at]
     past.sort(key=lambda entry: entry.at, reverse=True)
     return past[:limit]
@@ -226,9 +230,23 @@ def _identity(session: Session, device: Device) -> Iterator[Entry]:
     )
     for issued_at in session.scalars(query):
         yield Entry(issued_at, Side.TECHNICAL, "renewed")
-    if device.last_contact is not None:
-        code = "online" if device.online else "silent"
-        yield Entry(device.last_contact, Side.TECHNICAL, code, {"firmware": device.firmware})
+    if device.last_contact is not None and device.online:
+        yield Entry(device.last_contact, Side.TECHNICAL, "online")
+
+
+def _happenings(session: Session, slot: int) -> Iterator[Entry]:
+    latest = (
+        select(DeviceEvent)
+        .where(DeviceEvent.slot == slot)
+        .order_by(DeviceEvent.at.desc(), DeviceEvent.id.desc())
+        .limit(RECENT)
+    )
+    for row in session.scalars(latest):
+        if row.event_id is None:
+            yield Entry(row.at, Side.TECHNICAL, _SEEN[row.name], row.arguments)
+        else:
+            about = {"name": row.name, "arguments": row.arguments}
+            yield Entry(row.at, Side.TECHNICAL, "device_event", about)
 
 
 def _told(session: Session, caller: Caller, product_id: str) -> Iterator[Entry]:

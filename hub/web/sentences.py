@@ -77,7 +77,11 @@ EVENTS: Mapping[str, str] = {
     "revoked": N_("Its identity was revoked"),
     "renewed": N_("Its certificate was renewed"),
     "online": N_("Last heard of, connected"),
+    "came": N_("Connected"),
     "silent": N_("Went offline"),
+    "firmware": N_("Firmware {before} was replaced by {after}"),
+    "device_event": N_("The product reported: {name}"),
+    "device_event.more": N_("The product reported: {name} ({arguments})"),
     "notice": N_("The product was told: {sentence}"),
     "command": N_("Command {name} given"),
     "command_done": N_("Command {name} was carried out"),
@@ -216,6 +220,11 @@ class Sentences:
         if entry.code in {"held", "hold_ended"}:
             details["kind"] = self.language.text(HOLDS[details["kind"]])
         code = "made.order" if details.get("order") else entry.code
+        if entry.code == "device_event" and details["arguments"]:
+            code = "device_event.more"
+            details["arguments"] = ", ".join(
+                f"{name} {value}" for name, value in sorted(details["arguments"].items())
+            )
         return self.language.text(EVENTS[code], **details)
 
     def _quantity(self, value: Any, unit: str, scale: int) -> str:

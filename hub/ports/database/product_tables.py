@@ -8,7 +8,18 @@
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hub.ports.database.tables import Base, Big, Digest, Document, Id, Instant, Name, big_number
+from hub.ports.database.tables import (
+    Base,
+    Big,
+    Digest,
+    Document,
+    Id,
+    Identity16,
+    Instant,
+    Name,
+    Number,
+    big_number,
+)
 
 
 class Product(Base):
@@ -62,6 +73,26 @@ class Device(Base):
     state_digest: Mapped[Digest | None]
     entitlement_version: Mapped[Big]
     entitlement_digest: Mapped[Digest | None]
+
+
+class DeviceEvent(Base):
+    """Something that happened to a device: what it said itself, or its coming and going.
+
+    `at` is the hub's time of receipt; `event_id` is the device's own, null for what the hub saw.
+    """
+
+    __tablename__ = "device_event"
+    __table_args__ = (
+        Index(None, "slot", "at"),
+        Index("uq_device_event_slot_event_id", "slot", "event_id", unique=True),
+    )
+
+    id: Mapped[Number]
+    slot: Mapped[int] = mapped_column(ForeignKey("device.slot"))
+    at: Mapped[Instant]
+    event_id: Mapped[Identity16 | None]
+    name: Mapped[Name]
+    arguments: Mapped[Document]
 
 
 class Certificate(Base):

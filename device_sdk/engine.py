@@ -227,6 +227,8 @@ class Engine:
             while self._events and self._link.publish(Up.EVENT, self._events[0]):
                 self._events.popleft()
         self._sender.pump(now)
+        for stream, start, end in self.spool.take_damaged():
+            self._report_lost(stream, start, end, "damaged")
         if self._commit_at is not None and now >= self._commit_at:
             self.spool.commit()
             self._commit_at = None
@@ -315,9 +317,13 @@ class Engine:
         if self._settings.when_full == "drop_oldest" and self.spool.bytes >= self.spool.max_bytes:
             # A tenth at once, so that this stays rare.
             for stream, start, end in self.spool.drop_oldest(self.spool.max_bytes // 10):
-                self._dropped += end - start
-                self.event("rows_lost", {"stream": stream.hex(), "start": start, "end": end})
+                self._report_lost(stream, start, end, "full")
         self.spool.store(runs, self._boot)
+
+    def _report_lost(self, stream: bytes, start: int, end: int, cause: str) -> None:
+        self._dropped += end - start
+        facts = {"stream": stream.hex(), "start": start, "end": end, "cause": cause}
+        self.event("rows_lost", facts)
 
     def _give_back(self, runs: list[Run]) -> None:
         """Put rows that could not be stored back in front of those measured meanwhile."""

@@ -1,11 +1,15 @@
 """What to send when: window, gaps, timeouts, throttling, and streams that must be left.
 
 1. Packs go in order of seq; no seq at or beyond watermark + window is sent (one pack always may).
+   The window is the hub's at most; it grows by what receipts settle and halves when they fail to
+   come.
 2. Sent again from the watermark: after reconnecting, when a receipt shows a gap, when no receipt
    came for five cadences (with jitter, doubling), when the hub's incarnation changed, and after
    `retry_after`.
-3. A stream is left for a new one when the hub asks for it, and when its watermark is above what was
-   ever sent (the spool was rolled back). Rows that will never come are declared lost instead.
+3. A stream is left for a new one when the hub asks for it, when it finds other rows under the same
+   seqs, and when it knows rows that were never sent (the spool was rolled back). So that this shows
+   before rows are confused, one pack at most of rows in doubt is sent until the hub has named the
+   stream. Rows that will never come are declared lost.
 4. Time comes in as an argument (monotonic seconds) and randomness as `jitter` (0 to 1). No threads,
    no network.
 """
@@ -24,6 +28,7 @@ DEFAULT_CADENCE = 1.0
 PATIENCE = 5
 """Cadences without a receipt after which packs are sent again."""
 _MOST_PATIENT = 16
+_LEAST_WINDOW = 1_000
 
 Ranges = list[tuple[int, int]]
 
@@ -56,6 +61,7 @@ class Sender:
         self._progress: dict[bytes, _Progress] = {}
         self._online = False
         self._window = DEFAULT_WINDOW
+        self._allowance = DEFAULT_WINDOW
         self._cadence = DEFAULT_CADENCE
         self._paused_until: float | None = None
         self._deadline: float | None = None
@@ -71,6 +77,7 @@ class Sender:
         """Start over from the watermark on a fresh connection."""
         self._online = True
         self._timeouts = 0
+        self._allowance = DEFAULT_WINDOW
         self._paused_until = None
         self._rewind()
         self.pump(now)
@@ -90,6 +97,7 @@ class Sender:
             self._paused_until = None
         if self._deadline is not None and now >= self._deadline:
             self._timeouts += 1
+            self._allowance = max(_LEAST_WINDOW, self._allowance // 2)
             self._rewind()
         outstanding = False
         for stream, first, _ in self._spool.streams():
@@ -118,12 +126,14 @@ class Sender:
                 self._progress.clear()
             self._incarnation = receipt.incarnation
             self._spool.keep_fact("incarnation", receipt.incarnation)
+        abandon = {*receipt.abandon, *(e.stream for e in receipt.streams if _conflicts(e))}
+        before = self.rows_settled
         for entry in receipt.streams:
-            self._settle(entry, now, abandoned=entry.stream in receipt.abandon)
-        held = {stream for stream, _, _ in self._spool.streams()}
-        for stream in receipt.abandon:
-            if stream in held:
-                self._leave(stream, 0)
+            self._settle(entry, now, abandoned=entry.stream in abandon)
+        self._allowance = min(self._window, self._allowance + self.rows_settled - before)
+        for stream, first, _ in self._spool.streams():
+            if stream in abandon:
+                self._leave(stream, first)
         if receipt.retry_after_ms is not None:
             self._paused_until = now + receipt.retry_after_ms / 1000 * (1 + 0.25 * self._jitter())
             self._rewind()
@@ -134,13 +144,19 @@ class Sender:
         progress = self._progress.setdefault(stream, _Progress())
         base = first if progress.watermark is None else progress.watermark
         progress.cursor = max(progress.cursor, first)
+        doubt = stream == self._spool.stream and not self._spool.confirmed
+        window = min(self._window, self._allowance)
         while pack := self._spool.next_pack(stream, progress.cursor):
             data = pack.data
             if pack.first == first and (gone := self._gone(stream, first, progress)):
                 data = sealing.declare_lost(data, gone)
                 base = first
-            if pack.end - base > self._window and pack.first > base:
+            if pack.end - base > window and pack.first > base:
                 break
+            if doubt and pack.first >= self._spool.known:
+                if pack.first > first:
+                    break
+                self._spool.about_to_send(pack.end)
             if not self._send(data):
                 break
             progress.cursor = pack.end
@@ -151,7 +167,7 @@ class Sender:
 
         The hub must hear of it, or its watermark would wait for those rows for ever.
         """
-        gone = self._spool.lost(stream)
+        gone = [(start, end) for start, end in self._spool.lost(stream) if end <= first]
         if progress.watermark is not None:
             gone.append((progress.watermark, first))
         return without(gone, [(0, progress.watermark or 0), *progress.settled])
@@ -163,23 +179,24 @@ class Sender:
         return True
 
     def _settle(self, entry: StreamReceipt, now: float, *, abandoned: bool) -> None:
-        following = {stream: end for stream, _, end in self._spool.streams()}.get(entry.stream)
-        if following is None:
-            return
         rejections = [(start, end) for start, end, _ in entry.rejections]
-        highest = max([entry.watermark, *(end for _, end in [*entry.ranges, *rejections])])
-        if highest > following:
+        if entry.stream == self._spool.stream:
+            highest = max([entry.watermark, *(end for _, end in [*entry.ranges, *rejections])])
+            if highest > self._spool.sent:
+                # Rolled back. Rows below `known` are the same as then; those from there on are new.
+                self._spool.move(entry.stream, self._spool.known, set())
+                self.streams_left += 1
+            elif not abandoned:
+                self._spool.confirm()
+        if entry.stream not in {stream for stream, _, _ in self._spool.streams()}:
             self._progress.pop(entry.stream, None)
-            self._leave(entry.stream, 0)
             return
         progress = self._progress.setdefault(entry.stream, _Progress())
         progress.watermark = max(entry.watermark, progress.watermark or 0)
         settled = merge([(0, progress.watermark), *progress.settled, *entry.ranges, *rejections])
         if abandoned:
             # Rows in conflict are sound, only their identity is not: they move with the rest.
-            conflict = RejectCode.CONFLICT
-            conflicts = [(low, end) for low, end, code in entry.rejections if code == conflict]
-            settled = without(settled, conflicts)
+            settled = without(settled, _conflicts(entry))
             progress.watermark = 0
         self.rows_settled += self._spool.settle(entry.stream, settled)
         progress.settled = [(start, end) for start, end in settled if end > progress.watermark]
@@ -201,14 +218,13 @@ class Sender:
                 return
             seq = pack.end
 
-    def _leave(self, stream: bytes, start: int) -> None:
-        """Move what is held of a stream to a new one."""
+    def _leave(self, stream: bytes, first: int) -> None:
+        """Move what is held of a stream, from seq `first` on, to a new one."""
         progress = self._progress.pop(stream, _Progress())
-        held = {stream: first for stream, first, _ in self._spool.streams()}[stream]
         settled: set[int] = set()
         for low, high in [(0, progress.watermark or 0), *progress.settled]:
-            settled.update(range(max(low, held), high))
-        self._spool.move(stream, start, settled)
+            settled.update(range(max(low, first), high))
+        self._spool.move(stream, first, settled)
         self.streams_left += 1
 
     def _rewind(self) -> None:
@@ -219,6 +235,11 @@ class Sender:
     def _patience(self) -> float:
         factor = min(1 << self._timeouts, _MOST_PATIENT)
         return PATIENCE * self._cadence * factor * (1 + 0.5 * self._jitter())
+
+
+def _conflicts(entry: StreamReceipt) -> Ranges:
+    """Return the rows that the hub has under the same seqs with other content."""
+    return [(start, end) for start, end, code in entry.rejections if code == RejectCode.CONFLICT]
 
 
 def merge(ranges: Iterable[tuple[int, int]]) -> Ranges:

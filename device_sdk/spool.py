@@ -1,16 +1,17 @@
 """The durable spool: packs that wait for their receipt, in one SQLite file.
 
 1. What `store` returned for is on the disk (synchronous=FULL) and survives any crash.
-2. A pack leaves only when the hub has settled all of its rows, or by the bound on bytes (and then
-   it is counted).
-3. Stream and next seq live in the file too; a seq is never given twice within a stream.
-4. A file opened twice is refused; a damaged one is put aside and a new stream begins.
-5. Deletions ride on the next commit: losing one only means that a pack is sent again.
+2. A pack is never changed and is kept with its hash. It leaves only when the hub has settled all of
+   its rows, by the bound on bytes, or when its bytes no longer fit its hash; the last two are on
+   record as lost.
+3. Stream and next seq live in the file too; a seq is never given twice within a stream, unless the
+   file goes back to an older copy. So seqs from `known` on are in doubt until the hub has said how
+   far it knows the stream (`confirm`).
+4. Deletions ride on the next commit: losing one only means that a pack is sent again.
 
 Thread-safe. Knows nothing of the network.
 """
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,29 +22,9 @@ from device_sdk import sealing
 from device_sdk.errors import SpoolError
 from device_sdk.rows import Run
 from device_sdk.sealing import SealedPack
+from device_sdk.spool_file import open_file
+from device_sdk.wire.pack import pack_hash
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS pack (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    stream BLOB NOT NULL,
-    first INTEGER NOT NULL,
-    rows INTEGER NOT NULL,
-    data BLOB NOT NULL
-);
-CREATE UNIQUE INDEX IF NOT EXISTS pack_by_seq ON pack (stream, first);
-CREATE TABLE IF NOT EXISTS stream (
-    ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
-    stream BLOB NOT NULL UNIQUE,
-    next INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS lost (
-    stream BLOB NOT NULL,
-    start INTEGER NOT NULL,
-    end INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS handled (id BLOB NOT NULL UNIQUE, at INTEGER NOT NULL);
-"""
 _OVERHEAD = 64
 """Bytes that a pack costs in the file beyond its data, for the bound."""
 _REMEMBERED = 1_024
@@ -64,7 +45,9 @@ class Spool:
         self._lock = threading.RLock()
         self._new_stream = new_stream
         self.max_bytes = max_bytes
-        self._db, self.put_aside = _open(path)
+        self._confirmed: set[bytes] = set()
+        self._damaged: list[tuple[bytes, int, int]] = []
+        self._db, self.put_aside = open_file(path)
         self._stream, self._next, self.rows, self.bytes = b"", 0, 0, 0
         if self._db.execute("SELECT 1 FROM stream").fetchone() is None:
             self._begin_stream()
@@ -80,6 +63,45 @@ class Spool:
     def next_seq(self) -> int:
         """Seq of the next row of the present stream."""
         return self._next
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the present stream is this file's own for certain.
+
+        It is if it began since the file was opened, or the hub was found to know nothing of it that
+        this file had not sent.
+        """
+        return self._stream in self._confirmed
+
+    @property
+    def known(self) -> int:
+        """Rows of the present stream below this seq cannot clash with what the hub knows."""
+        return self._column("known")
+
+    @property
+    def sent(self) -> int:
+        """Rows of the present stream below this seq may have been sent; see `about_to_send`."""
+        return max(self.known, self._column("sent"))
+
+    def confirm(self) -> None:
+        """Take the present stream as this file's own from now on; durable on return."""
+        if not self.confirmed:
+            with self._lock, self._commit():
+                self._db.execute("UPDATE stream SET known = next WHERE stream = ?", (self._stream,))
+                self._confirmed.add(self._stream)
+
+    def about_to_send(self, end: int) -> None:
+        """Remember, durably, that rows below `end` may have been sent though they are in doubt."""
+        if end > self.sent:
+            with self._lock, self._commit():
+                update = "UPDATE stream SET sent = ? WHERE stream = ?"
+                self._db.execute(update, (end, self._stream))
+
+    def take_damaged(self) -> list[tuple[bytes, int, int]]:
+        """Return `(stream, start, end)` of packs found damaged since the last call."""
+        with self._lock:
+            damaged, self._damaged = self._damaged, []
+            return damaged
 
     def store(self, runs: Sequence[Run], boot: bytes) -> int:
         """Seal rows into packs and put them on the disk; durable on return.
@@ -98,14 +120,19 @@ class Spool:
             return self.rows - before
 
     def next_pack(self, stream: bytes, seq: int) -> SealedPack | None:
-        """Return the first pack of `stream` that begins at or after `seq`."""
+        """Return the first pack of `stream` that begins at or after `seq` and is whole."""
         query = (
-            "SELECT first, rows, data FROM pack WHERE stream = ? AND first >= ?"
+            "SELECT first, rows, data, hash FROM pack WHERE stream = ? AND first >= ?"
             " ORDER BY first LIMIT 1"
         )
         with self._lock:
-            row = self._db.execute(query, (stream, seq)).fetchone()
-        return SealedPack(stream, row[0], row[1], row[2]) if row else None
+            while row := self._db.execute(query, (stream, seq)).fetchone():
+                first, rows, data, digest = row
+                if pack_hash(data) == digest:
+                    return SealedPack(stream, first, rows, data)
+                with self._commit():
+                    self._give_up(stream, first, rows)
+        return None
 
     def streams(self) -> list[tuple[bytes, int, int]]:
         """Return `(stream, first seq held, next seq)` of each stream, oldest first.
@@ -143,10 +170,10 @@ class Spool:
         """
         lost: list[tuple[bytes, int, int]] = []
         with self._lock, self._commit():
-            query = "SELECT id, stream, first, rows FROM pack ORDER BY id LIMIT 1"
+            query = "SELECT stream, first, rows FROM pack ORDER BY id LIMIT 1"
             while self.rows and self.bytes + bytes_wanted > self.max_bytes:
-                key, stream, first, rows = self._db.execute(query).fetchone()
-                self._delete("id = ?", (key,))
+                stream, first, rows = self._db.execute(query).fetchone()
+                self._delete("stream = ? AND first = ?", (stream, first))
                 if lost and lost[-1][0] == stream and lost[-1][2] == first:
                     lost[-1] = (stream, lost[-1][1], first + rows)
                 else:
@@ -171,10 +198,16 @@ class Spool:
         with self._lock, self._commit():
             fresh = self._begin_stream()
             first = 0
-            query = "SELECT id, data FROM pack WHERE stream = ? AND first >= ? ORDER BY first"
-            for key, data in self._db.execute(query, (stream, start)).fetchall():
-                moved = sealing.move(data, fresh, first, settled)
+            query = (
+                "SELECT id, first, rows, data, hash FROM pack WHERE stream = ? AND first >= ?"
+                " ORDER BY first"
+            )
+            for key, old, rows, data, digest in self._db.execute(query, (stream, start)).fetchall():
+                if pack_hash(data) != digest:
+                    self._give_up(stream, old, rows)
+                    continue
                 self._delete("id = ?", (key,))
+                moved = sealing.move(data, fresh, first, settled)
                 if moved is not None:
                     self._insert(moved, key)
                     first = moved.end
@@ -250,8 +283,8 @@ class Spool:
         self.rows, self.bytes = self._db.execute(sums, (_OVERHEAD,)).fetchone()
 
     def _insert(self, pack: SealedPack, key: int | None = None) -> None:
-        row = (key, pack.stream, pack.first, pack.rows, pack.data)
-        self._db.execute("INSERT INTO pack VALUES (?, ?, ?, ?, ?)", row)
+        row = (key, pack.stream, pack.first, pack.rows, pack.data, pack_hash(pack.data))
+        self._db.execute("INSERT INTO pack VALUES (?, ?, ?, ?, ?, ?)", row)
         self.rows += pack.rows
         self.bytes += len(pack.data) + _OVERHEAD
 
@@ -265,14 +298,29 @@ class Spool:
             self.rows -= rows
             self.bytes -= size + _OVERHEAD
 
+    def _give_up(self, stream: bytes, first: int, rows: int) -> None:
+        """Delete a damaged pack and put it on record as lost."""
+        self._delete("stream = ? AND first = ?", (stream, first))
+        self._db.execute("INSERT INTO lost VALUES (?, ?, ?)", (stream, first, first + rows))
+        self._damaged.append((stream, first, first + rows))
+
     def _begin_stream(self) -> bytes:
         stream = self._new_stream()
-        self._db.execute("INSERT INTO stream (stream, next) VALUES (?, 0)", (stream,))
+        self._db.execute(
+            "INSERT INTO stream (stream, next, known, sent) VALUES (?, 0, 0, 0)", (stream,)
+        )
+        self._confirmed.add(stream)
         return stream
 
     def _keep_next(self) -> None:
-        update = "UPDATE stream SET next = ? WHERE stream = ?"
-        self._db.execute(update, (self._next, self._stream))
+        update = "UPDATE stream SET next = ?, known = iif(?, ?, known) WHERE stream = ?"
+        values = (self._next, self.confirmed, self._next, self._stream)
+        self._db.execute(update, values)
+
+    def _column(self, name: str) -> int:
+        query = f"SELECT {name} FROM stream WHERE stream = ?"  # noqa: S608  a constant of this module
+        with self._lock:
+            return int(self._db.execute(query, (self._stream,)).fetchone()[0])
 
     def _forget_empty_streams(self) -> None:
         self._db.execute(
@@ -281,48 +329,3 @@ class Spool:
             (self._stream,),
         )
         self._db.execute("DELETE FROM lost WHERE stream NOT IN (SELECT stream FROM stream)")
-
-
-def _open(path: Path) -> tuple[sqlite3.Connection, Path | None]:
-    """Open the file, and a fresh one in its place if it is damaged.
-
-    Returns:
-        The connection, and where a damaged file was put.
-    """
-    try:
-        return _connect(path), None
-    except sqlite3.OperationalError as error:
-        raise SpoolError(
-            f"The spool {path} cannot be opened: {error}. Is another process using this folder?"
-        ) from error
-    except sqlite3.DatabaseError:
-        aside = path.with_name(f"{path.name}.damaged")
-        path.replace(aside)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        return _connect(path), aside
-
-
-def _check_whole(db: sqlite3.Connection) -> None:
-    if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-        raise sqlite3.DatabaseError("quick_check failed")
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    db = sqlite3.connect(path, timeout=0.2, check_same_thread=False)
-    try:
-        # Exclusive before WAL: no shared-memory file, and a second opener fails at once.
-        for setting in (
-            "locking_mode = EXCLUSIVE",
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "cache_size = -512",
-        ):
-            db.execute(f"PRAGMA {setting}")
-        _check_whole(db)
-        db.executescript(_SCHEMA)
-    except BaseException:
-        db.close()
-        raise
-    return db

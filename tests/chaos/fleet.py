@@ -87,9 +87,6 @@ class WatchedLink:
     def set_network(self, *, available: bool) -> None:
         self._link.set_network(available=available)
 
-    def set_network(self, *, available: bool) -> None:
-        self._link.set_network(available=available)
-
     def close(self) -> None:
         self._link.close()
 

@@ -17,11 +17,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from analytics.detector import SnapshotError
-from analytics.findings import Kind
 from device_sdk.wire.topics import ROOT
 from hub.errors import StorageError
 from hub.metrics import Metrics
-from hub.pipeline.checkpoint import load_checkpoint, save_checkpoint
+from hub.pipeline.checkpoint import load_checkpoint, oldest_checkpoint, save_checkpoint
 from hub.pipeline.detect import DetectStage
 from hub.pipeline.directory import Directory
 from hub.pipeline.identity import StreamTable
@@ -32,9 +31,12 @@ from hub.pipeline.receive import LinkAddress, LinkError, Receiver
 from hub.pipeline.run import Pipeline, Turn, fresh_detector, replay_block
 from hub.pipeline.share import FairShare
 from hub.pipeline.store import StoreStage
+from hub.ports.journal.block import Kind as BlockKind
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.segments import list_segments
+from hub.ports.journal.telemetry import decode
 from hub.ports.journal.writer import JournalWriter, Rotation
+from hub.services.alert_kinds import kind_word
 from hub.services.snapshot_file import current_version
 
 log = logging.getLogger(__name__)
@@ -137,7 +139,7 @@ class _Worker:
         self._followers = StoreStage(config.progress)
         reactions = ReactStage(findings, config.worker)
         self._streams, self._detector, self._checkpoint = _restore(config, directory, reactions)
-        self._followers.checkpointed(self._checkpoint)
+        self._keep_from(oldest_checkpoint(config.checkpoints))
         self._receipts = ReceiptStage(self._streams, config.incarnation, ROOT, config.cadence_ms)
         self._receiver = Receiver(config.address, FILTERS, messages=config.messages)
         self._pipeline = Pipeline(
@@ -212,12 +214,20 @@ class _Worker:
         if self._journal.synced == self._checkpoint:
             return
         self._checkpoint = self._journal.synced
-        save_checkpoint(
+        oldest = save_checkpoint(
             self._config.checkpoints,
             self._checkpoint,
             {**self._streams.arrays(), **self._detector.arrays()},
         )
-        self._followers.checkpointed(self._checkpoint)
+        self._keep_from(oldest)
+
+    def _keep_from(self, checkpoint: int) -> None:
+        """Say from where on a restart reads the journal.
+
+        `checkpoint` may be the last good one, and rows just before it are compared with what comes again.
+        """
+        trail = self._streams.trail.start
+        self._followers.checkpointed(checkpoint if trail is None else min(trail, checkpoint))
 
     def _count(self, turn: Turn) -> None:
         stored = turn.stored
@@ -238,7 +248,7 @@ class _Worker:
             m.rejected_rows.labels(code=code.name.lower()).inc(count)
         m.receipts.inc(turn.receipts)
         for kind, count in turn.findings.items():
-            m.findings.labels(kind=Kind(kind).name.lower()).inc(count)
+            m.findings.labels(kind=kind_word(kind)).inc(count)
         m.detector_series.set(self._detector.series)
 
 
@@ -270,9 +280,20 @@ def _restore(
             "were told cannot be known. Restore the checkpoint folder from a backup."
         )
     detector.use(directory.model, directory.metrics)
+    _remember(config.journal, streams, first, offset)
     blocks = 0
     for block in JournalReader(config.journal, offset).blocks():
         replay_block(block, streams, detector, reactions)
         blocks += 1
     log.info("replayed %d blocks from offset %d", blocks, offset)
     return streams, detector, offset
+
+
+def _remember(folder: Path, streams: StreamTable, first: int, until: int) -> None:
+    """Take the fingerprints of the rows journalled last before the checkpoint, as far as the journal reaches."""
+    start = streams.trail.start
+    if start is None or start >= until:
+        return
+    for block in JournalReader(folder, max(start, first)).blocks(until):
+        if block.kind == BlockKind.TELEMETRY:
+            streams.remember(decode(bytearray(block.payload)), block.received_ns)

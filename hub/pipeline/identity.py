@@ -3,8 +3,10 @@
 1. A stream's state is its watermark (every seq below is settled) and at most 16 ranges beyond it, as in a receipt.
 2. A row is new once. A row that cannot be remembered (beyond the window, or one gap too many) is neither stored nor
    receipted: the device keeps it and sends it again.
-3. State moves only with the journal: on start it is read from a snapshot and replayed from there.
-4. A device may hold 64 streams; it makes a new one only when its spool was lost or rolled back.
+3. A settled row that comes again with other content is a conflict, as long as its fingerprint is known.
+4. State moves only with the journal: on start it is read from a snapshot and replayed from there.
+5. A device may hold 64 streams; it makes a new one only when its spool was lost or rolled back. One more takes the
+   place of the stream that rested longest, if that was a day or more.
 """
 
 from dataclasses import dataclass
@@ -13,24 +15,22 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from hub.pipeline.fingerprints import PLACES, Trail, fingerprints, hash_stream, remember
 from hub.pipeline.frames import I64, U8, U32, U64
+from hub.ports.journal.telemetry import TelemetryBatch
 
-NEW, DUPLICATE, BEYOND = 0, 1, 2
+# FORGOTTEN: settled too, but what stood there is not known any more (or it was rejected, or reported lost).
+NEW, DUPLICATE, BEYOND, CONFLICT, FORGOTTEN = 0, 1, 2, 3, 4
 MAX_RANGES = 16
 MAX_STREAMS = 64
-
-
-@njit("u8(u8, u8)", cache=True, nogil=True)
-def _hash_stream(slot, stream):  # type: ignore[no-untyped-def]
-    h = (stream ^ (slot * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xBF58476D1CE4E5B9)
-    return h ^ (h >> np.uint64(31))
+REST_NS = 86_400 * 1_000_000_000
 
 
 @njit("i8(u4, u8, i4[::1], u4[::1], u8[::1])", cache=True, nogil=True)
 def _find(slot, stream, table, slots, streams):  # type: ignore[no-untyped-def]
     """Entry of a stream, or -1 - place in the table where it belongs."""
     mask = np.uint64(table.size - 1)
-    probe = _hash_stream(np.uint64(slot), stream) & mask
+    probe = hash_stream(np.uint64(slot), stream) & mask
     while table[probe] >= 0:
         entry = np.int64(table[probe])
         if slots[entry] == slot and streams[entry] == stream:
@@ -95,8 +95,8 @@ def _is_settled(entry, seq, watermark, count, ranges):  # type: ignore[no-untype
 
 
 @njit(
-    "Tuple((i8, i8))(i8, i8, u4[::1], u4[::1], u8[::1], u8[::1], i8, i4[::1], i8, u4[::1], u8[::1], i8[::1], i8[::1],"
-    " i8[:, :, ::1], i8[::1], u1[::1], u1[::1])",
+    "i8(i8, i8, u4[::1], u4[::1], u8[::1], u8[::1], u8[::1], i8, i8, i4[::1], u4[::1], u8[::1], i8[::1], i8[::1],"
+    " i8[:, :, ::1], i8[::1], i8[::1], u1[::1], u8[:, ::1], u1[::1])",
     cache=True,
     nogil=True,
 )
@@ -107,20 +107,25 @@ def _admit(  # type: ignore[no-untyped-def]
     flags,
     stream,
     seq,
+    prints,
     window,
+    received,
     table,
-    used,
     slots,
     streams,
     watermark,
     count,
     ranges,
     spent,
+    used_at,
     dirty,
+    known,
     status,
 ):
-    """Settle rows from `first` on; stops at a row of a stream it does not know. Returns (stopped at, entries used)."""
+    """Settle rows from `first` on; returns where it stopped: at a row of a stream it does not know, or at the end."""
+    mask = np.uint64(known.shape[0] - 1)
     entry = np.int64(-1)
+    base = np.uint64(0)
     for i in range(first, rows):
         if flags[i] & np.uint32(16):  # anonymous: no identity, nothing to remember
             status[i] = 0
@@ -128,23 +133,41 @@ def _admit(  # type: ignore[no-untyped-def]
         if entry < 0 or slots[entry] != slot[i] or streams[entry] != stream[i]:
             entry = _find(slot[i], stream[i], table, slots, streams)
             if entry < 0:
-                return i, used
+                return i
+            base = hash_stream(np.uint64(slot[i]), stream[i])
+            used_at[entry] = received
+            dirty[entry] = 1
         s = np.int64(seq[i])
-        dirty[entry] = 1
+        key = base + seq[i]
+        place = np.int64(key & mask)
         if s == watermark[entry] and count[entry] == 0:
             watermark[entry] = s + 1
-            spent[entry] += 1
-            status[i] = 0
         elif _is_settled(entry, s, watermark, count, ranges):
-            status[i] = 1
+            if known[place, 0] != key:
+                status[i] = 4
+            elif known[place, 1] != prints[i]:
+                status[i] = 3
+            else:
+                status[i] = 1
+            continue
         elif s - watermark[entry] >= window or not _settle(
             entry, s, s + 1, watermark, count, ranges
         ):
             status[i] = 2
-        else:
-            spent[entry] += 1
-            status[i] = 0
-    return rows, used
+            continue
+        spent[entry] += 1
+        known[place, 0] = key
+        known[place, 1] = prints[i]
+        status[i] = 0
+    return rows
+
+
+@njit("void(i8, i4[::1], u4[::1], u8[::1])", cache=True, nogil=True)
+def _fill_table(used, table, slots, streams):  # type: ignore[no-untyped-def]
+    for k in range(table.size):
+        table[k] = -1
+    for entry in range(used):
+        table[-1 - _find(slots[entry], streams[entry], table, slots, streams)] = entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +185,16 @@ class StreamTable:
         slot, stream: u32[C], u64[C], identity of each entry; `used` of them are in use.
         watermark: i64[C]. count: i64[C], ranges in use. ranges: i64[C, 16, 2].
         spent: i64[C], rows settled since the last receipt. receipted: i64[C], time of the last receipt, ns.
+        used_at: i64[C], time of receipt of the stream's last row, ns.
+        trail: where in the journal the rows are whose fingerprints a restart takes again.
         dirty: u8[C], 1 where a receipt is due sooner or later.
 
     Args:
         window: rows beyond a watermark that are admitted.
+        places: rows whose fingerprints are kept, at most; a power of two, 16 bytes each.
     """
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, places: int = PLACES) -> None:
         self.window = window
         self.used = 0
         capacity = 1024
@@ -179,64 +205,76 @@ class StreamTable:
         self.ranges: I64 = np.zeros((capacity, MAX_RANGES, 2), np.int64)
         self.spent: I64 = np.zeros(capacity, np.int64)
         self.receipted: I64 = np.zeros(capacity, np.int64)
+        self.used_at: I64 = np.zeros(capacity, np.int64)
         self.dirty: U8 = np.zeros(capacity, np.uint8)
+        self._known: U64 = np.zeros((places, 2), np.uint64)
+        self.trail = Trail(places)
         self._table: NDArray[np.int32] = np.full(4 * capacity, -1, np.int32)
         self._streams_of: dict[int, int] = {}
+        self._full_until: dict[int, int] = {}
 
-    def admit(
-        self, slot: U32, flags: U32, stream: U64, seq: U64, *, window: int | None = None
-    ) -> U8:
+    def admit(self, batch: TelemetryBatch, received: int, *, window: int | None = None) -> U8:
         """Tell which rows are new, and settle those.
 
         Args:
-            slot: column of R rows, in journal order;
-            flags: likewise,
-            stream: likewise,
-            seq: likewise.
+            batch: R rows, in journal order.
+            received: time of their receipt, ns.
             window: another window than the table's (replay admits what was admitted before).
 
         Returns:
-            u8[R]: NEW, DUPLICATE or BEYOND.
+            u8[R]: NEW, DUPLICATE, BEYOND, CONFLICT or FORGOTTEN.
         """
-        rows = slot.size
+        rows = batch.rows
         status: U8 = np.empty(rows, np.uint8)
+        prints = fingerprints(batch, received)
         limit = self.window if window is None else window
         at = 0
         while at < rows:
-            at, self.used = _admit(
+            at = _admit(
                 at,
                 rows,
-                slot,
-                flags,
-                stream,
-                seq,
+                batch.slot,
+                batch.flags,
+                batch.stream,
+                batch.seq,
+                prints,
                 limit,
+                received,
                 self._table,
-                self.used,
                 self.slot,
                 self.stream,
                 self.watermark,
                 self.count,
                 self.ranges,
                 self.spent,
+                self.used_at,
                 self.dirty,
+                self._known,
                 status,
             )
-            if at < rows and self._entry(int(slot[at]), int(stream[at])) is None:
-                status[at] = BEYOND
-                at += 1
+            if at < rows:
+                slot, stream = int(batch.slot[at]), int(batch.stream[at])
+                if self._entry(slot, stream, received) is None:
+                    status[at] = BEYOND
+                    at += 1
         return status
 
-    def settle(self, slot: int, stream: int, start: int, end: int) -> bool:
+    def remember(self, batch: TelemetryBatch, received: int) -> None:
+        """Take the fingerprints of rows that are settled already, on start."""
+        prints = fingerprints(batch, received)
+        remember(batch.rows, batch.slot, batch.flags, batch.stream, batch.seq, prints, self._known)
+
+    def settle(self, slot: int, stream: int, start: int, end: int, received: int) -> bool:
         """Settle `[start, end)` without storing anything (rejected or lost rows).
 
         Returns:
             False if this stream cannot remember it (too many streams or gaps): then no receipt may name it.
         """
-        entry = self._entry(slot, stream)
+        entry = self._entry(slot, stream, received)
         if entry is None:
             return False
         self.dirty[entry] = 1
+        self.used_at[entry] = received
         return bool(_settle(entry, start, end, self.watermark, self.count, self.ranges))
 
     def view(self, slot: int, stream: int) -> StreamView | None:
@@ -266,6 +304,8 @@ class StreamTable:
             "stream_watermark": self.watermark[:n],
             "stream_count": self.count[:n],
             "stream_ranges": self.ranges[:n],
+            "stream_used_at": self.used_at[:n],
+            "stream_trail": self.trail.marks(),
         }
 
     @classmethod
@@ -275,30 +315,50 @@ class StreamTable:
         for slot, stream in zip(
             arrays["stream_slot"].tolist(), arrays["stream_stream"].tolist(), strict=True
         ):
-            table._entry(slot, stream)
+            table._entry(slot, stream, 0)
         n = table.used
         table.watermark[:n] = arrays["stream_watermark"]
         table.count[:n] = arrays["stream_count"]
         table.ranges[:n] = arrays["stream_ranges"]
+        if "stream_used_at" in arrays:  # not in checkpoints of versions before 0.2
+            table.used_at[:n] = arrays["stream_used_at"]
+            table.trail = Trail(PLACES, np.asarray(arrays["stream_trail"], np.int64))
         return table
 
-    def _entry(self, slot: int, stream: int) -> int | None:
-        """Find or make the entry of a stream; None if its device holds too many."""
+    def _entry(self, slot: int, stream: int, received: int) -> int | None:
+        """Find or make the entry of a stream; None if its device holds too many that are in use."""
         entry = int(_find(slot, stream, self._table, self.slot, self.stream))
         if entry >= 0:
             return entry
         held = self._streams_of.get(slot, 0)
         if held >= MAX_STREAMS:
-            return None
+            return self._take_over(slot, stream, received)
         self._streams_of[slot] = held + 1
         if self.used == self.slot.size:
             self._grow()
             entry = int(_find(slot, stream, self._table, self.slot, self.stream))
         new = self.used
         self.used += 1
-        self.slot[new], self.stream[new] = slot, stream
+        self.slot[new], self.stream[new], self.used_at[new] = slot, stream, received
         self._table[-1 - entry] = new
         return new
+
+    def _take_over(self, slot: int, stream: int, received: int) -> int | None:
+        """Give a stream the entry of the one of its device that rested longest, if it did for a day."""
+        if received < self._full_until.get(
+            slot, 0
+        ):  # who tries again and again must not cost a search each time
+            return None
+        own = np.flatnonzero(self.slot[: self.used] == slot)
+        entry = int(own[np.argmin(self.used_at[own])])
+        self._full_until[slot] = int(self.used_at[entry]) + REST_NS
+        if received < self._full_until[slot]:
+            return None
+        self.stream[entry], self.used_at[entry] = stream, received
+        for column in (self.watermark, self.count, self.spent, self.receipted, self.dirty):
+            column[entry] = 0
+        _fill_table(self.used, self._table, self.slot, self.stream)
+        return entry
 
     def _grow(self) -> None:
         for name in (
@@ -309,13 +369,10 @@ class StreamTable:
             "ranges",
             "spent",
             "receipted",
+            "used_at",
             "dirty",
         ):
             old = getattr(self, name)
             setattr(self, name, np.concatenate([old, np.zeros_like(old)]))
         self._table = np.full(4 * self.slot.size, -1, np.int32)
-        for entry in range(self.used):
-            place = int(
-                _find(self.slot[entry], self.stream[entry], self._table, self.slot, self.stream)
-            )
-            self._table[-1 - place] = entry
+        _fill_table(self.used, self._table, self.slot, self.stream)

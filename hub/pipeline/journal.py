@@ -2,7 +2,8 @@
 
 1. Dead letters are synced before the receipt that rejects them, rows and settlements before the one that stores them.
 2. A row that was settled before is dropped here (exactly once); a row that cannot be remembered is dropped unreceipted.
-3. An error of the disk is not handled: the worker ends, opens the journal again and replays.
+3. A row that was settled with other content is a conflict: its message becomes a dead letter, the row is rejected.
+4. An error of the disk is not handled: the worker ends, opens the journal again and replays.
 """
 
 import hashlib
@@ -12,10 +13,10 @@ from numba import njit
 
 from device_sdk.wire import cbor
 from device_sdk.wire.codes import RejectCode
-from hub.pipeline.frames import Rows
-from hub.pipeline.identity import BEYOND, DUPLICATE, StreamTable
-from hub.pipeline.outcome import Journal, Lost, Rejection, Stored
-from hub.ports.journal.block import Buffer, Kind
+from hub.pipeline.frames import U8, Frames, Rows
+from hub.pipeline.identity import BEYOND, CONFLICT, DUPLICATE, FORGOTTEN, NEW, StreamTable
+from hub.pipeline.outcome import Conflict, Journal, Lost, Rejection, Stored
+from hub.ports.journal.block import Block, Kind
 from hub.ports.journal.telemetry import TelemetryBatch, encode
 
 MAX_DEAD_LETTERS = 256  # of one micro-batch; what is beyond is counted, not kept
@@ -81,46 +82,58 @@ class JournalStage:
         self._streams = streams
 
     def write(
-        self, rows: Rows, rejections: list[Rejection], lost: list[Lost], received: int
+        self,
+        frames: Frames,
+        rows: Rows,
+        rejections: list[Rejection],
+        lost: list[Lost],
+        received: int,
     ) -> Stored:
         """Drop what is settled already, append the rest, sync.
 
         Raises:
             StorageError: the disk failed; nothing of this batch may be receipted.
         """
+        before = rows.batch()
+        status = self._streams.admit(before, received)
+        counts = np.bincount(status, minlength=FORGOTTEN + 1).tolist()
+        conflicts: list[Conflict] = []
+        if counts[CONFLICT]:
+            clashes, conflicts = _clashes(frames, rows, status)
+            rejections = rejections + clashes
         kept = self._bury(rejections, received)
         rejected = self._settle(rejections, lost, received)
-        before = rows.rows
-        status = self._streams.admit(
-            rows.slot[:before], rows.flags[:before], rows.stream[:before], rows.seq[:before]
-        )
-        duplicates = int(np.count_nonzero(status == DUPLICATE))
-        beyond = int(np.count_nonzero(status == BEYOND))
-        if duplicates or beyond:
-            r = rows
-            rows.rows = int(
-                _compact(
-                    before,
-                    status,
-                    r.slot,
-                    r.epoch,
-                    r.flags,
-                    r.width,
-                    r.stream,
-                    r.seq,
-                    r.raw_time,
-                    r.time,
-                    r.metric,
-                    r.value,
-                )
-            )
-            rows.samples = int(r.width[: rows.rows].sum(dtype=np.int64))
+        if counts[NEW] < before.rows:
+            self._keep_new(rows, status)
         batch = rows.batch()
         offset = -1
         if rows.rows:
             offset = self._telemetry.append(Kind.TELEMETRY, encode(batch), received)
+            self._streams.trail.journalled(offset, rows.rows)
         synced = self._telemetry.sync()
-        return Stored(batch, offset, synced, rejected, duplicates, beyond, kept)
+        duplicates = counts[DUPLICATE] + counts[FORGOTTEN]
+        return Stored(batch, offset, synced, rejected, duplicates, counts[BEYOND], kept, conflicts)
+
+    @staticmethod
+    def _keep_new(rows: Rows, status: U8) -> None:
+        r = rows
+        rows.rows = int(
+            _compact(
+                r.rows,
+                status,
+                r.slot,
+                r.epoch,
+                r.flags,
+                r.width,
+                r.stream,
+                r.seq,
+                r.raw_time,
+                r.time,
+                r.metric,
+                r.value,
+            )
+        )
+        rows.samples = int(r.width[: rows.rows].sum(dtype=np.int64))
 
     def _bury(self, rejections: list[Rejection], received: int) -> int:
         # One letter a message, however many of its rows were rejected.
@@ -138,28 +151,63 @@ class JournalStage:
         settled: list[list[int]] = []
         told: list[tuple[int, int, int, int]] = []
         for r in rejections:
-            if r.stream is not None and self._streams.settle(r.slot, r.stream, r.start, r.end):
-                settled.append([r.slot, r.stream, r.start, r.end])
+            if r.stream is not None and self._streams.settle(
+                r.slot, r.stream, r.start, r.end, received
+            ):
+                if r.code != RejectCode.CONFLICT:  # those are settled by what is stored
+                    settled.append([r.slot, r.stream, r.start, r.end])
                 entry = self._streams.find(r.slot, r.stream)
                 if entry is not None:
                     told.append((entry, r.start, r.end, int(r.code)))
         settled.extend(
             [gone.slot, gone.stream, gone.start, gone.end]
             for gone in lost
-            if self._streams.settle(gone.slot, gone.stream, gone.start, gone.end)
+            if self._streams.settle(gone.slot, gone.stream, gone.start, gone.end, received)
         )
         if settled:
             self._telemetry.append(Kind.SETTLEMENTS, [cbor.encode(settled)], received)
         return told
 
 
-def replay(streams: StreamTable, kind: int, payload: Buffer, batch: TelemetryBatch | None) -> None:
+def replay(streams: StreamTable, block: Block, batch: TelemetryBatch | None) -> None:
     """Take a journalled block into the stream table again, on start."""
     if batch is not None:
-        streams.admit(batch.slot, batch.flags, batch.stream, batch.seq, window=1 << 62)
-    elif kind == Kind.SETTLEMENTS:
-        for slot, stream, start, end in cbor.decode(bytes(payload), max_bytes=1 << 28):
-            streams.settle(slot, stream, start, end)
+        streams.admit(batch, block.received_ns, window=1 << 62)
+        streams.trail.journalled(block.offset, batch.rows)
+    elif block.kind == Kind.SETTLEMENTS:
+        for slot, stream, start, end in cbor.decode(bytes(block.payload), max_bytes=1 << 28):
+            streams.settle(slot, stream, start, end, block.received_ns)
+
+
+def _clashes(frames: Frames, rows: Rows, status: U8) -> tuple[list[Rejection], list[Conflict]]:
+    """What to reject of the messages that hold a row in conflict, and for which streams to raise the alarm.
+
+    A row of such a message whose stored content is forgotten is taken to be in conflict too: the device then sends it
+    again under a new identity, where it would else be told that it was stored.
+    """
+    n = rows.rows
+    frame, slot, stream, seq = rows.frame[:n], rows.slot[:n], rows.stream[:n], rows.seq[:n]
+    hit = np.isin(frame, frame[status == CONFLICT])
+    status[hit & (status == FORGOTTEN)] = CONFLICT
+    at = np.flatnonzero(status == CONFLICT)
+    # A run: one message, one stream (a message has only one), seqs without a gap.
+    breaks = np.flatnonzero((np.diff(frame[at]) != 0) | (np.diff(seq[at]) != 1)) + 1
+    payloads: dict[int, tuple[str, bytes]] = {}
+    rejections = []
+    conflicts: dict[tuple[int, int], Conflict] = {}
+    for run in np.split(at, breaks):
+        i, start, end = int(frame[run[0]]), int(seq[run[0]]), int(seq[run[-1]]) + 1
+        who, where = int(slot[run[0]]), int(stream[run[0]])
+        topic, payload = payloads.setdefault(i, (frames.topic_text(i), frames.payload_bytes(i)))
+        detail = f"rows {start} to {end - 1} of stream {where:016x} are stored with other content"
+        rejections.append(
+            Rejection(who, topic, RejectCode.CONFLICT, detail, payload, where, start, end)
+        )
+        seen = conflicts.get((who, where), Conflict(who, where, start, end, 0))
+        conflicts[who, where] = Conflict(
+            who, where, min(seen.start, start), max(seen.end, end), seen.rows + run.size
+        )
+    return rejections, list(conflicts.values())
 
 
 def _dead_letter(rejection: Rejection, received: int) -> dict[str, object]:

@@ -52,6 +52,24 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Conflict:
+    """Rows of one stream that came again with other content than what is stored.
+
+    Attributes:
+        slot: of the device whose identity two use, or whose spool was restored.
+        stream: the stream they both hold.
+        start, end: the first and, exclusive, the last of their seqs.
+        rows: how many there were.
+    """
+
+    slot: int
+    stream: int
+    start: int
+    end: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """What this micro-batch left behind.
 
@@ -62,6 +80,7 @@ class Stored:
         rejected: (entry in the stream table, start, end, code) to be told in receipts.
         duplicates, beyond: rows dropped because they were settled, or could not be remembered.
         dead_letters: messages kept as dead letters.
+        conflicts: rows dropped because something else is stored under their identity; one entry a stream.
     """
 
     batch: TelemetryBatch
@@ -71,6 +90,7 @@ class Stored:
     duplicates: int
     beyond: int
     dead_letters: int
+    conflicts: list[Conflict]
 
 
 @dataclass(frozen=True, slots=True)

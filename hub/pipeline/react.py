@@ -6,11 +6,14 @@
 """
 
 import hashlib
+import math
 from collections import Counter
 
+from analytics.findings import Severity
 from device_sdk.wire import cbor
-from hub.pipeline.outcome import FoundIn, Journal
+from hub.pipeline.outcome import Conflict, FoundIn, Journal
 from hub.ports.journal.block import Kind
+from hub.services.alert_kinds import IDENTITY_CONFLICT
 
 _BLOCK = 512  # findings in one block, so that the reactor's transactions stay small
 
@@ -43,6 +46,31 @@ class ReactStage:
         if count:
             self._log.sync()
         return Counter(found.findings["kind"].tolist())
+
+    def raise_conflicts(self, conflicts: list[Conflict], received: int) -> None:
+        """Log that devices sent other content under a known identity: one finding for a stream and its first seq."""
+        if conflicts:
+            block = [self._conflict(conflict, received) for conflict in conflicts]
+            self._log.append(Kind.FINDINGS, [cbor.encode(block)], received)
+            self._log.sync()
+
+    def _conflict(self, conflict: Conflict, received: int) -> dict[str, object]:
+        about = f"conflict/{self._worker}/{conflict.slot}/{conflict.stream}/{conflict.start}"
+        return {
+            "id": hashlib.sha256(about.encode()).digest()[:16],
+            "slot": conflict.slot,
+            "metric": 0,
+            "kind": IDENTITY_CONFLICT,
+            "severity": int(Severity.WARNING),
+            "time": received,
+            "since": received,
+            "surprise": 0.0,
+            "observed": float(conflict.rows),
+            "low": math.nan,
+            "high": math.nan,
+            "offset": 0,
+            "historical": False,
+        }
 
     def _record(self, found: FoundIn, i: int, offset: int) -> dict[str, object]:
         f = found.findings[i]

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from device_sdk.wire.codes import RejectCode
 from device_sdk.wire.receipt import Receipt, StreamReceipt
 from hub.pipeline import packets
 from hub.pipeline.frames import U8, Frames
@@ -251,7 +252,18 @@ class ReceiptStage:
                 )
                 for e in own
             )
-            receipt = Receipt(self._incarnation, now, streams, t.window, self._cadence_ms)
+            receipt = Receipt(
+                self._incarnation,
+                now,
+                streams,
+                t.window,
+                self._cadence_ms,
+                abandon=tuple(
+                    s.stream
+                    for s in streams
+                    if any(code == RejectCode.CONFLICT for _, _, code in s.rejections)
+                ),
+            )
             out += self._publish(slot, receipt)
         return out
 

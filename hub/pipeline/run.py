@@ -123,7 +123,9 @@ class Pipeline:
         directory.gate.gate(frames, now_ns)
         directory.budgets.charge(frames, monotonic_ns)
         rejections, lost = directory.decoder.decode(frames, rows, now_ns)
-        stored = self._journal.write(rows, rejections, lost, now_ns)
+        stored = self._journal.write(frames, rows, rejections, lost, now_ns)
+        # Before the receipt: a device that was told does not send the rows again, so this is the only chance.
+        self._reactions.raise_conflicts(stored.conflicts, now_ns)
         self._receipts.reject(stored.rejected)
         sent = self._receipt(now_ns)
         self._receiver.send(self._receipts.waits(frames, now_ns))
@@ -132,6 +134,8 @@ class Pipeline:
         findings = self._reactions.react(found, stored.offset, now_ns)
         size = int(frames.payload_size[: frames.count].sum())
         rejected = Counter(r.code for r in rejections)
+        if stored.conflicts:
+            rejected[RejectCode.CONFLICT] += sum(c.rows for c in stored.conflicts)
         verdicts, throttled = _counted(frames)
         return Turn(frames.count, size, stored, verdicts, throttled, rejected, sent, findings)
 
@@ -158,10 +162,10 @@ def replay_block(
 ) -> None:
     """Take a journalled block into the state again, on start; its findings are logged again under the same ids."""
     if block.kind != Kind.TELEMETRY:
-        replay(streams, block.kind, block.payload, None)
+        replay(streams, block, None)
         return
     batch = decode(bytearray(block.payload))  # kernels are compiled for writable columns
-    replay(streams, block.kind, block.payload, batch)
+    replay(streams, block, batch)
     reactions.react(detector.detect(batch, block.received_ns), block.offset, block.received_ns)
 
 

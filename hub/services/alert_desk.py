@@ -11,13 +11,14 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Row, Select, and_, select, true, tuple_
 from sqlalchemy.orm import Session
 
-from analytics.findings import Kind, Severity
+from analytics.findings import Severity
 from hub.errors import ConflictError, NotFoundError
 from hub.ports.database.alert_tables import Alert, Finding
 from hub.ports.database.catalogue_tables import Metric
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Device, Product
 from hub.services import audit
+from hub.services.alert_kinds import FIRST_OF_HUB, kind_word
 from hub.services.alert_sentences import sentence
 from hub.services.alerts import AlertChange, Change
 from hub.services.caller import Caller, Scope
@@ -207,7 +208,7 @@ def findings(
             alert_id=row.alert_id,
             metric=metric,
             unit=unit,
-            kind=Kind(row.kind).name.lower(),
+            kind=kind_word(row.kind),
             severity=Severity(row.severity).name.lower(),
             at=row.at,
             since=row.since,
@@ -276,7 +277,7 @@ def _seen_by(caller: Caller, what: type[Alert] | type[Finding] = Alert) -> Colum
         .correlate(Device)
         .scalar_subquery()
     )
-    return and_(what.slot.in_(own), what.epoch >= since)
+    return and_(what.slot.in_(own), what.epoch >= since, what.kind < FIRST_OF_HUB)
 
 
 def _one(session: Session, caller: Caller, alert_id: str) -> tuple[Alert, Device, str | None]:
@@ -316,7 +317,7 @@ def _view(row: Row[*tuple[Any, ...]]) -> AlertView:
         metric=metric.name,
         metric_title=metric.title,
         unit=metric.unit,
-        kind=Kind(alert.kind).name.lower(),
+        kind=kind_word(alert.kind),
         severity=Severity(alert.severity).name.lower(),
         status=_status(alert),
         code=alert.code,

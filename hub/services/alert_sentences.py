@@ -25,6 +25,7 @@ TEMPLATES: Mapping[str, str] = {
     "finding.out_of_limits.above": "{title} is {observed}, above its limit of {expected_high}.",
     "finding.out_of_limits.below": "{title} is {observed}, below its limit of {expected_low}.",
     "finding.counter_reset": "{title} fell back to {observed}, although it can only rise.",
+    "finding.identity_conflict": "Another device uses this identity, or this one was restored from a backup.",
 }
 
 

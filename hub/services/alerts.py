@@ -25,6 +25,7 @@ from hub.ports.database.alert_tables import Alert, Finding, Notice
 from hub.ports.database.catalogue_tables import Metric
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Device, Product
+from hub.services.alert_kinds import FIRST_OF_HUB, kind_word
 
 REOPEN_NS = 7 * 86_400_000_000_000
 
@@ -126,14 +127,14 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
         alert_of[found.id] = alert.id
         before = changed.get(alert.id)
         notice = before.notice if before else None
-        if tell and alert.severity >= f.Severity.WARNING:
+        if tell and alert.severity >= f.Severity.WARNING and found.kind < FIRST_OF_HUB:
             notice = _notice(alert, names[who.model, found.metric], at)
         changed[alert.id] = AlertChange(
             before.change if before else change,
             alert,
             who.device_id,
             who.product_id,
-            who.owner_id,
+            who.owner_id if found.kind < FIRST_OF_HUB else None,  # for support alone
             notice,
         )
     session.flush()
@@ -265,6 +266,9 @@ def _notice(alert: Alert, metric: str, at: int) -> Notice:
 
 
 def _sentence(found: Found) -> tuple[str, dict[str, Any]]:
+    if found.kind >= FIRST_OF_HUB:
+        word = kind_word(found.kind)
+        return f"finding.{word}", {"rows": found.observed, "time": found.time}
     element = np.zeros(1, f.FINDING)
     for name in ("time", "since", "kind", "severity", "surprise", "observed"):
         element[name] = getattr(found, name)

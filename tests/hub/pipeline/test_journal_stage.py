@@ -17,7 +17,7 @@ from hub.pipeline.directory import Directory
 from hub.pipeline.frames import Rows
 from hub.pipeline.identity import StreamTable, StreamView
 from hub.pipeline.journal import MAX_DEAD_LETTERS, JournalStage, replay
-from hub.pipeline.outcome import Stored
+from hub.pipeline.outcome import Conflict, Stored
 from hub.ports.journal.block import Kind
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.telemetry import decode
@@ -62,7 +62,7 @@ class Desk:
     def write(self, *messages: bytes) -> Stored:
         frames = BENCH.frames(*messages)
         rejections, lost = BENCH.directory.decoder.decode(frames, self.rows, NOW)
-        return self.stage.write(self.rows, rejections, lost, NOW)
+        return self.stage.write(frames, self.rows, rejections, lost, NOW)
 
     def stored(self) -> list[tuple[int, float]]:
         out: list[tuple[int, float]] = []
@@ -214,7 +214,7 @@ def test_a_restart_remembers_exactly_what_was_settled(
     fresh = StreamTable(1000)
     for block in JournalReader(desk.folder / "journal").blocks():
         rows = decode(bytearray(block.payload)) if block.kind == Kind.TELEMETRY else None
-        replay(fresh, block.kind, block.payload, rows)
+        replay(fresh, block, rows)
     assert fresh.view(1, STREAM) == desk.streams.view(1, STREAM)
     desk.close()
 
@@ -246,3 +246,42 @@ def test_the_compacted_batch_keeps_each_rows_own_samples(desk: Desk) -> None:
     assert batch.value.tolist() == [400.0, 500.0, 501.0, 600.0, 700.0, 701.0]
     assert batch.metric.tolist() == [0, 0, 1, 0, 0, 1]
     assert np.all(batch.slot == 1)
+
+
+def test_other_bytes_under_a_known_identity_are_rejected_and_kept_as_a_dead_letter(
+    desk: Desk,
+) -> None:
+    desk.write(pack(0, [1.0, 2.0, 3.0]))
+    clone = pack(1, [2.0, 30.0, 40.0])
+    stored = desk.write(clone, pack(0, [1.0]))
+    entry = desk.streams.find(1, STREAM)
+    assert stored.rejected == [(entry, 2, 3, RejectCode.CONFLICT)]
+    assert stored.conflicts == [Conflict(1, STREAM, 2, 3, 1)]
+    assert (stored.batch.seq.tolist(), stored.duplicates) == ([3], 2)
+    (letter,) = desk.buried()
+    assert (letter["code"], letter["slot"]) == (RejectCode.CONFLICT, 1)
+    assert bytes(str(letter["detail"]), "utf-8").startswith(b"rows 2 to 2 of stream 0102")
+    assert desk.stored() == [(0, 1.0), (1, 2.0), (2, 3.0), (3, 40.0)]
+
+
+def test_a_conflict_within_one_batch_is_seen(desk: Desk) -> None:
+    stored = desk.write(pack(0, [1.0, 2.0]), pack(0, [1.0, 9.0, 8.0]))
+    assert stored.conflicts == [Conflict(1, STREAM, 1, 2, 1)]
+    assert desk.stored() == [(0, 1.0), (1, 2.0), (2, 8.0)]
+
+
+def test_forgotten_rows_beside_a_conflict_are_not_told_as_stored(desk: Desk) -> None:
+    desk.write(pack(0, [1.0, 2.0, 3.0]))
+    desk.streams._known[:] = 0
+    again = desk.write(pack(0, [7.0, 8.0, 9.0]))  # nothing is known: it may be the same
+    assert (again.conflicts, again.duplicates) == ([], 3)
+    desk.write(pack(3, [4.0]))
+    mixed = desk.write(pack(2, [9.0, 10.0]))
+    assert mixed.conflicts == [Conflict(1, STREAM, 2, 4, 2)]
+
+
+def test_a_conflict_leaves_no_settlement_behind(desk: Desk) -> None:
+    desk.write(pack(0, [1.0]))
+    end = desk.journal.end
+    desk.write(pack(0, [2.0]))
+    assert desk.journal.end == end

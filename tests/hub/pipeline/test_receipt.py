@@ -1,15 +1,16 @@
 """Receipts in bulk against the reference encoder, and when they are due."""
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device_sdk.wire.codes import RejectCode
 from device_sdk.wire.receipt import Receipt, StreamReceipt
 from device_sdk.wire.topics import ROOT, shard_of
 from hub.pipeline.directory import Directory
 from hub.pipeline.identity import StreamTable
 from hub.pipeline.receipt import ReceiptStage
 from tests.hub.pipeline.frame_bench import DEVICES, NOW, Bench, gate_arrays, publish, topic_of
+from tests.hub.pipeline.row_bench import rows_of
 
 INCARNATION = b"hubhubhu"
 SECOND = 1_000_000_000
@@ -23,13 +24,7 @@ def stage_of(table: StreamTable, cadence_ms: int = 1000) -> ReceiptStage:
 
 
 def admit(table: StreamTable, rows: list[tuple[int, int, int]]) -> None:
-    slot, stream, seq = zip(*rows, strict=True)
-    table.admit(
-        np.array(slot, np.uint32),
-        np.zeros(len(rows), np.uint32),
-        np.array(stream, np.uint64),
-        np.array(seq, np.uint64),
-    )
+    table.admit(rows_of(rows), NOW)
 
 
 def read(data: bytes) -> dict[str, Receipt]:
@@ -122,7 +117,7 @@ def test_rejections_are_told_at_once_and_once() -> None:
     stage = stage_of(table)
     admit(table, [(1, 5, 0), (2, 6, 0)])
     stage.receipts(NOW)
-    assert table.settle(1, 5, 1, 3)
+    assert table.settle(1, 5, 1, 3, NOW)
     entry = table.find(1, 5)
     assert entry is not None
     stage.reject([(entry, 1, 3, 4)])
@@ -151,3 +146,15 @@ def test_throttled_devices_are_told_when_to_come_back_and_keep_their_data() -> N
         DEVICES[1]: 1,
     }
     assert all(receipt.streams == () for receipt in receipts.values())
+
+
+def test_a_conflict_tells_the_device_to_leave_the_stream() -> None:
+    table = StreamTable(100)
+    stage = stage_of(table)
+    admit(table, [(1, 5, 0), (1, 6, 0)])
+    entry = table.find(1, 5)
+    assert entry is not None
+    stage.reject([(entry, 0, 1, RejectCode.CONFLICT)])
+    (receipt,) = read(stage.receipts(NOW)[0]).values()
+    assert receipt.abandon == ((5).to_bytes(8, "big"),)
+    assert {len(s.rejections) for s in receipt.streams} == {0, 1}

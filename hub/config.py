@@ -121,6 +121,9 @@ class IngestSettings(Section):
     """Receipts go out about every so many ms (`receipt` key 5)."""
     segment_bytes: Positive = 134_217_728
     """A journal segment is sealed at this size."""
+    reserve_bytes: Annotated[int, Field(ge=0)] = 268_435_456
+    """Bytes of the disk that telemetry leaves free, for everything else the hub writes. With less than
+    that the workers take nothing, and devices keep their data, until a quarter more is free."""
 
 
 class StoreSettings(Section):

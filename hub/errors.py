@@ -84,3 +84,10 @@ class StorageError(HubError):
     code = "storage"
     title = "The hub's storage failed"
     status = 503
+
+
+class DiskFullError(StorageError):
+    """There is no room on the hub's disk; it goes on by itself when there is."""
+
+    code = "disk-full"
+    title = "The hub's disk is full"

@@ -83,6 +83,13 @@ class Metrics:
         self.duplicate_rows = self._counter(
             "duplicate_rows", "Rows received again and stored once."
         )
+        self.beyond_rows = self._counter(
+            "beyond_rows",
+            "Rows not taken because their device holds too many streams, gaps or rows without receipt.",
+        )
+        self.ingest_paused = self._gauge(
+            "ingest_paused", "1 while nothing is taken because the disk is full."
+        )
         self.journalled_rows = self._counter("journalled_rows", "Rows journalled and synced.")
         self.journalled_samples = self._counter(
             "journalled_samples", "Samples journalled and synced."

@@ -3,9 +3,14 @@
 1. Start: newest checkpoint, then replay of the journal behind it, then subscribe. Kernels are compiled by then.
 2. A broken link is connected again with growing pauses; a broken disk ends the process, which then replays.
 3. A new gate snapshot is taken once a batch has come in and before its turn; a checkpoint between two turns.
+4. A full disk is waited for without a subscription: nothing is receipted, so devices keep what they have. Some bytes
+   are left free for findings, dead letters, checkpoints and the database. After a write that found no room, state is
+   read again from what is on disk.
+5. What kills the process is tried more and more carefully, then set aside; see `hub.pipeline.attempts`.
 Must never live here: what a stage does.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -18,11 +23,13 @@ from numpy.typing import NDArray
 
 from analytics.detector import SnapshotError
 from device_sdk.wire.topics import ROOT
-from hub.errors import StorageError
+from hub.errors import DiskFullError, StorageError
 from hub.metrics import Metrics
+from hub.pipeline.attempts import DEATHS, Attempts
 from hub.pipeline.checkpoint import load_checkpoint, oldest_checkpoint, save_checkpoint
 from hub.pipeline.detect import DetectStage
 from hub.pipeline.directory import Directory
+from hub.pipeline.frames import Frames
 from hub.pipeline.identity import StreamTable
 from hub.pipeline.journal import JournalStage
 from hub.pipeline.react import ReactStage
@@ -30,8 +37,9 @@ from hub.pipeline.receipt import ReceiptStage
 from hub.pipeline.receive import LinkAddress, LinkError, Receiver
 from hub.pipeline.run import Pipeline, Turn, fresh_detector, replay_block
 from hub.pipeline.share import FairShare
-from hub.pipeline.store import StoreStage
+from hub.pipeline.store import StoreStage, read_progress
 from hub.ports.journal.block import Kind as BlockKind
+from hub.ports.journal.durability import NO_ROOM, free_bytes
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.segments import list_segments
 from hub.ports.journal.telemetry import decode
@@ -43,6 +51,10 @@ log = logging.getLogger(__name__)
 
 _VERDICTS = ("accept", "quarantine", "throttle", "refuse")
 _THROTTLED = ("gate", "product_budget", "owner_budget", "load")
+_LOOK_S = 0.25  # between two looks at the free space
+_BACK = 1.25  # times the reserve must be free again, so that the worker does not come and go
+_STABLE_S = 60.0
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.5, 10.0
 
 FILTERS = [f"{ROOT}/+/+/up/t", f"{ROOT}/+/+/up/json", f"{ROOT}/+/+/up/senml"]
 
@@ -64,6 +76,7 @@ class IngestConfig:
         messages: of a micro-batch, at most. linger_s: how long a small one gathers.
         segment_bytes: size at which a journal segment is sealed.
         checkpoint_s: pause between checkpoints.
+        reserve_bytes: bytes of the disk that telemetry leaves free.
         clock: ns since 1970 UTC.
     """
 
@@ -84,16 +97,82 @@ class IngestConfig:
     linger_s: float = 0.005
     segment_bytes: int = 128 << 20
     checkpoint_s: float = 30.0
+    reserve_bytes: int = 0
     clock: Callable[[], int] = field(default=time.time_ns)
 
 
 def run_worker(
     config: IngestConfig, stop: threading.Event, ready: Callable[[], None] = lambda: None
 ) -> None:
-    """Run until `stop` is set; `ready` is called once, when the subscription is in force.
+    """Run until `stop` is set; `ready` is called once: when the subscription is in force, or waits for a full disk.
 
     Raises:
         StorageError: the disk failed or the journal is damaged; the process must end.
+    """
+    once = _Once(ready)
+    pause = _FIRST_PAUSE_S
+    while not stop.is_set():
+        began = time.monotonic()
+        try:
+            _run_until_full(config, stop, once)
+        except DiskFullError as error:
+            log.error(  # noqa: TRY400  expected, and the sentence says it all
+                "%s The worker takes nothing until there is room.", error.detail
+            )
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            log.error(  # noqa: TRY400  as above
+                "No room on the disk: %s. The worker takes nothing until there is.", error
+            )
+        else:
+            return
+        once()
+        _say_paused(config)
+        pause = (
+            _FIRST_PAUSE_S
+            if time.monotonic() - began > _STABLE_S
+            else min(2 * pause, _LAST_PAUSE_S)
+        )
+        stop.wait(pause)
+        while not stop.is_set() and not _has_room(config, _BACK):
+            stop.wait(_LOOK_S)
+
+
+class _Once:
+    """Calls something the first time only."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call: Callable[[], None] | None = call
+
+    def __call__(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call()
+
+
+def _has_room(config: IngestConfig, share: float = 1.0) -> bool:
+    """Whether the disk has the reserve free, or more of it: `share` times."""
+    config.journal.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return free_bytes(config.journal) >= config.reserve_bytes * share
+
+
+def _say_paused(config: IngestConfig) -> None:
+    """Tell whoever asks for the worker's progress that it waits; what it says else stays."""
+    with contextlib.suppress(OSError), contextlib.closing(StoreStage(config.progress)) as followers:
+        past = read_progress(config.progress)
+        followers.checkpointed(past.checkpoint)
+        followers.paused(full=True)
+        followers.store(past.synced, config.clock())
+
+
+def _run_until_full(config: IngestConfig, stop: threading.Event, ready: Callable[[], None]) -> None:
+    """Run from what is on disk until `stop` is set.
+
+    Raises:
+        DiskFullError: a write found no room; what is in memory is not to be trusted any more.
+        OSError: likewise, or the disk failed.
+        StorageError: the disk failed or the journal is damaged.
     """
     now = config.clock()
     rotation = Rotation(size=config.segment_bytes)
@@ -101,11 +180,12 @@ def run_worker(
         JournalWriter.open(config.journal, now_ns=now, rotation=rotation) as journal,
         JournalWriter.open(config.findings, now_ns=now) as findings,
         JournalWriter.open(config.dead_letters, now_ns=now) as dead_letters,
+        contextlib.closing(Attempts(config.checkpoints)) as attempts,
     ):
         directory = _first_directory(config, stop)
         if directory is None:
             return
-        worker = _Worker(config, journal, findings, dead_letters, directory)
+        worker = _Worker(config, journal, findings, dead_letters, directory, attempts)
         try:
             worker.run(stop, ready)
             # Only after a clean end: an error may have left rows settled that were never journalled, and a
@@ -132,13 +212,17 @@ class _Worker:
         findings: JournalWriter,
         dead_letters: JournalWriter,
         directory: Directory,
+        attempts: Attempts,
     ) -> None:
         self._config = config
+        self._attempts = attempts
         self._journal = journal
         self._metrics = Metrics(f"ingest-{config.worker}")
         self._followers = StoreStage(config.progress)
         reactions = ReactStage(findings, config.worker)
-        self._streams, self._detector, self._checkpoint = _restore(config, directory, reactions)
+        self._streams, self._detector, self._checkpoint = _restore(
+            config, directory, reactions, attempts
+        )
         self._keep_from(oldest_checkpoint(config.checkpoints))
         self._receipts = ReceiptStage(self._streams, config.incarnation, ROOT, config.cadence_ms)
         self._receiver = Receiver(config.address, FILTERS, messages=config.messages)
@@ -153,22 +237,81 @@ class _Worker:
             FairShare(config.max_messages_per_s),
         )
         self._last_checkpoint = time.monotonic()
-        self._last_publish = 0.0
+        self._last_publish = self._last_look = 0.0
+        self._started = time.monotonic()
 
     def run(self, stop: threading.Event, ready: Callable[[], None]) -> None:
+        if not self._room():
+            ready()
+            self._wait_for_room(stop)
         self._connect(stop)
         ready()
         while not stop.is_set():
             try:
                 frames = self._pipeline.receive(time.monotonic(), 0.05, self._config.linger_s)
-                self._take_newest_gate()
-                turn = self._pipeline.turn(frames, self._config.clock(), time.monotonic_ns())
             except LinkError as error:
                 log.warning("%s Connecting again.", error.detail)
                 self._connect(stop)
                 continue
-            self._count(turn)
+            self._take_newest_gate()
+            for part, deaths in self._attempts.parts(frames):
+                self._count(self._turn(part, deaths))
             self._between_turns()
+            if not self._room():
+                self._wait_for_room(stop)
+                self._connect(stop)
+
+    def _turn(self, frames: Frames, deaths: int) -> Turn:
+        """Take a batch through the pipeline, marked as tried; what killed the worker too often is set aside."""
+        now = self._config.clock()
+        self._attempts.begin(frames)
+        try:
+            if deaths >= DEATHS:
+                log.error("a message that killed the worker is set aside", extra={"deaths": deaths})
+                self._metrics.dropped_frames.labels("crashed_worker").inc(frames.count)
+                turn = self._pipeline.set_aside(
+                    frames,
+                    now,
+                    detail=f"crashed the worker {deaths} times",
+                    salvage=deaths == DEATHS,  # that it can kill as well
+                )
+            else:
+                turn = self._pipeline.turn(frames, now, time.monotonic_ns())
+        except (StorageError, OSError):
+            self._attempts.done()  # the disk's fault, not the messages'
+            raise
+        self._attempts.done()
+        return turn
+
+    def _room(self) -> bool:
+        """Whether the disk has room for telemetry; looked at a few times a second."""
+        now = time.monotonic()
+        if now - self._last_look < _LOOK_S:
+            return True
+        self._last_look = now
+        return _has_room(self._config)
+
+    def _wait_for_room(self, stop: threading.Event) -> None:
+        """Unsubscribe, and wait until more than the reserve is free; what is in memory stays good."""
+        self._receiver.close()
+        log.error(
+            "the disk is nearly full: nothing is taken until there is room",
+            extra={
+                "free_bytes": free_bytes(self._config.journal),
+                "reserve": self._config.reserve_bytes,
+            },
+        )
+        self._paused(full=True)
+        while not stop.is_set() and not _has_room(self._config, _BACK):
+            stop.wait(_LOOK_S)
+            self._between_turns()
+        self._paused(full=False)
+        log.info("there is room again")
+
+    def _paused(self, *, full: bool) -> None:
+        self._metrics.ingest_paused.set(full)
+        self._followers.paused(full=full)
+        self._followers.store(self._journal.synced, self._config.clock())
 
     def close(self) -> None:
         """Let go of the connection and say how far the journal is synced."""
@@ -207,18 +350,28 @@ class _Worker:
             self._last_publish = now
             self._journal.seal_if_due(self._config.clock())
             self._followers.store(self._journal.synced, self._config.clock())
-            self._metrics.publish(self._config.metrics)
+            try:
+                self._metrics.publish(self._config.metrics)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+        if now - self._started >= _STABLE_S:
+            self._attempts.survived()
 
     def save_checkpoint(self) -> None:
         """Save the state as of the end of the journal; only between two turns, or it would not be that."""
-        if self._journal.synced == self._checkpoint:
+        offset = self._journal.synced
+        if offset == self._checkpoint:
             return
-        self._checkpoint = self._journal.synced
-        oldest = save_checkpoint(
-            self._config.checkpoints,
-            self._checkpoint,
-            {**self._streams.arrays(), **self._detector.arrays()},
-        )
+        arrays = {**self._streams.arrays(), **self._detector.arrays()}
+        try:
+            oldest = save_checkpoint(self._config.checkpoints, offset, arrays)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            log.warning("no room for a checkpoint; the next start replays more of the journal")
+            return
+        self._checkpoint = offset
         self._keep_from(oldest)
 
     def _keep_from(self, checkpoint: int) -> None:
@@ -237,6 +390,7 @@ class _Worker:
         m.received_frames.inc(turn.messages)
         m.received_bytes.inc(turn.bytes)
         m.duplicate_rows.inc(stored.duplicates)
+        m.beyond_rows.inc(stored.beyond)
         m.journalled_rows.inc(stored.batch.rows)
         m.journalled_samples.inc(stored.batch.samples)
         m.journal_offset.set(stored.synced)
@@ -262,7 +416,7 @@ def _detector(arrays: dict[str, NDArray[Any]]) -> DetectStage:
 
 
 def _restore(
-    config: IngestConfig, directory: Directory, reactions: ReactStage
+    config: IngestConfig, directory: Directory, reactions: ReactStage, attempts: Attempts
 ) -> tuple[StreamTable, DetectStage, int]:
     """State as of the end of the journal: the newest checkpoint and a replay of what lies behind it."""
     segments = list_segments(config.journal)
@@ -283,8 +437,18 @@ def _restore(
     _remember(config.journal, streams, first, offset)
     blocks = 0
     for block in JournalReader(config.journal, offset).blocks():
-        replay_block(block, streams, detector, reactions)
+        detect = attempts.block(block.offset)
+        if not detect:
+            log.error(
+                "a block that killed the worker is passed over", extra={"offset": block.offset}
+            )
+        try:
+            replay_block(block, streams, detector, reactions, detect=detect)
+        except (StorageError, OSError):
+            attempts.done()
+            raise
         blocks += 1
+    attempts.done()
     log.info("replayed %d blocks from offset %d", blocks, offset)
     return streams, detector, offset
 

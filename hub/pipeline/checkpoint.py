@@ -32,11 +32,15 @@ def save_checkpoint(folder: Path, offset: int, arrays: dict[str, NDArray[Any]]) 
     path = folder / f"{offset:020d}.checkpoint"
     part = path.with_suffix(".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        kept: dict[str, Any] = {"format": np.array(_FORMAT), "offset": np.array(offset), **arrays}
-        np.savez(file, **kept)
-        file.flush()
-        os.fsync(file.fileno())
+    kept: dict[str, Any] = {"format": np.array(_FORMAT), "offset": np.array(offset), **arrays}
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            np.savez(file, **kept)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
     part.replace(path)
     directory = os.open(folder, os.O_RDONLY)
     try:

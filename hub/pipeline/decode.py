@@ -93,6 +93,22 @@ class Decoder:
         )
         return rejections, lost
 
+    @staticmethod
+    def set_aside(frames: Frames, i: int, detail: str, *, salvage: bool) -> Rejection:
+        """A rejection of message `i` without decoding it.
+
+        Args:
+            frames: authenticated.
+            i: which message.
+            detail: why.
+            salvage: look for the identity of its rows, so that its device can be told.
+        """
+        data = frames.payload_bytes(i)
+        salvage = salvage and frames.slot[i] != 0 and frames.channel[i] == CHANNEL_PACK
+        stream, start, end = _salvaged_identity(data) if salvage else (None, 0, 0)
+        topic, slot = frames.topic_text(i), int(frames.slot[i])
+        return Rejection(slot, topic, RejectCode.MALFORMED, detail, data, stream, start, end)
+
     def _run_kernel(self, frames: Frames, rows: Rows, received: int, at: int) -> tuple[int, int]:
         f, r, m = frames, rows, self._metrics
         status, stopped, r.rows, r.samples = decode_frames(

@@ -87,6 +87,13 @@ class Frames:
             "utf-8", "replace"
         )
 
+    def part(self, start: int, stop: int) -> "Frames":
+        """The messages `[start, stop)` as a batch of their own, over the same bytes."""
+        part = Frames(self.buffer, stop - start, stop - start)
+        for name in ("topic", "topic_size", "payload", "payload_size"):
+            getattr(part, name)[:] = getattr(self, name)[start:stop]
+        return part
+
     def payload_bytes(self, i: int) -> bytes:
         """A copy of the payload of message `i`."""
         start = int(self.payload[i])

@@ -139,6 +139,30 @@ class Pipeline:
         verdicts, throttled = _counted(frames)
         return Turn(frames.count, size, stored, verdicts, throttled, rejected, sent, findings)
 
+    def set_aside(self, frames: Frames, now_ns: int, *, detail: str, salvage: bool) -> Turn:
+        """Reject messages without looking into them, because they have killed the worker.
+
+        Args:
+            frames: as received.
+            now_ns: time of receipt, ns since 1970 UTC.
+            detail: what stands in the dead letters.
+            salvage: try to read the identity of their rows, so that devices are told and stop sending them.
+
+        Raises:
+            StorageError: the disk failed.
+        """
+        self.directory.authenticator.authenticate(frames)
+        decoder, rows = self.directory.decoder, self._rows
+        rejections = [
+            decoder.set_aside(frames, i, detail, salvage=salvage) for i in range(frames.count)
+        ]
+        rows.clear()
+        stored = self._journal.write(frames, rows, rejections, [], now_ns)
+        self._receipts.reject(stored.rejected)
+        sent = self._receipt(now_ns)
+        rejected = Counter(r.code for r in rejections)
+        return Turn(frames.count, stored=stored, rejected=rejected, receipts=sent)
+
     def _receipt(self, now_ns: int) -> int:
         data, count = self._receipts.receipts(now_ns)
         if count:
@@ -158,14 +182,24 @@ def _tally(values: U8) -> Counter[int]:
 
 
 def replay_block(
-    block: Block, streams: StreamTable, detector: DetectStage, reactions: ReactStage
+    block: Block,
+    streams: StreamTable,
+    detector: DetectStage,
+    reactions: ReactStage,
+    *,
+    detect: bool = True,
 ) -> None:
-    """Take a journalled block into the state again, on start; its findings are logged again under the same ids."""
+    """Take a journalled block into the state again, on start; its findings are logged again under the same ids.
+
+    Without `detect`, only into the stream table: its rows stay stored and settled.
+    """
     if block.kind != Kind.TELEMETRY:
         replay(streams, block, None)
         return
     batch = decode(bytearray(block.payload))  # kernels are compiled for writable columns
     replay(streams, block, batch)
+    if not detect:
+        return
     reactions.react(detector.detect(batch, block.received_ns), block.offset, block.received_ns)
 
 

@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-_FIELDS = struct.Struct("<QQQ")
+_FIELDS = struct.Struct("<QQQQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,15 @@ class Progress:
 
     Attributes:
         synced: journal offset below which everything is on disk.
-        checkpoint: offset that the newest checkpoint of detector and streams stands for; a restart replays from
-            there, so journal segments at or above it must stay.
+        checkpoint: offset from which a restart may read, so journal segments at or above it must stay.
         beat_ns: time of the last turn.
+        paused: 1 while the worker takes nothing because its disk is full.
     """
 
     synced: int = 0
     checkpoint: int = 0
     beat_ns: int = 0
+    paused: int = 0
 
 
 class StoreStage:
@@ -36,25 +37,36 @@ class StoreStage:
 
     Args:
         path: of the progress file; made if it is not there.
+
+    Raises:
+        OSError: the file cannot be made.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(descriptor, _FIELDS.size)
+            if os.fstat(descriptor).st_size != _FIELDS.size:
+                os.ftruncate(descriptor, 0)
+                # Written, not stretched: a full disk shall refuse here and not by a signal at some later access.
+                os.pwrite(descriptor, bytes(_FIELDS.size), 0)
             self._map = mmap.mmap(descriptor, _FIELDS.size)
         finally:
             os.close(descriptor)
         self._checkpoint = 0
+        self._paused = 0
 
     def store(self, synced: int, now_ns: int) -> None:
         """Let followers read up to `synced`."""
-        self._map[:] = _FIELDS.pack(synced, self._checkpoint, now_ns)
+        self._map[:] = _FIELDS.pack(synced, self._checkpoint, now_ns, self._paused)
 
     def checkpointed(self, offset: int) -> None:
         """A checkpoint for `offset` is on disk; the next `store` says so."""
         self._checkpoint = offset
+
+    def paused(self, *, full: bool) -> None:
+        """Nothing is taken because the disk is full, or again; the next `store` says so."""
+        self._paused = int(full)
 
     def close(self) -> None:
         """Let go of the file; what it says stays."""

@@ -157,6 +157,7 @@ def ingest(settings: Settings, worker: int) -> IngestConfig:
         messages=settings.ingest.batch_messages,
         linger_s=settings.ingest.batch_ms / 1_000,
         segment_bytes=settings.ingest.segment_bytes,
+        reserve_bytes=settings.ingest.reserve_bytes,
         clock=now,
     )
 

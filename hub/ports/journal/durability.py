@@ -6,6 +6,7 @@
 What must never live here: retries. After a failed sync the kernel may have dropped the bytes.
 """
 
+import errno
 import fcntl
 import os
 import sys
@@ -16,6 +17,8 @@ from hub.errors import ConflictError
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 LOCK_NAME = "lock"
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What a write fails with when a disk, a quota or the limit of a file's size is reached."""
 
 
 def sync_file(fd: int) -> None:
@@ -41,6 +44,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that this user may still write to the disk of a folder.
+
+    Raises:
+        OSError: the folder is not there.
+    """
+    facts = os.statvfs(folder)
+    return facts.f_bavail * facts.f_frsize
 
 
 def make_folder(folder: Path) -> None:
@@ -73,6 +86,9 @@ def write_whole(path: Path, data: bytes) -> None:
         while written < len(data):
             written += os.write(fd, memoryview(data)[written:])
         sync_file(fd)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     finally:
         os.close(fd)
     temporary.replace(path)

@@ -3,7 +3,8 @@
 1. Opening cuts a torn tail and refuses damage to anything that had been synced.
 2. `append` is one vectored write without copies; it makes bytes visible, not durable.
 3. Only what lies below `synced` may be promised to anyone.
-4. After a failed sync the writer is dead for good: the process ends and replays.
+4. After a failed sync the writer is dead for good: the process ends and replays. Opening writes again whatever was not
+   known to be synced: the kernel may hold it in memory, marked as written, though the disk never took it.
 5. One thread appends; another may call `sync` meanwhile.
 What must never live here: a clock, retries of a sync, knowledge of payloads.
 """
@@ -16,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from hub.errors import StorageError
+from hub.errors import DiskFullError, StorageError
 from hub.ports.journal.block import ALIGNMENT, Buffer, encode
-from hub.ports.journal.durability import lock_folder, make_folder, sync_file
+from hub.ports.journal.durability import NO_ROOM, lock_folder, make_folder, sync_file
 from hub.ports.journal.segments import (
     SEGMENT_HEADER_SIZE,
     Segment,
@@ -160,7 +161,8 @@ class JournalWriter:
             The offset of the block.
 
         Raises:
-            StorageError: nothing was appended. On a full disk the writer stays usable.
+            DiskFullError: there is no room; nothing was appended and the writer stays usable.
+            StorageError: nothing was appended.
         """
         self.seal_if_due(received_ns)
         offset = self._end
@@ -272,7 +274,9 @@ class JournalWriter:
 
 
 def _failed(folder: Path, what: str, error: OSError) -> StorageError:
-    return StorageError(
+    # A sync that found no room has lost bytes that the disk seemed to have taken: that is no full disk to wait for.
+    full = error.errno in NO_ROOM and what != "synced"
+    return (DiskFullError if full else StorageError)(
         f"The journal {folder.name} could not be {what}: {error.strerror}. "
         "Check free space, permissions and the disk.",
         journal=folder.name,
@@ -301,8 +305,9 @@ def _recover(segment: Segment, sync_fd: Callable[[int], None]) -> tuple[int, int
         The end offset and the number of bytes cut.
     """
     data = memoryview(read_tail(segment.path, SEGMENT_HEADER_SIZE))
-    position = 0
+    position = synced = 0
     while header := intact_header(data, position, segment.first + position):
+        synced = max(synced, header.offset - header.unsynced - segment.first)
         position = header.end - segment.first
     end = segment.first + position
     cut = len(data) - position
@@ -312,7 +317,10 @@ def _recover(segment: Segment, sync_fd: Callable[[int], None]) -> tuple[int, int
     try:
         if cut:
             os.ftruncate(fd, position + SEGMENT_HEADER_SIZE)
-        # The process that wrote these blocks may have died before it synced them.
+        # The process that wrote these blocks may have died before it synced them, or because it could not: then the
+        # next sync would find nothing to do, so they are written once more.
+        while synced < position:
+            synced += os.pwrite(fd, data[synced:position], synced + SEGMENT_HEADER_SIZE)
         sync_fd(fd)
     finally:
         os.close(fd)

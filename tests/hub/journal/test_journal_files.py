@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.errors import ConflictError, StorageError
+from hub.errors import ConflictError, DiskFullError, StorageError
 from hub.ports.journal.block import HEADER_SIZE, block_size, decode_header
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.segments import SEGMENT_HEADER_SIZE, list_segments, prune
@@ -318,6 +318,30 @@ def test_a_failed_sync_ends_the_writer_for_good(tmp_path: Path) -> None:
     assert payloads(folder)[0] == b"promised"
 
 
+def test_what_a_failed_sync_left_in_memory_is_written_once_more(tmp_path: Path) -> None:
+    """A kernel forgets that pages are dirty when a sync fails; the next sync would succeed without writing them."""
+    folder = tmp_path / "j"
+    writer = JournalWriter.open(folder, now_ns=NOW)
+    writer.append(1, [b"on disk"], NOW)
+    known = writer.sync()
+    writer.append(1, [b"appended at once"], NOW)
+    writer.append(1, [b"in the kernel only"], NOW)
+    written: list[tuple[int, int]] = []
+    pwrite = os.pwrite
+
+    def watch(fd: int, data: bytes, position: int) -> int:
+        written.append((position, len(data)))
+        return pwrite(fd, data, position)
+
+    before = only_segment(folder).read_bytes()
+    os.close(writer._lock_fd)  # as the end of the process does
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "pwrite", watch)
+        JournalWriter.open(folder, now_ns=NOW).close()
+    assert written == [(SEGMENT_HEADER_SIZE + known, writer.end - known)]
+    assert only_segment(folder).read_bytes() == before
+
+
 @pytest.fixture
 def full_disk() -> Iterator[int]:
     """Let files grow to 4,096 bytes only; the kernel then refuses as on a full disk."""
@@ -335,7 +359,7 @@ def test_a_full_disk_appends_nothing_and_the_writer_stays_usable(
         end = writer.end
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         resource.setrlimit(resource.RLIMIT_FSIZE, (full_disk, hard))
-        with pytest.raises(StorageError, match="Check free space"):
+        with pytest.raises(DiskFullError, match="Check free space"):
             writer.append(1, [b"x" * 3000, b"y" * 3000], NOW)
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
         assert writer.end == end

@@ -17,7 +17,7 @@ def rows_of(
         count=np.ones(n, np.uint32),
         stream=np.array(stream, np.uint64),
         seq=np.array(seq, np.uint64),
-        raw_time=np.array([7 * s for s in seq], np.int64),
+        raw_time=np.array([7 * (s % 10**9) for s in seq], np.int64),
         time=np.zeros(n, np.int64),
         metric=np.zeros(n, np.uint16),
         value=np.full(n, value),

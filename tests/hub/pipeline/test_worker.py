@@ -1,11 +1,14 @@
 """The worker as a whole, on real files and a broker of sockets: stop, start, and what it remembers."""
 
 import contextlib
+import errno
 import itertools
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -19,11 +22,18 @@ from device_sdk.wire.pack import Pack, encode_pack
 from hub.app.ingest import IngestConfig, run_worker
 from hub.errors import StorageError
 from hub.pipeline.checkpoint import load_checkpoint, save_checkpoint
+from hub.pipeline.decode import Decoder
+from hub.pipeline.detect import DetectStage
+from hub.pipeline.frames import Frames, Rows
+from hub.pipeline.outcome import FoundIn, Lost, Rejection
 from hub.pipeline.receive import LinkAddress
 from hub.pipeline.store import read_progress
+from hub.ports.journal import writer as writer_module
+from hub.ports.journal.block import Kind
 from hub.ports.journal.reader import JournalReader
-from hub.ports.journal.telemetry import decode
+from hub.ports.journal.telemetry import TelemetryBatch, decode
 from hub.ports.journal.writer import JournalWriter
+from hub.services.alert_kinds import IDENTITY_CONFLICT
 from hub.services.snapshot_file import publish_snapshot
 from tests.hub.pipeline.frame_bench import NOW, gate_arrays, publish, topic_of
 
@@ -40,6 +50,7 @@ class Pipe:
         self.heard_more = threading.Condition()
         self.connection: socket.socket | None = None
         self.connections = 0
+        self.closed = threading.Event()
         threading.Thread(target=self.serve, daemon=True).start()
 
     def serve(self) -> None:
@@ -49,9 +60,9 @@ class Pipe:
                 connection.recv(4096)
                 connection.sendall(b"\x20\x02\x00\x00")
                 connection.recv(4096)
-                connection.sendall(b"\x90\x05\x00\x01\x00\x00\x00")
                 self.connection = connection
                 self.connections += 1
+                connection.sendall(b"\x90\x05\x00\x01\x00\x00\x00")
                 threading.Thread(target=self.hear, args=(connection,), daemon=True).start()
 
     def hear(self, connection: socket.socket) -> None:
@@ -60,7 +71,8 @@ class Pipe:
                 data = connection.recv(65536)
             except OSError:
                 return
-            if not data:
+            if not data or data.endswith(b"\xe0\x00"):
+                self.closed.set()
                 return
             with self.heard_more:
                 self.heard += data
@@ -73,6 +85,14 @@ class Pipe:
     def send(self, data: bytes) -> None:
         assert self.connection is not None
         self.connection.sendall(data)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(2_000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen within 20 s")
 
 
 class Worker:
@@ -103,7 +123,7 @@ class Worker:
     def run(self) -> None:
         try:
             run_worker(self.config, self.stop, self.ready.set)
-        except StorageError as error:
+        except (StorageError, RuntimeError) as error:
             self.error = error
 
     def __enter__(self) -> Self:
@@ -134,6 +154,7 @@ def stored(folder: Path) -> list[int]:
     return [
         seq
         for block in JournalReader(folder / "journal").blocks()
+        if block.kind == Kind.TELEMETRY
         for seq in decode(block.payload).seq.tolist()
     ]
 
@@ -289,4 +310,166 @@ def test_a_disk_error_leaves_nothing_that_would_receipt_what_is_not_stored(
     with Worker(tmp_path, pipe.port):
         pipe.send(pack(1, [2.0, 3.0]))
         pipe.wait_for(lambda: STREAM + b"\x03" in pipe.heard)
+    assert stored(tmp_path) == [0, 1, 2]
+
+
+def test_a_full_disk_is_waited_for_without_receipts_and_without_a_restart(
+    tmp_path: Path, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    full = threading.Event()
+    written = writer_module._write_all
+
+    def write(descriptor: int, buffers: list[bytes], size: int) -> None:
+        if full.is_set():
+            os.write(descriptor, bytes(buffers[0])[: size // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written(descriptor, buffers, size)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(writer_module, "_write_all", write)
+    with Worker(tmp_path, pipe.port) as worker:
+        pipe.send(pack(0, [1.0]))
+        pipe.wait_for(lambda: STREAM + b"\x01" in pipe.heard)
+        full.set()
+        pipe.heard.clear()
+        pipe.send(pack(1, [2.0, 3.0]))
+        wait_until(lambda: read_progress(tmp_path / "progress").paused == 1)
+        full.clear()
+        wait_until(lambda: pipe.connections == 2)
+        # What was settled in memory when the write failed must not be receipted now.
+        pipe.wait_for(lambda: STREAM + b"\x01" in pipe.heard)
+        assert STREAM + b"\x03" not in pipe.heard
+        pipe.send(pack(1, [2.0, 3.0]))
+        pipe.wait_for(lambda: STREAM + b"\x03" in pipe.heard)
+        assert read_progress(tmp_path / "progress").paused == 0
+    assert worker.error is None
+    assert stored(tmp_path) == [0, 1, 2]
+
+
+def test_telemetry_leaves_the_reserve_free_and_comes_back_by_itself(
+    tmp_path: Path, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    free = [10_000_000]
+    monkeypatch.setattr("hub.app.ingest.free_bytes", lambda _folder: free[0])
+    worker = Worker(tmp_path, pipe.port)
+    worker.config = replace(worker.config, reserve_bytes=1_000_000)
+    with worker:
+        pipe.send(pack(0, [1.0]))
+        pipe.wait_for(lambda: STREAM + b"\x01" in pipe.heard)
+        free[0] = 999_999
+        wait_until(lambda: read_progress(tmp_path / "progress").paused == 1)
+        assert pipe.closed.wait(20)  # unsubscribed: the broker does not pile up what nobody reads
+        free[0] = 1_100_000  # not enough to come back
+        assert pipe.connections == 1
+        free[0] = 1_300_000
+        wait_until(lambda: pipe.connections == 2)
+        pipe.send(pack(1, [2.0]))
+        pipe.wait_for(lambda: STREAM + b"\x02" in pipe.heard)
+        assert read_progress(tmp_path / "progress").paused == 0
+    assert worker.error is None
+
+
+def test_a_worker_that_starts_on_a_full_disk_says_ready_and_waits(
+    tmp_path: Path, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    free = [0]
+    monkeypatch.setattr("hub.app.ingest.free_bytes", lambda _folder: free[0])
+    worker = Worker(tmp_path, pipe.port)
+    worker.config = replace(worker.config, reserve_bytes=1_000_000)
+    with worker:
+        wait_until(lambda: read_progress(tmp_path / "progress").paused == 1)
+        assert pipe.connections == 0
+        free[0] = 2_000_000
+        wait_until(lambda: pipe.connections == 1)
+
+
+def test_a_message_that_kills_the_worker_cannot_loop(
+    tmp_path: Path, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    decode_batch = Decoder.decode
+
+    def decode_or_die(
+        self: Decoder, frames: Frames, rows: Rows, received: int
+    ) -> tuple[list[Rejection], list[Lost]]:
+        if any(frames.payload_bytes(i) == poison for i in range(frames.count)):
+            raise RuntimeError("as dead as by a signal")
+        return decode_batch(self, frames, rows, received)
+
+    monkeypatch.setattr(Decoder, "decode", decode_or_die)
+    message = pack(1, [2.0, 3.0])
+    poison = message[-(len(message) - 2 - 2 - len(topic_of(1, "t"))) :]
+    deaths = 0
+    while True:
+        pipe.heard.clear()
+        with Worker(tmp_path, pipe.port) as worker:
+            pipe.send(pack(0, [1.0]) + message)
+            wait_until(lambda: worker.error is not None or STREAM + b"\x03" in pipe.heard)
+        if worker.error is None:
+            break
+        deaths += 1
+        assert deaths < 10
+    assert deaths == 5
+    letters = [
+        letter
+        for block in JournalReader(tmp_path / "letters").blocks()
+        for letter in cbor.decode(bytes(block.payload), max_bytes=1 << 28)
+    ]
+    assert [(x["detail"], x["bytes"]) for x in letters] == [("crashed the worker 2 times", poison)]
+    assert stored(tmp_path) == [0]
+
+
+def test_a_journalled_block_that_kills_the_detector_is_passed_over(
+    tmp_path: Path, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    detect = DetectStage.detect
+
+    def detect_or_die(self: DetectStage, batch: TelemetryBatch, received: int) -> FoundIn:
+        if 66.0 in batch.value:
+            raise RuntimeError("as dead as by a signal")
+        return detect(self, batch, received)
+
+    monkeypatch.setattr(DetectStage, "detect", detect_or_die)
+    worker = Worker(tmp_path, pipe.port)
+    with worker:
+        pipe.send(pack(0, [66.0]))
+        wait_until(lambda: worker.error is not None)
+    for _ in range(2):  # replaying it kills, too
+        worker = Worker(tmp_path, pipe.port)
+        worker.thread.start()
+        worker.thread.join(20)
+        assert isinstance(worker.error, RuntimeError)
+    pipe.heard.clear()
+    with Worker(tmp_path, pipe.port):
+        pipe.send(pack(0, [66.0, 200.0]))
+        pipe.wait_for(lambda: STREAM + b"\x02" in pipe.heard)
+    assert stored(tmp_path) == [0, 1]
+    assert len(findings(tmp_path)) == 1  # detection goes on behind it
+
+
+def test_a_clone_raises_one_finding_and_is_told_to_leave_the_stream(
+    tmp_path: Path, pipe: Pipe
+) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    with Worker(tmp_path, pipe.port):
+        pipe.send(pack(0, [1.0, 2.0]))
+        pipe.wait_for(lambda: STREAM + b"\x02" in pipe.heard)
+    for path in (tmp_path / "detector").glob("*.checkpoint"):
+        assert load_checkpoint(path.parent) is not None
+    pipe.heard.clear()
+    with Worker(tmp_path, pipe.port):  # restarted from its checkpoint: it still knows the rows
+        for _ in range(2):
+            pipe.heard.clear()
+            pipe.send(pack(1, [20.0, 30.0]))
+            pipe.wait_for(lambda: b"\x07\x81\x48" + STREAM in pipe.heard)  # key 7: abandon
+    (one, again) = [
+        finding
+        for block in JournalReader(tmp_path / "findings").blocks()
+        for finding in cbor.decode(bytes(block.payload), max_bytes=1 << 28)
+    ]
+    assert one["id"] == again["id"]
+    assert (one["kind"], one["slot"], one["observed"]) == (IDENTITY_CONFLICT, 1, 1.0)
     assert stored(tmp_path) == [0, 1, 2]

@@ -29,6 +29,7 @@ PATIENCE = 5
 """Cadences without a receipt after which packs are sent again."""
 _MOST_PATIENT = 16
 _LEAST_WINDOW = 1_000
+_LONGEST_WAIT = 3600.0  # seconds; a mistake of the hub must not silence a device for ever
 
 Ranges = list[tuple[int, int]]
 
@@ -74,11 +75,10 @@ class Sender:
         self.rejected: Counter[int] = Counter()
 
     def connected(self, now: float) -> None:
-        """Start over from the watermark on a fresh connection."""
+        """Start over from the watermark on a fresh connection; a wait that the hub asked for goes on."""
         self._online = True
         self._timeouts = 0
         self._allowance = DEFAULT_WINDOW
-        self._paused_until = None
         self._rewind()
         self.pump(now)
 
@@ -135,7 +135,8 @@ class Sender:
             if stream in abandon:
                 self._leave(stream, first)
         if receipt.retry_after_ms is not None:
-            self._paused_until = now + receipt.retry_after_ms / 1000 * (1 + 0.25 * self._jitter())
+            wait = min(receipt.retry_after_ms / 1000, _LONGEST_WAIT)
+            self._paused_until = now + wait * (1 + 0.25 * self._jitter())
             self._rewind()
         self.pump(now)
 

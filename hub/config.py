@@ -111,6 +111,8 @@ class IngestSettings(Section):
     max_messages_per_s: Positive | None = None
     """What a worker takes of what is offered, for who shares the machine; the rest is shed, fairly,
     and its devices are told to wait. Empty: all that it can."""
+    max_lag_ms: Positive = 1_000
+    """How far a worker may fall behind the broker before it sheds what it cannot take."""
     batch_messages: Positive = 8_192
     """A micro-batch holds at most so many messages."""
     batch_ms: Annotated[int, Field(ge=0)] = 5

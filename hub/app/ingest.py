@@ -12,6 +12,7 @@ Must never live here: what a stage does.
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -73,6 +74,7 @@ class IngestConfig:
         metrics: folder where this process publishes its metrics.
         window: rows of a stream that may be without receipt. cadence_ms: of receipts.
         max_messages_per_s: what the worker takes of what is offered; None: all that it can.
+        most_lag_s: how far it may fall behind the broker before it sheds.
         messages: of a micro-batch, at most. linger_s: how long a small one gathers.
         segment_bytes: size at which a journal segment is sealed.
         checkpoint_s: pause between checkpoints.
@@ -93,6 +95,7 @@ class IngestConfig:
     window: int = 65_536
     cadence_ms: int = 1000
     max_messages_per_s: int | None = None
+    most_lag_s: float = math.inf
     messages: int = 32_768
     linger_s: float = 0.005
     segment_bytes: int = 128 << 20
@@ -234,7 +237,7 @@ class _Worker:
             self._detector,
             self._followers,
             reactions,
-            FairShare(config.max_messages_per_s),
+            FairShare(config.max_messages_per_s, config.most_lag_s),
         )
         self._last_checkpoint = time.monotonic()
         self._last_publish = self._last_look = 0.0

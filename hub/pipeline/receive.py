@@ -21,6 +21,7 @@ from hub.pipeline import packets
 from hub.pipeline.frames import Frames
 
 _CONNACK, _PUBLISH, _SUBACK = 2, 3, 9
+_PING_EVERY_S = 1.0
 _SMALL_BATCH = 64 << 10  # bytes below which waiting a little for more pays
 
 
@@ -50,7 +51,7 @@ class LinkAddress:
 
 
 @njit(
-    "Tuple((i8, i8, i8))(u1[::1], i8, i8, i8, i8[::1], i8[::1], i8[::1], i8[::1])",
+    "Tuple((i8, i8, i8, i8))(u1[::1], i8, i8, i8, i8[::1], i8[::1], i8[::1], i8[::1])",
     cache=True,
     nogil=True,
 )
@@ -58,10 +59,11 @@ def scan_frames(buffer, start, end, limit, topic, topic_size, payload, payload_s
     """Find MQTT PUBLISH frames (MQTT 3.1.1, section 2.2 and 3.3) in `buffer[start:end]`.
 
     Returns:
-        Messages found, position behind the last whole frame, and 0 or the first byte of a frame that breaks the
-        protocol. Frames of other types that a subscriber receives (SUBACK, PINGRESP) are passed over.
+        Messages found, position behind the last whole frame, 0 or the first byte of a frame that breaks the protocol,
+        and answers to pings (PINGRESP) passed over, as are SUBACKs.
     """
     n = 0
+    pongs = np.int64(0)
     at = np.int64(start)
     while n < limit and at < end:
         first = buffer[at]
@@ -79,7 +81,7 @@ def scan_frames(buffer, start, end, limit, topic, topic_size, payload, payload_s
                 break
         if not whole:
             if shift > 21:
-                return n, at, np.int64(first) | 256
+                return n, at, np.int64(first) | 256, pongs
             break
         stop = pos + size
         if stop > end:
@@ -87,22 +89,24 @@ def scan_frames(buffer, start, end, limit, topic, topic_size, payload, payload_s
         kind = first >> 4
         if kind == 3:
             if size < 2:
-                return n, at, np.int64(first) | 256
+                return n, at, np.int64(first) | 256, pongs
             length = (np.int64(buffer[pos]) << 8) | np.int64(buffer[pos + 1])
             body = pos + 2 + length
             if (first & 6) != 0:
                 body += 2  # packet identifier; a QoS 0 subscription never gets one
             if body > stop:
-                return n, at, np.int64(first) | 256
+                return n, at, np.int64(first) | 256, pongs
             topic[n] = pos + 2
             topic_size[n] = length
             payload[n] = body
             payload_size[n] = stop - body
             n += 1
-        elif kind not in (9, 13):
-            return n, at, np.int64(first) | 256
+        elif kind == 13:
+            pongs += 1
+        elif kind != 9:
+            return n, at, np.int64(first) | 256, pongs
         at = stop
-    return n, at, np.int64(0)
+    return n, at, np.int64(0), pongs
 
 
 class Receiver:
@@ -137,6 +141,7 @@ class Receiver:
         self._out = bytearray()
         self._last_sent = 0.0
         self._last_heard = 0.0
+        self._pings = 0  # without an answer yet
 
     def connect(self, timeout_s: float = 10.0) -> None:
         """Connect, subscribe and wait for both acknowledgements.
@@ -186,6 +191,7 @@ class Receiver:
         self._used = self._taken = 0
         self._out.clear()
         self._last_sent = self._last_heard = 0.0
+        self._pings = 0
         if self._socket is not None:
             with contextlib.suppress(OSError, ValueError):  # the other side may have gone first
                 self._socket.send(packets.DISCONNECT)
@@ -222,6 +228,17 @@ class Receiver:
                     self._drain(sock)
             self._scan()
         return frames
+
+    def lag_s(self, now: float) -> float:
+        """How far this end is behind the broker, at least; 0 if that is not known to be more than nothing.
+
+        A broker answers a ping behind all that it had to deliver before, so an answer that is late means that
+        deliveries wait.
+
+        Args:
+            now: monotonic seconds.
+        """
+        return now - self._last_sent if self._pings else 0.0
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
         """Queue ready-made MQTT packets and send what the socket takes now.
@@ -263,7 +280,7 @@ class Receiver:
 
     def _scan(self) -> int:
         f = self.frames
-        count, position, broken = scan_frames(
+        count, position, broken, pongs = scan_frames(
             f.buffer,
             self._taken,
             self._used,
@@ -279,6 +296,7 @@ class Receiver:
             )
         if count == 0 and position == self._taken == 0 and self._used == len(self._memory):
             raise LinkError(f"A message exceeds the receive buffer of {len(self._memory)} bytes.")
+        self._pings = max(0, self._pings - int(pongs))
         f.count = int(count)
         self._taken = int(position)
         return f.count
@@ -305,11 +323,14 @@ class Receiver:
             raise LinkError(f"The connection to the broker broke: {error}.") from error
 
     def _keep_alive(self, now: float) -> None:
-        if now - self._last_sent >= self._keepalive_s / 2:
-            if self._last_sent and now - self._last_heard > 2 * self._keepalive_s:
-                raise LinkError(f"The broker has been silent for {now - self._last_heard:.0f} s.")
-            self._last_heard = self._last_heard or now
+        if now - self._last_sent < _PING_EVERY_S:
+            return
+        self._last_heard = self._last_heard or now
+        if now - self._last_heard > 2 * self._keepalive_s:
+            raise LinkError(f"The broker has been silent for {now - self._last_heard:.0f} s.")
+        if not self._pings or now - self._last_sent >= self._keepalive_s / 2:
             self._last_sent = now
+            self._pings += 1
             self._out += packets.PINGREQ
 
 

@@ -27,6 +27,8 @@ from hub.pipeline.store import StoreStage
 from hub.ports.journal.block import Block, Kind
 from hub.ports.journal.telemetry import decode
 
+_SECOND = 1_000_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -115,7 +117,8 @@ class Pipeline:
         Raises:
             StorageError: the disk failed; end the process, without a checkpoint.
         """
-        self._share.adjust(self.directory.budgets, monotonic_ns)
+        lag_s = self._receiver.lag_s(monotonic_ns / _SECOND)
+        self._share.adjust(self.directory.budgets, monotonic_ns, lag_s)
         if frames.count == 0:
             return Turn(receipts=self._receipt(now_ns))
         directory, rows = self.directory, self._rows

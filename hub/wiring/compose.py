@@ -154,6 +154,7 @@ def ingest(settings: Settings, worker: int) -> IngestConfig:
         window=settings.ingest.window_rows,
         cadence_ms=settings.ingest.cadence_ms,
         max_messages_per_s=settings.ingest.max_messages_per_s,
+        most_lag_s=settings.ingest.max_lag_ms / 1_000,
         messages=settings.ingest.batch_messages,
         linger_s=settings.ingest.batch_ms / 1_000,
         segment_bytes=settings.ingest.segment_bytes,

@@ -129,6 +129,10 @@ def test_retry_after_pauses_and_then_sends_again(bench: Bench) -> None:
     for _ in range(5):
         bench.step()
     assert bench.hub.values() == []
+    bench.disconnect()
+    bench.connect()  # another connection is no reason to hurry
+    bench.step()
+    assert bench.hub.values() == []
     bench.settle()
     assert bench.hub.values() == [1.0]
 

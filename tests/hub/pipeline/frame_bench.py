@@ -81,7 +81,7 @@ class Bench:
     def frames(self, *messages: bytes) -> Frames:
         data = b"".join(messages)
         frames = Frames(np.frombuffer(bytearray(data), np.uint8), max(len(messages), 1))
-        frames.count, position, broken = scan_frames(
+        frames.count, position, broken, _ = scan_frames(
             frames.buffer, 0, len(data), frames.capacity, frames.topic, frames.topic_size, frames.payload,
             frames.payload_size,
         )  # fmt: skip

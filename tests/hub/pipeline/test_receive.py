@@ -26,7 +26,7 @@ def publish(topic: bytes, payload: bytes, qos: int = 0) -> bytes:
 
 def scan(data: bytes, limit: int = 100) -> tuple[list[tuple[bytes, bytes]], int, int]:
     f = Frames(np.frombuffer(bytearray(data or b"\0"), np.uint8), limit)
-    count, position, broken = scan_frames(
+    count, position, broken, _ = scan_frames(
         f.buffer, 0, len(data), limit, f.topic, f.topic_size, f.payload, f.payload_size
     )
     found = []
@@ -234,3 +234,24 @@ def test_a_message_larger_than_the_buffer_is_a_link_error(broker: Broker) -> Non
     broker.connection.sendall(publish(b"a/b", bytes(2000)))
     with pytest.raises(LinkError, match="exceeds the receive buffer"):
         collect(receiver, 1)
+
+
+def test_a_ping_without_an_answer_tells_how_far_behind_it_is(broker: Broker) -> None:
+    receiver = Receiver(broker.address(), ["a/+"])
+    receiver.connect()
+    assert broker.connection is not None
+    receiver.receive(100.0, 0.0, 0.0)
+    assert broker.connection.recv(2) == b"\xc0\x00"
+    assert receiver.lag_s(100.5) == 0.5
+    broker.connection.sendall(publish(b"a/b", b"x"))
+    assert receiver.receive(103.0, 5.0, 0.0).count == 1
+    assert (
+        receiver.lag_s(103.0) == 3.0
+    )  # the answer waits behind deliveries: no other ping till then
+    broker.connection.sendall(b"\xd0\x00")
+    receiver.receive(103.5, 5.0, 0.0)
+    assert receiver.lag_s(104.0) == 0.0
+    receiver.receive(104.5, 0.0, 0.0)
+    assert broker.connection.recv(2) == b"\xc0\x00"
+    receiver.close()
+    assert receiver.lag_s(200.0) == 0.0

@@ -35,6 +35,10 @@ class Fleet:
         self.passed = np.zeros(len(rates) + 1, np.int64)
         self.now = 1000 * S
 
+    def lag_s(self) -> float:
+        """How far a worker is behind; one without a backlog never is."""
+        return 0.0
+
     def run(
         self, seconds: float, step: float = 0.01
     ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -49,7 +53,7 @@ class Fleet:
             frames = Frames(np.zeros(1, np.uint8), max(1, slots.size))
             frames.count = slots.size
             frames.slot[: slots.size] = slots
-            self.share.adjust(self.budgets, self.now)
+            self.share.adjust(self.budgets, self.now, self.lag_s())
             self.budgets.charge(frames, self.now)
             passed = slots[frames.verdict[: slots.size] == 0]
             self.passed += np.bincount(passed, minlength=self.passed.size)
@@ -106,3 +110,41 @@ def test_without_a_limit_nothing_is_shared_out() -> None:
     fleet = Fleet([1], [10_000], None)
     assert fleet.run(2)[0] == pytest.approx(10_000)
     assert not fleet.budgets.buckets.share.any()
+
+
+class Backlogged(Fleet):
+    """A fleet whose worker manages only so many messages a second, while shedding costs it nothing."""
+
+    able = 2000.0
+
+    def __init__(self, owner: list[int], rates: list[float]) -> None:
+        super().__init__(owner, rates, None)
+        self.share = FairShare(None, 1.0)
+        self.waiting = 0.0
+        self.seen, self.seen_at = 0, self.now
+
+    def lag_s(self) -> float:
+        passed = int(self.passed.sum())
+        done = self.able * (self.now - self.seen_at) / S
+        self.waiting = max(0.0, self.waiting + passed - self.seen - done)
+        self.seen, self.seen_at = passed, self.now
+        return self.waiting / self.able
+
+
+def test_a_worker_that_falls_behind_takes_less_until_it_keeps_up() -> None:
+    fleet = Backlogged([1, 2], [9000, 40])
+    fleet.run(20)
+    passed = fleet.run(60)
+    assert passed[1] == pytest.approx(40, rel=0.02)
+    assert 0.75 * fleet.able < passed.sum() <= 1.05 * fleet.able
+    assert fleet.lag_s() < 3
+    fleet.rates[1] = 500
+    fleet.run(10)
+    np.testing.assert_allclose(fleet.run(5), [500, 40], rtol=0.03)
+
+
+def test_a_pause_that_is_over_sheds_nothing() -> None:
+    fleet = Backlogged([1, 2], [500, 40])
+    fleet.run(2)
+    fleet.waiting = 1.2 * fleet.able
+    np.testing.assert_allclose(fleet.run(5), [500, 40], rtol=0.03)

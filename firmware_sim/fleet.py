@@ -88,7 +88,13 @@ class Fleet:
         return meant
 
     def seed_history(
-        self, hours: float, step_s: float, progress: Callable[[int], None] = lambda _rows: None
+        self,
+        hours: float,
+        step_s: float,
+        progress: Callable[[int], None] = lambda _rows: None,
+        *,
+        recent_s: float = 0.0,
+        recent_step_s: float = 1.0,
     ) -> int:
         """Let every product live the hours before now and hand its rows to its device as history.
 
@@ -96,19 +102,27 @@ class Fleet:
             hours: how much of the past.
             step_s: seconds between two rows.
             progress: told how many rows were handed over, now and then.
+            recent_s: of these hours, the last so many seconds are lived at a pace of their own,
+            recent_step_s: seconds between two of their rows. A quarter of an hour at the pace of
+                what comes live lets a detector get used to that pace.
 
         Returns:
             Rows handed over.
         """
         end_ns = self._clock()
         start_ns = end_ns - int(hours * 3600 * NS_PER_S)
+        recent_ns = max(start_ns, end_ns - int(recent_s * NS_PER_S))
         total = 0
         for product in self.products:
-            rows = product.history(start_ns, end_ns, step_s).rows()
-            while chunk := list(islice(rows, HISTORY_CHUNK)):
-                product.device.record(chunk, historical=True)
-                total += len(chunk)
-                progress(len(chunk))
+            for first, last, pace in (
+                (start_ns, recent_ns, step_s),
+                (recent_ns, end_ns, recent_step_s),
+            ):
+                rows = product.history(first, last, pace).rows()
+                while chunk := list(islice(rows, HISTORY_CHUNK)):
+                    product.device.record(chunk, historical=True)
+                    total += len(chunk)
+                    progress(len(chunk))
         return total
 
     def start(self, cadence_s: float = 1.0) -> None:

@@ -186,7 +186,7 @@ class EvCharger:
     def _leak(self, now_ns: int, amperes: float) -> None:
         """Current to earth: filter capacitors, moisture, and an insulation that gives way."""
         if amperes <= 0.0:
-            self._residual_ma = 0.02
+            self._residual_ma = 0.0
             return
         moisture = 1.0 + 0.4 * max(0.0, self.weather.humidity - 0.7)
         broken = 28.0 * self._faults.severity(FaultKind.LEAK, now_ns)
@@ -204,21 +204,21 @@ class EvCharger:
         sensors, amperes, car = self._sensors, self._amperes, self.car
         stuck = self._faults.severity(FaultKind.STUCK_SENSOR, now_ns)
         charging = amperes[0] > 0.0
-        current, voltage = sensors["current"], sensors["voltage"]
         readings = {
             "connector_state": 2.0 if charging else 1.0 if car.plugged else 0.0,
             "power_w": round(max(0.0, self._power_w * self._random.gauss(1.0, 0.003)), 1),
             "energy_kwh": round(self.energy_kwh, 4),
             "connector_temp_c": sensors["connector_temp_c"].read(self._connector_c, stuck),
             "cabinet_temp_c": sensors["cabinet_temp_c"].read(self._cabinet_c),
-            "residual_ma": max(0.0, sensors["residual_ma"].read(self._residual_ma)),
         }
         for phase in range(3):
-            ampere = amperes[phase]
-            # An open contactor passes nothing, not noise around nothing.
-            readings[f"current_l{phase + 1}_a"] = max(0.0, current.read(ampere)) if ampere else 0.0
-            volt = self.grid.voltage(phase, self._local.hour, ampere)
-            readings[f"voltage_l{phase + 1}_v"] = voltage.read(volt)
+            volt = self.grid.voltage(phase, self._local.hour, amperes[phase])
+            readings[f"voltage_l{phase + 1}_v"] = sensors["voltage"].read(volt)
+        if charging:  # an open contactor passes nothing to measure
+            readings["residual_ma"] = max(0.0, sensors["residual_ma"].read(self._residual_ma))
+            for phase in range(car.phases):
+                ampere = sensors["current"].read(amperes[phase])
+                readings[f"current_l{phase + 1}_a"] = max(0.0, ampere)
         if car.plugged:  # the car tells it over the plug (ISO 15118)
             readings["car_soc_pct"] = round(100.0 * car.soc, 1)
         return readings

@@ -26,7 +26,7 @@ from firmware_sim.products.settings import accept
 SUBSTEP_S: Final = 60.0
 WATER_W_PER_K: Final = 1300.0  # heat capacity flow of the circulating water
 W_PER_K_PER_L_MIN: Final = 69.8  # water, at one litre a minute
-BATH_K: Final = 12.0
+BATH_K: Final = 8.0  # enough to start the compressor, nothing out of the ordinary
 MIN_ON_S: Final = 420.0
 MIN_OFF_S: Final = 300.0
 HYSTERESIS_K: Final = 2.5

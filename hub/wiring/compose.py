@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from hub.app.ingest import IngestConfig
     from hub.config import Settings
     from hub.ports.broker.callout import Shown, Standing
+    from hub.ports.broker.mosquitto import MosquittoConfiguration
+    from hub.ports.broker.mosquitto_client import MosquittoBroker
     from hub.ports.broker.port import Broker, EmbeddedBroker
     from hub.ports.store.compaction import Compactor
     from hub.ports.store.port import TelemetryStore
@@ -98,9 +100,42 @@ def embedded_broker(settings: Settings) -> EmbeddedBroker:
 
 def broker(settings: Settings) -> Broker:
     """Return the running broker as the parts of the hub see it."""
-    from hub.ports.broker.nats_client import NatsBroker  # noqa: PLC0415  heavy, see rule 3
+    match settings.broker.kind:
+        case "mosquitto":
+            return mosquitto(settings)
+        case "emqx":
+            from hub.ports.broker.emqx import EmqxBroker  # noqa: PLC0415  heavy, see rule 3
 
-    return NatsBroker(settings)
+            return EmqxBroker(settings)
+        case "nats":
+            from hub.ports.broker.nats_client import NatsBroker  # noqa: PLC0415  heavy, see rule 3
+
+            return NatsBroker(settings)
+
+
+def mosquitto(settings: Settings) -> MosquittoBroker:
+    """Return the Mosquitto that the settings name."""
+    from hub.ports.broker.mosquitto_client import MosquittoBroker  # noqa: PLC0415  heavy
+
+    return MosquittoBroker(settings)
+
+
+def mosquitto_configuration(settings: Settings, folder: Path, user: str) -> MosquittoConfiguration:
+    """Return what Mosquitto's configuration is made of, with a new certificate for it."""
+    from hub.ports.broker.mosquitto import MosquittoConfiguration  # noqa: PLC0415  see rule 3
+
+    pair = authority(settings).issue_server(settings.public_hosts, now())
+    return MosquittoConfiguration(
+        folder=folder,
+        host=settings.mqtt.host,
+        port=settings.mqtt.port,
+        user=user,
+        workers=settings.ingest.workers,
+        ca_pem=(settings.pki_dir / "ca.pem").read_bytes(),
+        certificate_pem=pair.issued.certificate_pem.encode(),
+        key_pem=pair.private_key_pem,
+        settings=settings.broker,
+    )
 
 
 def tokens(settings: Settings) -> Tokens:

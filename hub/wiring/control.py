@@ -23,11 +23,13 @@ from hub.app.device_desk import DeviceDesk, StateDesk
 from hub.app.findings_desk import FindingsDesk
 from hub.app.http import create_app
 from hub.app.reactor import Follower, Reactor, keep_dead_letters
+from hub.app.shut_out import keep_out
 from hub.config import Settings
 from hub.metrics import Metrics
 from hub.ports.broker.port import CONTROL, Broker
 from hub.ports.database.engine import read_session
 from hub.ports.journal.block import Kind
+from hub.services import admission
 from hub.services.events import Broadcaster
 from hub.services.gate import GatePublisher
 from hub.services.identity import incarnation
@@ -81,6 +83,7 @@ def run(settings: Settings, child: Child) -> None:
             "states": states.run,
             "reactor": reactor.run,
             "metrics": _publisher(metrics, settings.run_dir / "metrics"),
+            **_sweeps(settings, engine),
         }.items()
     ]
     child.watch()
@@ -169,6 +172,19 @@ def _followers(settings: Settings, desk: FindingsDesk) -> list[Follower[Any]]:
             )
         )
     return followers
+
+
+def _sweeps(settings: Settings, engine: Engine) -> dict[str, Callable[[threading.Event], None]]:
+    """Return the loop that tells Mosquitto of revocations; NATS is watched by `authd`."""
+    if settings.broker.kind != "mosquitto":
+        return {}
+    reconcile = compose.mosquitto(settings).reconcile
+
+    def revoked() -> list[str]:
+        with read_session(engine) as session:
+            return admission.revoked(session)
+
+    return {"revocations": lambda stop: keep_out(revoked, reconcile, stop)}
 
 
 def _publisher(metrics: Metrics, folder: Path) -> Callable[[threading.Event], None]:

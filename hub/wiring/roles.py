@@ -17,7 +17,7 @@ from pathlib import Path
 from hub.app.child import Child
 from hub.config import Settings, load
 from hub.errors import HubError
-from hub.ports.broker.port import CONTROL, INGEST
+from hub.ports.broker.port import CONTROL, INGEST, REVOKER
 from hub.wiring import compose, kernels, logs
 
 _log = logging.getLogger("homeport")
@@ -34,7 +34,7 @@ def prepare(settings: Settings, child: Child) -> None:
 
     authority, at = compose.authority(settings), compose.now()
     save_pair(authority.issue_server(settings.public_hosts, at), settings.pki_dir, "server")
-    parts = [CONTROL, *(f"{INGEST}-{worker}" for worker in range(settings.ingest.workers))]
+    parts = [CONTROL, REVOKER, *(f"{INGEST}-{worker}" for worker in range(settings.ingest.workers))]
     for part in parts:
         save_pair(authority.issue_internal(part, at), settings.pki_dir, part)
     compose.renew_operator_token(settings)
@@ -117,7 +117,9 @@ def names(settings: Settings) -> tuple[str, ...]:
     `ingest` comes after `control`, which compiles the first gate snapshot.
     """
     workers = tuple(f"ingest-{worker}" for worker in range(settings.ingest.workers))
-    return ("broker", "authd", "control", *workers, "compactor")
+    # A broker that somebody else runs admits by itself, or asks the API.
+    own = ("broker", "authd") if settings.broker.kind == "nats" else ()
+    return (*own, "control", *workers, "compactor")
 
 
 def _entry(name: str) -> Entry:

@@ -25,7 +25,16 @@ _log = logging.getLogger("homeport.serve")
 
 
 def choose_ports(settings: Settings) -> Settings:
-    """Replace ports of 0 by free ones."""
+    """Replace ports of 0 by free ones.
+
+    Raises:
+        StartError: the port of a broker that somebody else runs is 0.
+    """
+    if settings.broker.kind != "nats" and not settings.mqtt.port:
+        raise StartError(
+            f"The hub does not start {settings.broker.kind}, so it cannot choose its port. "
+            "Set mqtt.host and mqtt.port to where it listens."
+        )
     with socket.socket() as api, socket.socket() as mqtt, socket.socket() as client:
         # All three stay bound until the last one is known, so that they differ.
         return settings.model_copy(

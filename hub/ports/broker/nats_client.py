@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from hub.config import Settings
+from hub.ports.broker.identities import internal_identity
 from hub.ports.broker.nats_server import REVOKE_SUBJECT, NatsAccess
 from hub.ports.broker.port import BrokerError, ClientIdentity
 
@@ -125,16 +126,7 @@ class NatsBroker:
 
     def identity(self, name: str) -> ClientIdentity:
         """See `Broker.identity`."""
-        settings = self._settings
-        host = settings.mqtt.host
-        return ClientIdentity(
-            name=name,
-            host="127.0.0.1" if host == "0.0.0.0" else host,  # noqa: S104  a comparison
-            port=settings.mqtt.port,
-            ca_file=settings.pki_dir / "ca.pem",
-            certificate_file=settings.pki_dir / f"{name}.pem",
-            key_file=settings.pki_dir / f"{name}.key",
-        )
+        return internal_identity(self._settings, name)
 
     def disconnect(self, device_id: str) -> bool:
         """See `Broker.disconnect`: asks `authd`, the only one that may end connections."""

@@ -16,6 +16,8 @@ from hub.errors import HubError
 
 INGEST = "hub-ingest"
 CONTROL = "hub-control"
+REVOKER = "hub-revoker"
+"""Tells a broker that the hub does not start who is shut out; it may do nothing else."""
 
 # The kind of a client stands in the URI name of its certificate, written by the hub's authority.
 DEVICE_URI = "urn:homeport:device:"

@@ -22,6 +22,7 @@ from hub.config import ApiSettings, BrokerSettings, MqttSettings, Settings
 from hub.ports.broker.callout import Shown, Standing
 from hub.ports.broker.nats_client import NatsBroker
 from hub.ports.broker.nats_server import NatsAccess, NatsServer, load_or_create_issuer
+from hub.ports.broker.port import Broker
 from hub.services.pki import CertificateAuthority, save_pair
 from hub.wiring import compose
 
@@ -97,6 +98,7 @@ class MqttClient:
             CallbackAPIVersion.VERSION2, client_id=client_id, reconnect_on_failure=False
         )
         client.tls_set(str(ca), str(certificate), str(key))
+        self.client_id = client_id
         client.on_connect = lambda _c, _u, _f, code, _p: self.connects.append(str(code))
         client.on_disconnect = lambda *_: self.disconnected.set()
         client.on_message = lambda _c, _u, m: self.messages.put((m.topic, bytes(m.payload)))
@@ -128,39 +130,15 @@ class MqttClient:
         self.client.loop_stop()
 
 
-class BrokerRig:
-    """One broker, its authority and its callout."""
+class DeviceRig:
+    """Devices and parts of the hub as clients of some broker."""
 
-    def __init__(self, folder: Path) -> None:
-        self.settings = Settings(
-            data_dir=folder,
-            api=ApiSettings(port=0),
-            mqtt=MqttSettings(port=free_port()),
-            broker=BrokerSettings(client_port=free_port()),
-        )
-        pki = self.settings.pki_dir
-        self.folder = folder
-        self.authority = CertificateAuthority.load_or_create(pki, compose.now())
-        save_pair(self.authority.issue_server(["127.0.0.1"], compose.now()), pki, "server")
-        for part in ("hub-ingest-0", "hub-control", "hub-stranger"):
-            save_pair(self.authority.issue_internal(part, compose.now()), pki, part)
-        self.records = Records()
-        self.broker = NatsBroker(self.settings)
-        server = compose.embedded_broker(self.settings)
-        assert isinstance(server, NatsServer)
-        self.server = server
-        self.server.start()
-        self.callout = Callout(
-            authd.Admission(
-                client_port=self.settings.broker.client_port,
-                access=NatsAccess.load_or_create(self.settings.broker_dir),
-                issuer=load_or_create_issuer(self.settings.keys_dir),
-                standing=self.records.standing,
-                unwelcome=self.records.unwelcome,
-                now=compose.now,
-            )
-        )
-        self._clients: list[MqttClient] = []
+    settings: Settings
+    folder: Path
+    authority: CertificateAuthority
+    records: Records
+    broker: Broker
+    _clients: list[MqttClient]
 
     def enrol(self, device_id: str, authority: CertificateAuthority | None = None) -> str:
         """Issue a certificate to a device and write it into the records."""
@@ -196,6 +174,41 @@ class BrokerRig:
     def close_clients(self) -> None:
         while self._clients:
             self._clients.pop().close()
+
+
+class BrokerRig(DeviceRig):
+    """One broker, its authority and its callout."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = Settings(
+            data_dir=folder,
+            api=ApiSettings(port=0),
+            mqtt=MqttSettings(port=free_port()),
+            broker=BrokerSettings(client_port=free_port()),
+        )
+        pki = self.settings.pki_dir
+        self.folder = folder
+        self.authority = CertificateAuthority.load_or_create(pki, compose.now())
+        save_pair(self.authority.issue_server(["127.0.0.1"], compose.now()), pki, "server")
+        for part in ("hub-ingest-0", "hub-control", "hub-stranger"):
+            save_pair(self.authority.issue_internal(part, compose.now()), pki, part)
+        self.records = Records()
+        self.broker = NatsBroker(self.settings)
+        server = compose.embedded_broker(self.settings)
+        assert isinstance(server, NatsServer)
+        self.server = server
+        self.server.start()
+        self.callout = Callout(
+            authd.Admission(
+                client_port=self.settings.broker.client_port,
+                access=NatsAccess.load_or_create(self.settings.broker_dir),
+                issuer=load_or_create_issuer(self.settings.keys_dir),
+                standing=self.records.standing,
+                unwelcome=self.records.unwelcome,
+                now=compose.now,
+            )
+        )
+        self._clients = []
 
     def close(self) -> None:
         self.close_clients()

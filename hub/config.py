@@ -26,6 +26,7 @@ from hub.errors import HubError
 
 PREFIX = "HOMEPORT_"
 DEFAULT_FILE = Path("homeport.toml")
+HOOK_SECRET_LENGTH = 32
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Positive = Annotated[int, Field(gt=0)]
@@ -96,6 +97,13 @@ class BrokerSettings(Section):
     """How long a write to a stuck client may block before the broker drops the client."""
     max_connections: Positive = 65_536
     """Connections that the broker accepts at once."""
+
+    @field_validator("hook_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < HOOK_SECRET_LENGTH:
+            raise ValueError(f"needs {HOOK_SECRET_LENGTH} characters or more")
+        return value
 
 
 class DatabaseSettings(Section):

@@ -72,6 +72,8 @@ class Hub:
         random_bytes: returns so many random bytes.
         request_bytes: largest body of a request (`limits.request_bytes`).
         limits: how often one key may try.
+        hook_secret_hash: SHA-256 of what a broker shows that asks for admission, hex; empty: none
+            may ask.
     """
 
     engine: Engine
@@ -92,3 +94,4 @@ class Hub:
     random_bytes: Callable[[int], bytes]
     request_bytes: int = 1_048_576
     limits: Limits = field(default_factory=Limits)
+    hook_secret_hash: str = ""

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from hub.api import (
     access,
     alerts,
+    broker_hook,
     catalogue,
     description,
     devices,
@@ -39,6 +40,7 @@ _ROUTERS = (
     pushes.ROUTER,
     catalogue.ROUTER,
     records.ROUTER,
+    broker_hook.ROUTER,
 )
 
 

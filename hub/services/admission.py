@@ -63,6 +63,17 @@ def unwelcome(session: Session, connected: Collection[Shown]) -> set[Shown]:
     return set(connected) - welcome
 
 
+def welcome(session: Session, device_id: str) -> bool:
+    """Tell whether a device is known and not revoked, whichever certificate it shows.
+
+    Args:
+        session: any session.
+        device_id: the device.
+    """
+    query = select(Device.slot).where(Device.device_id == device_id, Device.revoked_at.is_(None))
+    return session.scalar(query) is not None
+
+
 def revoked(session: Session) -> list[str]:
     """Return the ids of all devices that are revoked.
 

@@ -145,7 +145,13 @@ def _hub(
         monotonic=time.monotonic,
         random_bytes=os.urandom,
         request_bytes=settings.limits.request_bytes,
+        hook_secret_hash=_hook_secret_hash(settings),
     )
+
+
+def _hook_secret_hash(settings: Settings) -> str:
+    secret = settings.broker.hook_secret.get_secret_value()
+    return secret_hash(secret) if secret else ""
 
 
 def _followers(settings: Settings, desk: FindingsDesk) -> list[Follower[Any]]:

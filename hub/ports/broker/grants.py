@@ -46,3 +46,27 @@ def _all_devices(up: tuple[Up, ...], down: tuple[Down, ...]) -> Topics:
         publish=tuple(f"{_ROOT}.*.*.down.{channel}" for channel in down),
         subscribe=tuple(f"{_ROOT}.*.*.up.{channel}" for channel in up),
     )
+
+
+def may_publish(topics: Topics, topic: str) -> bool:
+    """Tell whether an MQTT topic is within the grant."""
+    return _granted(topics.publish, topic, wildcards=False)
+
+
+def may_subscribe(topics: Topics, topic_filter: str) -> bool:
+    """Tell whether all that an MQTT topic filter can match is within the grant."""
+    return _granted(topics.subscribe, topic_filter, wildcards=True)
+
+
+def _granted(subjects: tuple[str, ...], topic: str, *, wildcards: bool) -> bool:
+    if "." in topic or "*" in topic:
+        return False  # of NATS, not of MQTT: no topic of the wire has them
+    asked = topic.split("/")
+    if "#" in asked or ("+" in asked and not wildcards):
+        return False
+    return any(_covers(subject.split("."), asked) for subject in subjects)
+
+
+def _covers(granted: list[str], asked: list[str]) -> bool:
+    same_depth = len(granted) == len(asked)
+    return same_depth and all(g in ("*", a) for g, a in zip(granted, asked, strict=True))

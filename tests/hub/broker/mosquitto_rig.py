@@ -79,7 +79,7 @@ class MosquittoRig(DeviceRig):
         for part in ("hub-ingest-0", "hub-control", "hub-revoker", "hub-stranger"):
             save_pair(self.authority.issue_internal(part, compose.now()), pki, part)
         self.records = Records()
-        self.broker = MosquittoBroker(self.settings)
+        self.broker = self.mosquitto = MosquittoBroker(self.settings)
         self.configuration = compose.mosquitto_configuration(
             self.settings, folder / "mosquitto", getpass.getuser()
         )

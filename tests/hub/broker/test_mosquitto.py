@@ -61,15 +61,15 @@ def test_revocations_that_were_missed_are_made_good(rig: MosquittoRig) -> None:
     devices = [f"lost{number:012d}" for number in range(250)]
     online = rig.device(rig.enrol(devices[7]))
     assert online.connect()
-    assert rig.broker.reconcile(devices) == 250
+    assert rig.mosquitto.reconcile(devices) == 250
     assert online.disconnected.wait(10)
-    assert rig.broker.reconcile(devices) == 0
+    assert rig.mosquitto.reconcile(devices) == 0
     rig.server.end()
     assert not rig.broker.disconnect("another000000001")
     with pytest.raises((BrokerError, OSError)):
-        rig.broker.reconcile(devices)
+        rig.mosquitto.reconcile(devices)
     rig.server.start()
-    assert rig.broker.reconcile([*devices, "another000000001"]) == 1  # it kept the others
+    assert rig.mosquitto.reconcile([*devices, "another000000001"]) == 1  # it kept the others
 
 
 def test_the_watch_goes_on_after_a_failure() -> None:

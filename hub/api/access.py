@@ -85,6 +85,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         # Running the hub
         "put_catalogue": Rule(OPERATORS, body_bytes=None),
         "list_dead_letters": Rule(STAFF),
+        "get_dead_letter": Rule(STAFF),
+        "replay_dead_letter": Rule(OPERATORS),
         "list_audit": Rule(OPERATORS),
         "get_health": Rule(PUBLIC),
         "get_readiness": Rule(PUBLIC),

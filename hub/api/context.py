@@ -67,6 +67,8 @@ class Hub:
         operator_token_hash: SHA-256 of the operator token, hex (`tokens.secret_hash`).
         metrics: of this process.
         metrics_dir: where the other processes publish theirs; `None` for none.
+        data_dir: folder of the hub's files, where workers take replays from; `None` for none.
+        problems: what keeps the hub from doing all it should, one sentence each.
         clock: the present time, ns since 1970 UTC.
         monotonic: seconds of a clock that never steps back.
         random_bytes: returns so many random bytes.
@@ -95,3 +97,5 @@ class Hub:
     request_bytes: int = 1_048_576
     limits: Limits = field(default_factory=Limits)
     hook_secret_hash: str = ""
+    data_dir: Path | None = None
+    problems: Callable[[], list[str]] = list

@@ -3,7 +3,7 @@
 1. `/healthz` says that this process answers and touches nothing else, so a supervisor that restarts
    on it never restarts for a slow disk.
 2. `/readyz` asks the database and the store, and names what does not answer without saying why:
-   it is public, the log has the reason.
+   it is public, the log has the reason. A hub that works, but not all of it, is `degraded`.
 3. `/metrics` needs an operator (the operator token, for Prometheus in `authorization`): behind a
    proxy on the same box every caller would be loopback.
 """
@@ -36,6 +36,15 @@ class Health(Answer):
     model_config = examples({"status": "ok"})
 
 
+class Readiness(Answer):
+    """How the hub is doing."""
+
+    status: Literal["ok", "degraded"] = Field(default="ok")
+    problems: list[str] = Field(default=[], description="What does not work, a sentence each.")
+
+    model_config = examples({"status": "ok", "problems": []})
+
+
 @ROUTER.get("/healthz", operation_id="get_health", summary="Say that the process answers")
 async def get_health() -> Health:
     """Answer as long as the process runs."""
@@ -43,7 +52,7 @@ async def get_health() -> Health:
 
 
 @ROUTER.get("/readyz", operation_id="get_readiness", summary="Say whether the hub can work")
-def get_readiness(hub: HubDep) -> Health:
+def get_readiness(hub: HubDep) -> Readiness:
     """Ask the database and the telemetry store; 503 names the ones that do not answer."""
 
     def database() -> None:
@@ -65,7 +74,8 @@ def get_readiness(hub: HubDep) -> Health:
             f"The hub cannot work: {' and '.join(failed)} did not answer. Its log has the reason.",
             failed=failed,
         )
-    return Health()
+    problems = hub.problems()
+    return Readiness(status="degraded" if problems else "ok", problems=problems)
 
 
 @ROUTER.get(

@@ -46,6 +46,7 @@ from hub.ports.journal.segments import list_segments
 from hub.ports.journal.telemetry import decode
 from hub.ports.journal.writer import JournalWriter, Rotation
 from hub.services.alert_kinds import kind_word
+from hub.services.replays import Replay, replays_in
 from hub.services.snapshot_file import current_version
 
 log = logging.getLogger(__name__)
@@ -240,7 +241,7 @@ class _Worker:
             FairShare(config.max_messages_per_s, config.most_lag_s),
         )
         self._last_checkpoint = time.monotonic()
-        self._last_publish = self._last_look = 0.0
+        self._last_publish = self._last_look = self._last_replay = 0.0
         self._started = time.monotonic()
 
     def run(self, stop: threading.Event, ready: Callable[[], None]) -> None:
@@ -259,12 +260,35 @@ class _Worker:
             self._take_newest_gate()
             for part, deaths in self._attempts.parts(frames):
                 self._count(self._turn(part, deaths))
+            self._replay_letters()
             self._between_turns()
             if not self._room():
                 self._wait_for_room(stop)
                 self._connect(stop)
 
-    def _turn(self, frames: Frames, deaths: int) -> Turn:
+    def _replay_letters(self) -> None:
+        """Take the dead letters that an operator has handed back."""
+        now = time.monotonic()
+        if now - self._last_replay < _LOOK_S:
+            return
+        self._last_replay = now
+        for path in replays_in(self._config.dead_letters / "replay"):
+            try:
+                letter = Replay.read(path)
+            except ValueError as error:
+                log.error("a replay is passed over: %s", error)  # noqa: TRY400  the sentence says it all
+                path.unlink()
+                continue
+            if letter.stream is None:
+                path.unlink()  # without identity nothing else could keep it from being taken twice
+            for part, deaths in self._attempts.parts(Frames.of(letter.topic, letter.payload)):
+                turn = self._turn(part, deaths, letter)
+                self._count(turn)
+            path.unlink(missing_ok=True)
+            rows = 0 if turn.stored is None else turn.stored.batch.rows
+            log.info("dead letter replayed", extra={"letter": path.stem, "rows": rows})
+
+    def _turn(self, frames: Frames, deaths: int, again: Replay | None = None) -> Turn:
         """Take a batch through the pipeline, marked as tried; what killed the worker too often is set aside."""
         now = self._config.clock()
         self._attempts.begin(frames)
@@ -279,7 +303,7 @@ class _Worker:
                     salvage=deaths == DEATHS,  # that it can kill as well
                 )
             else:
-                turn = self._pipeline.turn(frames, now, time.monotonic_ns())
+                turn = self._pipeline.turn(frames, now, time.monotonic_ns(), again)
         except (StorageError, OSError):
             self._attempts.done()  # the disk's fault, not the messages'
             raise

@@ -71,8 +71,12 @@ _FIELDS: Mapping[int, Mapping[str, type]] = {
         "size": int,
         "bytes": bytes,
         "time": int,
+        "stream": bytes,
+        "rows": list,
     },
 }
+_ABSENT: Mapping[str, Any] = {"stream": b"", "rows": []}
+"""What logs of versions before 0.2 do not hold."""
 
 
 class Entry(NamedTuple):
@@ -301,7 +305,7 @@ def checked(kind: int, item: object) -> Record:
         raise ValueError("the record is not a map")  # noqa: TRY004  the log is wrong, no caller is
     record: dict[str, Any] = {}
     for name, kind_of_value in _FIELDS[kind].items():
-        value = item.get(name)
+        value = item.get(name, _ABSENT.get(name))
         if kind_of_value is float and type(value) is int:
             value = float(value)
         if type(value) is not kind_of_value:
@@ -336,12 +340,21 @@ def keep_dead_letters(log: str) -> Callable[[Session, Sequence[Entry], int], int
                 hash=letter["sha256"],
                 size=letter["size"],
                 sample=letter["bytes"],
+                detail=letter["detail"],
+                rows=_rows(letter),
             )
             session.add(row)
         session.flush()
         return len(entries)
 
     return apply
+
+
+def _rows(letter: Record) -> dict[str, Any] | None:
+    """Say which rows a letter rejected, as the database keeps it; `None` if they have no identity."""
+    if not letter["stream"]:
+        return None
+    return {"stream": letter["stream"].hex(), "ranges": [list(pair) for pair in letter["rows"]]}
 
 
 def _sync(path: Path) -> None:

@@ -80,6 +80,15 @@ class Frames:
         for name in ("auth", "channel", "verdict", "reason"):
             setattr(self, name, np.zeros(n, np.uint8))
 
+    @classmethod
+    def of(cls, topic: str, payload: bytes) -> "Frames":
+        """A batch of one message that did not come from the broker."""
+        head = topic.encode()
+        frames = cls(np.frombuffer(bytearray(head + payload), np.uint8), 1, 1)
+        frames.topic_size[0] = frames.payload[0] = len(head)
+        frames.payload_size[0] = len(payload)
+        return frames
+
     def topic_text(self, i: int) -> str:
         """The topic of message `i`, for logs and dead letters (never on the fast path)."""
         start = int(self.topic[i])

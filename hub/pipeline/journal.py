@@ -18,9 +18,12 @@ from hub.pipeline.identity import BEYOND, CONFLICT, DUPLICATE, FORGOTTEN, NEW, S
 from hub.pipeline.outcome import Conflict, Journal, Lost, Rejection, Stored
 from hub.ports.journal.block import Block, Kind
 from hub.ports.journal.telemetry import TelemetryBatch, encode
+from hub.services.replays import Replay
 
 MAX_DEAD_LETTERS = 256  # of one micro-batch; what is beyond is counted, not kept
-MAX_DEAD_BYTES = 64 << 10
+MAX_DEAD_BYTES = 262_144  # of one message: the largest pack, so that any can be replayed
+MAX_DEAD_BYTES_OF_BATCH = 4 << 20  # then of each message only
+SHORT_DEAD_BYTES = 1024
 
 
 @njit(
@@ -88,14 +91,25 @@ class JournalStage:
         rejections: list[Rejection],
         lost: list[Lost],
         received: int,
+        again: Replay | None = None,
     ) -> Stored:
         """Drop what is settled already, append the rest, sync.
+
+        Args:
+            frames: of this batch.
+            rows: decoded from them; keeps only what is new.
+            rejections: of this batch.
+            lost: likewise.
+            received: time of receipt, ns.
+            again: the dead letter that this batch is, if it is one: its rows were settled without being stored.
 
         Raises:
             StorageError: the disk failed; nothing of this batch may be receipted.
         """
         before = rows.batch()
         status = self._streams.admit(before, received)
+        if again is not None:
+            _admit_again(before, status, again)
         counts = np.bincount(status, minlength=FORGOTTEN + 1).tolist()
         conflicts: list[Conflict] = []
         if counts[CONFLICT]:
@@ -110,6 +124,8 @@ class JournalStage:
         if rows.rows:
             offset = self._telemetry.append(Kind.TELEMETRY, encode(batch), received)
             self._streams.trail.journalled(offset, rows.rows)
+            if again is not None:
+                self._streams.remember(batch, received)
         synced = self._telemetry.sync()
         duplicates = counts[DUPLICATE] + counts[FORGOTTEN]
         return Stored(batch, offset, synced, rejected, duplicates, counts[BEYOND], kept, conflicts)
@@ -137,10 +153,18 @@ class JournalStage:
 
     def _bury(self, rejections: list[Rejection], received: int) -> int:
         # One letter a message, however many of its rows were rejected.
-        kept = list({id(r.payload): r for r in rejections}.values())[:MAX_DEAD_LETTERS]
+        messages: dict[int, list[Rejection]] = {}
+        for rejection in rejections:
+            messages.setdefault(id(rejection.payload), []).append(rejection)
+        kept = list(messages.values())[:MAX_DEAD_LETTERS]
         if kept:
-            letters = cbor.encode([_dead_letter(r, received) for r in kept])
-            self._dead_letters.append(Kind.DEAD_LETTERS, [letters], received)
+            room = MAX_DEAD_BYTES_OF_BATCH
+            letters = []
+            for of_message in kept:
+                most = MAX_DEAD_BYTES if room > 0 else SHORT_DEAD_BYTES
+                letters.append(_dead_letter(of_message, received, most))
+                room -= min(most, len(of_message[0].payload))
+            self._dead_letters.append(Kind.DEAD_LETTERS, [cbor.encode(letters)], received)
             self._dead_letters.sync()
         return len(kept)
 
@@ -172,7 +196,9 @@ class JournalStage:
 def replay(streams: StreamTable, block: Block, batch: TelemetryBatch | None) -> None:
     """Take a journalled block into the stream table again, on start."""
     if batch is not None:
-        streams.admit(batch, block.received_ns, window=1 << 62)
+        status = streams.admit(batch, block.received_ns, window=1 << 62)
+        if (status == FORGOTTEN).any():  # rows of a dead letter that was replayed
+            streams.remember(batch, block.received_ns)
         streams.trail.journalled(block.offset, batch.rows)
     elif block.kind == Kind.SETTLEMENTS:
         for slot, stream, start, end in cbor.decode(bytes(block.payload), max_bytes=1 << 28):
@@ -210,19 +236,31 @@ def _clashes(frames: Frames, rows: Rows, status: U8) -> tuple[list[Rejection], l
     return rejections, list(conflicts.values())
 
 
-def _dead_letter(rejection: Rejection, received: int) -> dict[str, object]:
-    digest = hashlib.sha256(rejection.payload).digest()
-    identity = hashlib.sha256(
-        rejection.topic.encode() + b"\n" + received.to_bytes(8, "big") + digest
-    )
+def _admit_again(batch: TelemetryBatch, status: U8, again: Replay) -> None:
+    """Take the rows of a dead letter as new that were rejected then and are not stored since."""
+    if again.stream is None:
+        return
+    own = (status == FORGOTTEN) & (batch.stream == np.uint64(again.stream))
+    for start, end in again.rows:
+        status[own & (batch.seq >= start) & (batch.seq < end)] = NEW
+
+
+def _dead_letter(rejections: list[Rejection], received: int, most: int) -> dict[str, object]:
+    """The record of one message; `rejections` are all about it."""
+    one = rejections[0]
+    digest = hashlib.sha256(one.payload).digest()
+    identity = hashlib.sha256(one.topic.encode() + b"\n" + received.to_bytes(8, "big") + digest)
+    rows = [r for r in rejections if r.stream is not None]
     return {
         "id": identity.digest()[:16],
-        "slot": rejection.slot,
-        "topic": rejection.topic,
-        "code": int(RejectCode(rejection.code)),
-        "detail": rejection.detail,
+        "slot": one.slot,
+        "topic": one.topic,
+        "code": int(RejectCode(one.code)),
+        "detail": one.detail,
         "sha256": digest,
-        "size": len(rejection.payload),
-        "bytes": rejection.payload[:MAX_DEAD_BYTES],
+        "size": len(one.payload),
+        "bytes": one.payload[:most],
         "time": received,
+        "stream": rows[0].stream.to_bytes(8, "big") if rows and rows[0].stream is not None else b"",
+        "rows": [[r.start, r.end] for r in rows],
     }

@@ -26,6 +26,7 @@ from hub.pipeline.share import FairShare
 from hub.pipeline.store import StoreStage
 from hub.ports.journal.block import Block, Kind
 from hub.ports.journal.telemetry import decode
+from hub.services.replays import Replay
 
 _SECOND = 1_000_000_000
 
@@ -106,13 +107,16 @@ class Pipeline:
         """
         return self._receiver.receive(monotonic_s, wait_s, linger_s)
 
-    def turn(self, frames: Frames, now_ns: int, monotonic_ns: int) -> Turn:
+    def turn(
+        self, frames: Frames, now_ns: int, monotonic_ns: int, again: Replay | None = None
+    ) -> Turn:
         """Take one micro-batch all the way.
 
         Args:
             frames: as received.
             now_ns: time of receipt, ns since 1970 UTC.
             monotonic_ns: the same instant on a clock that is never set.
+            again: the dead letter that `frames` is, when an operator has it taken again; no budget holds it up.
 
         Raises:
             StorageError: the disk failed; end the process, without a checkpoint.
@@ -124,9 +128,11 @@ class Pipeline:
         directory, rows = self.directory, self._rows
         directory.authenticator.authenticate(frames)
         directory.gate.gate(frames, now_ns)
-        directory.budgets.charge(frames, monotonic_ns)
-        rejections, lost = directory.decoder.decode(frames, rows, now_ns)
-        stored = self._journal.write(frames, rows, rejections, lost, now_ns)
+        if again is None:
+            directory.budgets.charge(frames, monotonic_ns)
+        received = now_ns if again is None else again.received
+        rejections, lost = directory.decoder.decode(frames, rows, received)
+        stored = self._journal.write(frames, rows, rejections, lost, now_ns, again)
         # Before the receipt: a device that was told does not send the rows again, so this is the only chance.
         self._reactions.raise_conflicts(stored.conflicts, now_ns)
         self._receipts.reject(stored.rejected)

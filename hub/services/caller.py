@@ -35,6 +35,7 @@ class Scope(StrEnum):
     CATALOGUE_WRITE = "catalogue:write"
     PEOPLE_WRITE = "people:write"
     RECORDS_READ = "records:read"
+    RECORDS_REPLAY = "records:replay"
     METRICS_READ = "metrics:read"
 
 

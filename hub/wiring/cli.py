@@ -17,7 +17,7 @@ import typer
 
 from hub.config import Settings, load
 from hub.errors import HubError
-from hub.wiring import compose, kernels, logs
+from hub.wiring import compose, deadletter_commands, kernels, logs
 from hub.wiring.running_hub import RunningHub
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ app.add_typer(person_app, name="person")
 app.add_typer(audit_app, name="audit")
 app.add_typer(broker_app, name="broker")
 app.add_typer(database_app, name="db")
+app.add_typer(deadletter_commands.app, name="deadletter")
 
 ConfigFile = Annotated[
     Path | None,

@@ -220,6 +220,18 @@ def prune_below(settings: Settings) -> dict[str, int]:
     }
 
 
+def problems(settings: Settings) -> list[str]:
+    """Say what keeps the hub from doing all it should, one sentence each."""
+    from hub.pipeline.store import read_progress  # noqa: PLC0415  heavy, see rule 3
+
+    return [
+        f"Worker {worker} takes no telemetry because the disk is full; devices keep theirs. "
+        "It goes on by itself when there is room."
+        for worker in range(settings.ingest.workers)
+        if read_progress(progress_file(settings, worker)).paused
+    ]
+
+
 def admission(settings: Settings) -> Admission:
     """Return what the auth callout works with."""
     from hub.app.authd import Admission  # noqa: PLC0415  heavy, see rule 3

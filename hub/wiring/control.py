@@ -146,6 +146,8 @@ def _hub(
         random_bytes=os.urandom,
         request_bytes=settings.limits.request_bytes,
         hook_secret_hash=_hook_secret_hash(settings),
+        data_dir=settings.data_dir,
+        problems=lambda: compose.problems(settings),
     )
 
 

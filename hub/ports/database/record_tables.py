@@ -4,10 +4,19 @@
 2. A cursor moves in the same transaction as what was done with the log up to it.
 """
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hub.ports.database.tables import Base, Big, Digest, Document, Instant, Name, big_number
+from hub.ports.database.tables import (
+    Base,
+    Big,
+    Digest,
+    Document,
+    Instant,
+    Name,
+    OptionalDocument,
+    big_number,
+)
 
 
 class Audit(Base):
@@ -36,7 +45,11 @@ class Cursor(Base):
 
 
 class DeadLetter(Base):
-    """A frame that will never be accepted, kept for support."""
+    """A frame that will never be accepted, kept for support.
+
+    `rows` holds its stream (hex) and the ranges of seqs that were rejected, null where they have no
+    identity. `replayed_at` is when somebody had it taken again.
+    """
 
     __tablename__ = "dead_letter"
     __table_args__ = (Index(None, "slot", "at"), Index(None, "at"))
@@ -51,6 +64,9 @@ class DeadLetter(Base):
     hash: Mapped[bytes]
     size: Mapped[int]
     sample: Mapped[bytes]
+    detail: Mapped[str] = mapped_column(default="", server_default=text("''"))
+    rows: Mapped[OptionalDocument]
+    replayed_at: Mapped[Instant | None]
 
 
 class Setting(Base):

@@ -91,7 +91,7 @@ def test_health_and_readiness(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert ok(world.anonymous.get("/healthz")) == {"status": "ok"}
-    assert ok(world.anonymous.get("/readyz")) == {"status": "ok"}
+    assert ok(world.anonymous.get("/readyz")) == {"status": "ok", "problems": []}
 
     def fail(*_: object) -> None:
         raise OSError("no space left on /secret")
@@ -148,3 +148,4 @@ def test_dead_letters_are_paged(world: World, support: TestClient) -> None:
     assert [letter["offset"] for letter in letters] == [128, 64, 0]
     assert (letters[0]["reason"], letters[0]["sample"]) == ("malformed", "a100ff")
     assert second["next"] is None
+    assert [letter["id"] for letter in letters] == ["0-128-0", "0-64-0", "0-0-0"]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -34,6 +34,7 @@ from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.telemetry import TelemetryBatch, decode
 from hub.ports.journal.writer import JournalWriter
 from hub.services.alert_kinds import IDENTITY_CONFLICT
+from hub.services.replays import Replay, replays_in
 from hub.services.snapshot_file import publish_snapshot
 from tests.hub.pipeline.frame_bench import NOW, gate_arrays, publish, topic_of
 
@@ -473,3 +474,66 @@ def test_a_clone_raises_one_finding_and_is_told_to_leave_the_stream(
     assert one["id"] == again["id"]
     assert (one["kind"], one["slot"], one["observed"]) == (IDENTITY_CONFLICT, 1, 1.0)
     assert stored(tmp_path) == [0, 1, 2]
+
+
+def hand_back(folder: Path, payload: bytes, stream: int | None, *rows: tuple[int, int]) -> Path:
+    letter = Replay(topic_of(1, "t"), payload, NOW, stream, rows)
+    letter.put(folder / "letters" / "replay", "0-0")
+    (path,) = replays_in(folder / "letters" / "replay")
+    return path
+
+
+def letters(folder: Path) -> list[dict[str, Any]]:
+    return [
+        letter
+        for block in JournalReader(folder / "letters").blocks()
+        for letter in cbor.decode(bytes(block.payload), max_bytes=1 << 28)
+    ]
+
+
+def test_a_replayed_dead_letter_is_stored_once_under_its_own_identity(
+    tmp_path: Path, pipe: Pipe
+) -> None:
+    arrays = gate_arrays()
+    arrays["metric_name"] = arrays["metric_name"].copy()
+    arrays["metric_name"][0, :6] = np.frombuffer(b"temp_f", np.uint8)
+    publish_snapshot(tmp_path / "gate", arrays)
+    with Worker(tmp_path, pipe.port):
+        pipe.send(pack(0, [1.0, 2.0]))
+        pipe.wait_for(lambda: STREAM + b"\x02" in pipe.heard)
+    (letter,) = letters(tmp_path)
+    assert (letter["stream"], letter["rows"]) == (STREAM, [[0, 2]])
+    assert stored(tmp_path) == []
+    publish_snapshot(tmp_path / "gate", gate_arrays())  # the model has the metric now
+    stream = int.from_bytes(STREAM, "big")
+    for _ in range(2):  # the second time as if the worker had died before it removed the file
+        with Worker(tmp_path, pipe.port):
+            path = hand_back(tmp_path, letter["bytes"], stream, (0, 2))
+            wait_until(lambda path=path: not path.exists())  # type: ignore[misc]
+        for checkpoint in (tmp_path / "detector").glob("*.checkpoint"):
+            checkpoint.unlink()
+    assert stored(tmp_path) == [0, 1]
+    assert len(letters(tmp_path)) == 1
+
+
+def test_a_replay_takes_only_the_rows_that_were_rejected(tmp_path: Path, pipe: Pipe) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    with Worker(tmp_path, pipe.port):
+        pipe.send(pack(0, [1.0, float("nan"), 3.0]))
+        pipe.wait_for(lambda: STREAM + b"\x03" in pipe.heard)
+        (letter,) = letters(tmp_path)
+        assert letter["rows"] == [[1, 2]]
+        path = hand_back(tmp_path, letter["bytes"], int.from_bytes(STREAM, "big"), (1, 2))
+        wait_until(lambda: not path.exists())
+    assert stored(tmp_path) == [0, 2]
+    assert len(letters(tmp_path)) == 2  # rejected again
+
+
+def test_a_replay_that_is_no_dead_letter_is_passed_over(tmp_path: Path, pipe: Pipe) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    with Worker(tmp_path, pipe.port):
+        path = hand_back(tmp_path, b"x", None)
+        path.write_bytes(b"garbage")
+        wait_until(lambda: not path.exists())
+        pipe.send(pack(0, [1.0]))
+        pipe.wait_for(lambda: STREAM + b"\x01" in pipe.heard)

@@ -1,11 +1,13 @@
-"""What the demo shows: progress while it works, then addresses, the finding and the push.
+"""What the demo shows: progress while it works, then addresses, and what happens as it happens.
 
 1. Words for people; one-time passwords are shown here and nowhere else.
 2. Without a terminal the same facts come as plain lines.
-3. Never here: what happens; that is `demo`'s.
+3. Events carry the time since the demo began. Lines come from the demo's thread only.
+4. Never here: what happens; that is the demo's.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +16,8 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
-    ProgressColumn,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -26,7 +28,10 @@ from firmware_sim.onboarding import Login
 from firmware_sim.simulated import SimulatedProduct
 
 if TYPE_CHECKING:
-    from firmware_sim.demo import Home
+    from device_sdk.wire.messages import Notice
+    from firmware_sim.demo_settling import Home
+    from firmware_sim.demo_settling import Progress as Settled
+    from firmware_sim.households import Household
 
 
 class Screen:
@@ -38,107 +43,178 @@ class Screen:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._began = time.monotonic()
+        columns = (
+            SpinnerColumn(finished_text="[green]✓[/]"),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} {task.fields[unit]}"),
+        )
+        # A live display and what is printed meanwhile must share one console.
+        self._bars = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        )
+        self._tasks: dict[str, TaskID] = {}
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
         """Show that something goes on, and that it is done."""
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        with self._progress(*columns) as progress:
+        off = not self._console.is_terminal
+        with Progress(*columns, console=self._console, transient=True, disable=off) as progress:
             progress.add_task(escape(what), total=None)
             yield
-        self._done(what)
+        self.event(f"[green]done[/] {escape(what)}")
 
-    @contextmanager
-    def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Show how far something has come.
+    def addresses(
+        self, address: Address, home: "Home", households: "Sequence[Household]", support: Login
+    ) -> None:
+        """Show where to look and how to sign in.
 
         Args:
-            what: what goes on.
-            total: rows in all.
-
-        Yields:
-            Takes how many rows more are done.
+            address: the hub.
+            home: the first customer, with everything.
+            households: all customers, those to come included.
+            support: the support agent.
         """
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} rows"),
+        self._plain("")
+        self._console.print(f"  Open [bold]{address.api}/[/] in a browser.", soft_wrap=True)
+        self._plain(
+            "  It warns of the certificate once, as it does not know this hub's own authority: go on."
         )
-        with self._progress(*columns) as progress:
-            task = progress.add_task(escape(what), total=total)
-            yield lambda rows: progress.advance(task, rows)
-        self._done(f"{what}: {total:,} rows")
-
-    def addresses(self, address: Address, homes: "Sequence[Home]", support: Login) -> None:
-        """Show who is who and how to look."""
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        for heading in ("sign-in", "one-time password", "product"):
-            table.add_column(heading, no_wrap=True)  # what people copy must be whole
-        table.add_column("plan and standing")
-        for home in homes:
-            plan, standing = home.household.plan, home.household.standing
-            table.add_row(
-                home.customer.email,
-                home.customer.password,
-                home.made.serial,
-                f"{plan}, {standing}" if plan else standing,
-            )
-        table.add_row(support.email, support.password, "all", "support staff")
+        self._plain("")
+        table = self._table("sign in as", "one-time password", "who")
+        owner = home.household
+        table.add_row(home.customer.email, home.customer.password, f"{owner.name}, customer")
+        for login, (name, _) in zip(home.members, owner.members, strict=True):
+            table.add_row(login.email, login.password, f"{name}, the same household")
+        table.add_row(support.email, support.password, f"support: finds all {len(households)}")
         self._console.print(table)
-        first = homes[0]
-        device = first.product.device.device_id if first.product else ""
+        self._plain("")
+        device = home.product.device.device_id if home.product else ""
         token = address.data_dir / "run" / "operator.token"
-        curl = f'curl --cacert {address.ca_file} -H "Authorization: Bearer $(cat {token})"'
-        product = f"{address.api}/api/v1/products/{device}"
-        lines = (
-            f"Pages    {address.api}/   (sign in as a customer or as support; the browser does not know this hub's CA)",
-            f"API      {address.api}/api/v1   (described at {address.api}/api/v1/openapi.json)",
-            f"Broker   mqtts://{address.facts.get('mqtt_host')}:{address.facts.get('mqtt_port')}",
-            "",
-            f"{curl} '{product}'",
-            f"{curl} '{product}/telemetry?metric=power_w&step=1h&format=csv'",
+        self._plain(
+            f"  API    {address.api}/api/v1   (described at {address.api}/api/v1/openapi.json)"
         )
-        for line in lines:
-            self._plain(line)
+        self._plain(
+            f"  MQTT   mqtts://{address.facts.get('mqtt_host')}:{address.facts.get('mqtt_port')}"
+        )
+        self._plain(
+            f'  curl --cacert {address.ca_file} -H "Authorization: Bearer $(cat {token})" '
+            f"'{address.api}/api/v1/products/{device}'"
+        )
         self._plain("")
 
-    def found(self, alert: dict[str, Any], finding: dict[str, Any], seconds: float) -> None:
+    def customers(self, homes: "Sequence[Home]") -> None:
+        """Show customers with their passwords and how they stand with their plans."""
+        table = self._table("sign in as", "one-time password", "product", "plan and standing")
+        for home in homes:
+            standing = home.household.standing
+            words = f"{standing.plan}, {standing.words}" if standing.plan else standing.words
+            table.add_row(home.customer.email, home.customer.password, home.made.serial, words)
+        self._console.print(table)
+        self._plain("")
+
+    @contextmanager
+    def bars(self) -> Iterator[None]:
+        """Show progress below everything else for the length of a `with` block."""
+        with self._bars:
+            yield
+
+    def settled(self, now: "Settled") -> None:
+        """Show how far the settling has come."""
+        self._bar("Products switched on", "products", now.sold, now.homes)
+        self._bar("Their past, with the hub's receipt", "rows", now.received, now.rows)
+
+    def _bar(self, what: str, unit: str, completed: int, total: int) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total, unit=unit)
+        self._bars.update(self._tasks[what], completed=completed)
+        if completed >= total:
+            self._bars.update(self._tasks[what], visible=False)
+
+    def event(self, markup: str) -> None:
+        """Show that something happened just now.
+
+        Args:
+            markup: what, in rich's markup.
+        """
+        seconds = time.monotonic() - self._began
+        self._console.print(
+            f"[dim]{int(seconds) // 60}:{seconds % 60:04.1f}[/]  {markup}",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+    def quiet(self, home: "Home", seconds: float) -> None:
+        """Say that all is well, and how long."""
+        if seconds >= 1.0:
+            self.event(
+                f"{home.made.serial} of {escape(home.household.name)} runs well; "
+                f"in {seconds:.0f} s something will go wrong there"
+            )
+
+    def found(
+        self, home: "Home", alert: dict[str, Any], finding: dict[str, Any], seconds: float
+    ) -> None:
         """Show what was found.
 
         Args:
-            alert: the alert, as the API tells it.
-            finding: the finding behind it.
+            home: whose product it is.
+            alert: the alert, as the customer sees it.
+            finding: the finding behind it, as support sees it.
             seconds: since the fault began.
         """
-        self._console.print(
-            f"[bold yellow]Found[/] after {seconds:.0f} s on {alert['serial']}: "
-            f"{escape(alert['sentence'])}",
-            soft_wrap=True,
+        self.event(
+            f"[bold yellow]Found[/] after {seconds:.1f} s: {finding['kind']} of {finding['metric']}, "
+            f"{finding['observed']:.4g}{_band(finding)} {finding['unit']}, "
+            f"surprise {finding['surprise']:.1f}"
         )
-        self._plain(
-            f"      {finding['kind']} of {finding['metric']}: {finding['observed']:.4g}{_band(finding)} "
-            f"{finding['unit']}, surprise {finding['surprise']:.1f}"
+        self.event(
+            f"       on the page of {escape(home.household.name)} and of support: {alert['serial']}, "
+            f"{escape(alert['sentence'])}"
+        )
+
+    def alert(self, alert: dict[str, Any]) -> None:
+        """Show an alert, as the hub tells it."""
+        self.event(
+            f"[yellow]Alert[/] {alert['severity']}, {alert['serial']}: {escape(alert['sentence'])}"
+        )
+
+    def noticed(self, product: SimulatedProduct, notice: "Notice", seconds: float) -> None:
+        """Show that a notice reached a product.
+
+        Args:
+            product: which.
+            notice: the notice.
+            seconds: since the hub wrote it.
+        """
+        self.event(
+            f"[bold cyan]Notice[/] on the display of {product.serial}, {seconds * 1000:.0f} ms after "
+            f"the hub decided: {escape(notice.code)}"
         )
 
     def applied(self, product: SimulatedProduct, seconds: float) -> None:
         """Show that the push was applied."""
         settings = ", ".join(f"{name} = {value}" for name, value in product.configuration.items())
-        self._console.print(
-            f"[bold green]Applied[/] by {product.serial} after {seconds * 1000:.0f} ms: {settings}",
-            soft_wrap=True,
+        self.event(
+            f"[bold green]Pushed[/] by support, applied by {product.serial} after "
+            f"{seconds * 1000:.0f} ms: {settings}"
         )
 
     def staying(self) -> None:
-        """Say how to stop."""
-        self._console.print("The products live on, one row a second. Ctrl-C stops everything.")
+        """Say what can be done now, and how to stop."""
+        self.event(
+            "The products live on, a row a second each. In another terminal: "
+            "[bold]homeport trigger[/] lets more go wrong. Ctrl-C stops everything"
+        )
 
-    def _progress(self, *columns: ProgressColumn) -> Progress:
-        off = not self._console.is_terminal
-        return Progress(*columns, console=self._console, transient=True, disable=off)
-
-    def _done(self, what: str) -> None:
-        self._console.print(f"[green]done[/] {escape(what)}", soft_wrap=True)
+    @staticmethod
+    def _table(*headings: str) -> Table:
+        table = Table(box=None, padding=(0, 2, 0, 2))
+        for heading in headings:
+            table.add_column(heading, no_wrap=True)  # what people copy must be whole
+        return table
 
     def _plain(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, markup=False, highlight=False)

@@ -2,12 +2,15 @@
 
 1. Dates are relative to an instant given; every state of a subscription occurs at least once.
 2. The first household is the one whose heat pump will fail: it lives where it is always cold, so
-   its compressor runs when the demo is watched.
-3. Never here: the hub's interface or its decision on these dates.
+   its compressor runs when the demo is watched. Two people live there, each with an account.
+3. The first ones have names and a story each; the others fill the fleet up, the same each time.
+4. Never here: the hub's interface or its decision on these dates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count as counting
+from itertools import cycle, islice
 from typing import Final
 
 from firmware_sim.products.climate import (
@@ -21,21 +24,39 @@ from firmware_sim.products.climate import (
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How a household stands with its plan. Days count from now; negative ones are ago.
+
+    Args:
+        words: the same in words for people.
+        plan: what they subscribed to; None is nothing at all.
+        starts_days: when the subscription begins.
+        trial_days: length of its trial from there, if it has one.
+        paid_days: paid until then; None is never paid.
+        cancelled_days: cancelled then, if it is.
+        claimed: whether they claimed the product.
+    """
+
+    words: str
+    plan: str | None
+    starts_days: int = -400
+    trial_days: int | None = None
+    paid_days: int | None = None
+    cancelled_days: int | None = None
+    claimed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Household:
-    """A customer and their one heat pump.
+    """A customer and their product.
 
     Args:
         name: the customer.
         email: sign-in name.
         climate: where they live.
         zone: IANA time zone.
-        plan: what they subscribed to; None is nothing at all.
-        standing: how the subscription stands, in words for people.
-        since_days: when it began, days before now.
-        trial_days: length of its trial, if it has one.
-        paid_days: paid until so many days from now (negative: ago); None is never paid.
-        cancelled_days: cancelled so many days ago, if it is.
-        claimed: whether they claimed the product.
+        standing: how they stand with their plan.
+        members: name and e-mail of others in the household, who have accounts of their own.
         loss_w_per_k: heat that the house loses; None leaves it to the seed.
     """
 
@@ -43,88 +64,141 @@ class Household:
     email: str
     climate: Climate
     zone: str
-    plan: str | None
-    standing: str
-    since_days: int = 400
-    trial_days: int | None = None
-    paid_days: int | None = None
-    cancelled_days: int | None = None
-    claimed: bool = True
+    standing: Standing
+    members: Sequence[tuple[str, str]] = ()
     loss_w_per_k: float | None = None
 
 
-HOUSEHOLDS: Final[Sequence[Household]] = (
+ACTIVE: Final = Standing("active", "care", paid_days=200)
+NAMED: Final[Sequence[Household]] = (
     Household(
-        "Ana Gruber", "ana@example.com", GLACIER, "Europe/Vienna", "care", "active", paid_days=200
+        "Ana Gruber",
+        "ana@example.com",
+        GLACIER,
+        "Europe/Vienna",
+        ACTIVE,
+        members=(("Max Gruber", "max@example.com"),),
     ),
     Household(
-        "Ben Okoro", "ben@example.com", MARITIME, "Europe/London", "comfort", "active", paid_days=31
+        "Ben Okoro",
+        "ben@example.com",
+        MARITIME,
+        "Europe/London",
+        Standing("active", "comfort", paid_days=31),
     ),
     Household(
         "Chiara Conti",
         "chiara@example.com",
         ALPINE,
         "Europe/Rome",
-        "essential",
-        "active",
-        paid_days=120,
+        Standing("active, smallest plan", "essential", paid_days=120),
     ),
     Household(
         "Dag Lund",
         "dag@example.com",
         NORDIC,
         "Europe/Oslo",
-        "comfort",
-        "in its trial",
-        since_days=10,
-        trial_days=30,
+        Standing("in its trial", "comfort", starts_days=-10, trial_days=30),
     ),
     Household(
         "Eva Novak",
         "eva@example.com",
         CONTINENTAL,
         "Europe/Prague",
-        "comfort",
-        "payment late, in grace",
-        paid_days=-5,
+        Standing("payment late, in grace", "comfort", paid_days=-5),
     ),
     Household(
         "Finn Meyer",
         "finn@example.com",
         CONTINENTAL,
         "Europe/Berlin",
-        "comfort",
-        "lapsed",
-        paid_days=-60,
+        Standing("unpaid, lapsed", "comfort", paid_days=-60),
     ),
     Household(
         "Greta Olsen",
         "greta@example.com",
         NORDIC,
         "Europe/Copenhagen",
-        "care",
-        "cancelled, paid to the end",
-        paid_days=25,
-        cancelled_days=8,
+        Standing("cancelled, paid to the end", "care", paid_days=25, cancelled_days=-8),
     ),
     Household(
         "Hugo Martin",
         "hugo@example.com",
         MARITIME,
         "Europe/Paris",
-        "essential",
-        "trial ran out",
-        since_days=70,
-        trial_days=30,
+        Standing("trial ran out, lapsed", "essential", starts_days=-70, trial_days=30),
     ),
-    Household("Ines Costa", "ines@example.com", MARITIME, "Europe/Lisbon", None, "no plan"),
+    Household(
+        "Ines Costa", "ines@example.com", MARITIME, "Europe/Lisbon", Standing("no plan", None)
+    ),
     Household(
         "Jan Kowalski",
         "jan@example.com",
         CONTINENTAL,
         "Europe/Warsaw",
-        None,
-        "not claimed yet",
-        claimed=False,
+        Standing("not claimed yet", None, claimed=False),
+    ),
+    Household(
+        "Kati Virtanen",
+        "kati@example.com",
+        NORDIC,
+        "Europe/Helsinki",
+        Standing("begins in a week", "comfort", starts_days=7, paid_days=372),
+    ),
+    Household(
+        "Luis Romero",
+        "luis@example.com",
+        MARITIME,
+        "Europe/Madrid",
+        Standing("cancelled, over", "care", paid_days=-20, cancelled_days=-45),
     ),
 )
+
+_OTHERS: Final = (
+    ("Mara", CONTINENTAL, "Europe/Vienna"),
+    ("Nils", NORDIC, "Europe/Stockholm"),
+    ("Oona", NORDIC, "Europe/Helsinki"),
+    ("Paolo", ALPINE, "Europe/Rome"),
+    ("Quentin", MARITIME, "Europe/Brussels"),
+    ("Rosa", MARITIME, "Europe/Madrid"),
+    ("Sven", CONTINENTAL, "Europe/Berlin"),
+    ("Tilda", ALPINE, "Europe/Zurich"),
+    ("Ulf", NORDIC, "Europe/Oslo"),
+    ("Vera", CONTINENTAL, "Europe/Prague"),
+    ("Wanda", CONTINENTAL, "Europe/Warsaw"),
+    ("Yves", MARITIME, "Europe/Paris"),
+)
+_SURNAMES: Final = ("Adler", "Berg", "Castro", "Dahl")
+# Most customers pay; the rest is a little of everything, as in life.
+_USUAL: Final = (
+    ACTIVE,
+    Standing("active", "comfort", paid_days=90),
+    Standing("active", "essential", paid_days=14),
+    Standing("active", "comfort", paid_days=300),
+    Standing("in its trial", "care", starts_days=-20, trial_days=30),
+    ACTIVE,
+    Standing("active", "essential", paid_days=250),
+    Standing("payment late, in grace", "care", paid_days=-12),
+    Standing("active", "comfort", paid_days=45),
+    Standing("unpaid, lapsed", "essential", paid_days=-40),
+)
+
+
+def households(count: int) -> list[Household]:
+    """Return the demo's households, the named ones first.
+
+    Args:
+        count: how many, at least one.
+    """
+    return list(islice(_all(), count))
+
+
+def _all() -> Iterator[Household]:
+    yield from NAMED
+    usual = cycle(_USUAL)
+    for generation in counting():
+        surname = _SURNAMES[generation % len(_SURNAMES)]
+        mark = str(generation + 1) if generation >= len(_SURNAMES) else ""
+        for first, climate, zone in _OTHERS:
+            email = f"{first}.{surname}{mark}@example.com".lower()
+            yield Household(f"{first} {surname}", email, climate, zone, next(usual))

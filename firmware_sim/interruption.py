@@ -1,6 +1,7 @@
 """How a command that started processes is stopped by a person or a supervisor.
 
-1. SIGTERM is the same as Ctrl-C: what was started is ended in order.
+1. SIGTERM, and SIGHUP of a terminal that is closed, are the same as Ctrl-C: what was started is
+   ended in order.
 2. Once that has begun, further signals do not cut it short.
 3. For commands only: signals belong to the whole process.
 """
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -18,10 +19,12 @@ def until_interrupted() -> Iterator[None]:
     """Run the body of a command; enter it innermost, so that all clearing up comes after it.
 
     Yields:
-        Once; SIGINT and SIGTERM raise `KeyboardInterrupt` inside, and are ignored afterwards.
+        Once; SIGINT, SIGTERM and SIGHUP raise `KeyboardInterrupt` inside, and are ignored afterwards.
     """
     for number in _SIGNALS:
-        signal.signal(number, _interrupt)
+        # `nohup` has SIGHUP ignored, and means it.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         yield
     finally:

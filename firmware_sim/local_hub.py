@@ -2,6 +2,7 @@
 
 1. A started hub is a child process of its own process group: Ctrl-C reaches the demo, and the demo
    stops the hub in order; nothing outlives `stop`.
+   Should this process be killed, the hub ends by itself: it holds one end of a pipe to us.
 2. What is known of a hub comes from its `run/hub.json`, never from its code.
 3. Never here: what is asked of the hub; that is `hub_client`'s.
 """
@@ -178,9 +179,9 @@ class LocalHub:
         descriptor = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "hub", "serve"],
+                [sys.executable, "-m", "hub", "serve", "--while-stdin-open"],
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # nobody writes; its end tells the hub that we are gone
                 stdout=descriptor,
                 stderr=descriptor,
                 start_new_session=True,
@@ -230,6 +231,8 @@ class LocalHub:
             # What a killed supervisor leaves behind ends by itself: it watches a pipe to it.
             process.kill()
             process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
 
 
 @contextmanager

@@ -126,6 +126,22 @@ def customer(vendor: HubClient, email: str, name: str, zone: str = "UTC") -> Cus
     return Customer(email, made["one_time_password"], made["owner_id"])
 
 
+def member(vendor: HubClient, household: Customer, email: str, name: str, zone: str) -> Login:
+    """Create another person of a customer's household, with an account of their own."""
+    made = vendor.call(
+        "POST",
+        "/people",
+        {
+            "email": email,
+            "name": name,
+            "role": "customer",
+            "zone": zone,
+            "owner_id": household.owner_id,
+        },
+    )
+    return Login(email, made["one_time_password"])
+
+
 def staff(vendor: HubClient, email: str, name: str) -> Login:
     """Create somebody of the manufacturer's support."""
     made = vendor.call("POST", "/people", {"email": email, "name": name, "role": "support"})

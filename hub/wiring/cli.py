@@ -48,12 +48,25 @@ ConfigFile = Annotated[
 
 
 @app.command()
-def serve(config: ConfigFile = None) -> None:
+def serve(
+    config: ConfigFile = None,
+    *,
+    while_stdin_open: Annotated[
+        bool,
+        typer.Option(
+            "--while-stdin-open",
+            help="End when standard input ends: for programs that start a hub, so that it never "
+            "outlives them.",
+        ),
+    ] = False,
+) -> None:
     """Run a hub until Ctrl-C: broker, ingest, API and compaction."""
     from hub.wiring import serve as hub  # noqa: PLC0415  this command alone needs it
 
     settings = load(config)
     logs.configure("supervisor", settings.log_level, None)
+    if while_stdin_open:
+        hub.end_with_input()
     hub.run(settings, config, typer.echo)
 
 

@@ -8,9 +8,11 @@
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -97,6 +99,21 @@ def run(settings: Settings, file: Path | None, announce: Callable[[str], None]) 
     finally:
         card.unlink(missing_ok=True)
         os.close(lock)
+
+
+def end_with_input() -> None:
+    """End this process in order when its standard input ends, so when whoever started it is gone.
+
+    A pipe works on every system, and whatever became of the other side: the kernel closes it.
+    """
+    threading.Thread(target=_wait_for_end_of_input, name="standard input", daemon=True).start()
+
+
+def _wait_for_end_of_input() -> None:
+    while os.read(0, 64):
+        pass
+    _log.info("standard input ended")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def describe(settings: Settings) -> dict[str, str | int]:

@@ -1,7 +1,7 @@
 import re
 
 from firmware_sim import catalogue
-from firmware_sim.households import HOUSEHOLDS
+from firmware_sim.households import NAMED, households
 from firmware_sim.products.heat_pump import HeatPump
 
 JANUARY = 1_768_000_000 * 10**9
@@ -29,7 +29,16 @@ def test_names_are_those_of_the_wire() -> None:
 
 
 def test_households_name_plans_that_exist() -> None:
+    homes = households(60)
     plans = set(catalogue.document()["plans"])
-    assert {home.plan for home in HOUSEHOLDS if home.plan} <= plans
-    assert len({home.email for home in HOUSEHOLDS}) == len(HOUSEHOLDS) == 10
-    assert len({home.standing for home in HOUSEHOLDS}) >= 8
+    assert {home.standing.plan for home in homes if home.standing.plan} == plans
+    emails = [home.email for home in homes] + [m for home in homes for _, m in home.members]
+    assert len(set(emails)) == len(emails) == 61
+    assert homes[: len(NAMED)] == list(NAMED)
+    assert len({home.standing.words for home in NAMED}) >= 10
+
+
+def test_there_are_as_many_households_as_asked_for_each_another() -> None:
+    assert len({home.email for home in households(600)}) == 600
+    assert households(1) == [NAMED[0]]
+    assert households(30) == households(40)[:30]

@@ -24,26 +24,37 @@ from rich.console import Console
 from rich.markup import escape
 
 from device_sdk.errors import DeviceError
-from firmware_sim import local_hub, onboarding
+from firmware_sim import (
+    demo_scenarios,
+    descriptors,
+    fleet_plan,
+    local_hub,
+    onboarding,
+    scenario_player,
+)
 from firmware_sim.demo_door import Door, Request
-from firmware_sim.demo_scenarios import SCENARIOS, Mishaps, UnknownScenarioError
+from firmware_sim.demo_scenarios import Playing
 from firmware_sim.demo_screen import Screen
-from firmware_sim.demo_settling import Settling
+from firmware_sim.demo_settling import Settling, place
 from firmware_sim.demo_story import Cast, Story, StoryError
-from firmware_sim.households import NAMED, households
+from firmware_sim.descriptors import DescriptorLimitError
+from firmware_sim.fleet import FleetError
+from firmware_sim.households import NAMED
 from firmware_sim.hub_client import HubAnswerError, HubClient
 from firmware_sim.interruption import until_interrupted
 from firmware_sim.local_hub import LocalHub, LocalHubError
 from firmware_sim.onboarding import OnboardingError
+from firmware_sim.scenario_player import UnknownScenarioError
 
 if TYPE_CHECKING:
     from device_sdk.wire.messages import Notice
-    from firmware_sim.fleet import SimulatedProduct
+    from firmware_sim.simulated import SimulatedProduct
 
 _END: Final = object()
 TURN_S: Final = 0.1
 LOOK_FOR_ALERTS_S: Final = 1.0
 SETTLING_TIMEOUT_S: Final = 600.0
+REPORT_S: Final = 2.0
 QUIET_S: Final = 40.0  # time to sign in and see that all is well
 QUIET_WITHOUT_AUDIENCE_S: Final = 8.0
 
@@ -59,7 +70,6 @@ class Plan:
     Args:
         products: how many.
         hours: hours of history of each.
-        seed: of houses, weather and people.
         quiet_s: how long all is well before the fault.
         deadline: monotonic instant at which to end.
         leaves: whether to end when the story was told.
@@ -67,7 +77,6 @@ class Plan:
 
     products: int
     hours: float
-    seed: int
     quiet_s: float
     deadline: float
     leaves: bool
@@ -77,11 +86,10 @@ def command(
     data: Annotated[
         Path | None, typer.Option(help="Data folder of the demo's hub; must be empty or new.")
     ] = None,
-    products: Annotated[int, typer.Option(min=1, max=600, help="Products to simulate.")] = 60,
+    products: Annotated[int, typer.Option(min=1, max=60, help="Products to simulate.")] = 60,
     hours: Annotated[
         float, typer.Option(min=1.0, max=1_488.0, help="Hours of seeded history.")
     ] = 720.0,
-    seed: Annotated[int, typer.Option(help="Seed of houses, weather and people.")] = 1,
     exit_: Annotated[  # noqa: FBT002  a command-line flag
         bool, typer.Option("--exit", help="End when the fault was found and the push applied.")
     ] = False,
@@ -98,7 +106,6 @@ def command(
     plan = Plan(
         products=products,
         hours=hours,
-        seed=seed,
         quiet_s=QUIET_WITHOUT_AUDIENCE_S if leaves else QUIET_S,
         deadline=time.monotonic() + (for_ if for_ is not None else float("inf")),
         leaves=leaves,
@@ -114,6 +121,7 @@ def command(
         StoryError,
         LocalHubError,
         HubAnswerError,
+        DescriptorLimitError,
         OnboardingError,
         DeviceError,
         httpx.TransportError,
@@ -152,17 +160,19 @@ class Demo:
     def run(self) -> None:
         """Start everything, tell the story, and stay until the end."""
         plan, screen, stack = self._plan, self._screen, self._stack
+        descriptors.allow_devices(plan.products)
         hub = LocalHub(self._folder / "hub", fixed_ports=local_hub.default_ports_free())
         stack.callback(hub.stop)
         with screen.step("Starting the hub"):
             address = hub.start()
         vendor = stack.enter_context(HubClient(address.api, address.ca_file, address.token))
-        everybody = households(plan.products)
+        fleet = fleet_plan.demo()
+        homes = place(fleet, plan.products)
         settling = Settling(
             address,
             self._folder,
-            everybody,
-            seed=plan.seed,
+            homes,
+            report_s=REPORT_S,
             hours=plan.hours,
             heard=lambda product, notice: self._notices.put((product, notice, time.time_ns())),
             clock=time.time_ns,
@@ -172,22 +182,20 @@ class Demo:
             onboarding.apply_catalogue(vendor)
             support = onboarding.staff(vendor, "support@example.com", "Support")
             home = settling.settle_first(vendor)
-        assert home.product is not None  # noqa: S101  it has just been switched on
-        screen.addresses(address, home, everybody, support)
+        screen.addresses(address, home, plan.products, support)
         settling.start()
-        mishaps = Mishaps(settling.fleet.products)
-        door = self._door()
-        cast = Cast(home, home.product, support)
-        story = Story(address, cast, mishaps, screen, plan.quiet_s).tell()
+        assert home.customer is not None  # noqa: S101  the first home has just been settled
+        cast = Cast(home, home.customer, home.products[0], support)
+        self._playing = Playing(settling.fleet)
+        story = Story(address, cast, self._playing, screen, plan.quiet_s).tell()
         with screen.bars():
-            self._live(hub, vendor, settling, mishaps, door, story)
+            self._live(hub, vendor, settling, self._door(), story)
 
     def _live(
         self,
         hub: LocalHub,
         vendor: HubClient,
         settling: Settling,
-        mishaps: Mishaps,
         door: Door | None,
         story: Iterator[None],
     ) -> None:
@@ -195,30 +203,23 @@ class Demo:
         plan, screen = self._plan, self._screen
         settled = told = False
         alerts_at, late = 0.0, time.monotonic() + SETTLING_TIMEOUT_S
-        while time.monotonic() < plan.deadline:
+        while not (told and settled and plan.leaves):
+            if time.monotonic() > plan.deadline:
+                if told:
+                    return
+                raise DemoError("The time given by --for is over before the story was told.")
             self._check(hub, settling)
             if not told:
                 told = next(story, _END) is _END
                 if told and not plan.leaves:
                     screen.staying()
-            for request in door.requests() if door else ():
-                request.reply(self._serve(request, mishaps))
-            self._tell_notices()
+            self._serve(door)
+            self._tell_what_happened()
             if time.monotonic() > alerts_at:
                 alerts_at = time.monotonic() + LOOK_FOR_ALERTS_S
                 self._tell_alerts(vendor)
-            if not settled:
-                settled = self._tell_settling(settling)
-                if not settled and time.monotonic() > late:
-                    raise DemoError(
-                        f"Not every row of history has a receipt after {SETTLING_TIMEOUT_S:.0f} s. "
-                        f"Look at {self._folder}/hub/run, or run: homeport doctor"
-                    )
-            if told and settled and plan.leaves:
-                return
+            settled = settled or self._tell_settling(settling, late)
             time.sleep(TURN_S)
-        if not told:
-            raise DemoError("The time given by --for is over before the story was told.")
 
     def _door(self) -> Door | None:
         try:
@@ -229,20 +230,25 @@ class Demo:
         self._stack.callback(door.close)
         return door
 
-    def _serve(self, request: Request, mishaps: Mishaps) -> dict[str, Any]:
+    def _serve(self, door: Door | None) -> None:
         """Do what was asked through the door."""
+        for request in door.requests() if door else ():
+            request.reply(self._do(request))
+
+    def _do(self, request: Request) -> dict[str, Any]:
         name = request.what.get("trigger")
         if name is None:
-            return {"scenarios": {key: value.about for key, value in SCENARIOS.items()}}
+            return {"scenarios": dict(demo_scenarios.listed())}
         try:
-            product = mishaps.happen(str(name), time.time_ns())
-        except UnknownScenarioError as error:
+            self._playing.begin(scenario_player.load_shipped(str(name)), time.time_ns())
+        except (UnknownScenarioError, FleetError) as error:
             return {"error": str(error)}
-        about = SCENARIOS[str(name)].about
-        self._screen.event(f"[bold]{escape(str(name))}[/] on {product.serial}: {escape(about)}")
-        return {"said": f"{name} begins on {product.serial}: {about}. Watch the demo's terminal."}
+        self._screen.event(f"[bold magenta]Trigger[/] {escape(str(name))}")
+        return {"said": f"{name} begins. Watch the demo's terminal and the pages."}
 
-    def _tell_notices(self) -> None:
+    def _tell_what_happened(self) -> None:
+        for event, products in self._playing.advance(time.time_ns()):
+            self._screen.happened(event, products)
         with suppress(queue.Empty):
             while True:
                 product, notice, at_ns = self._notices.get_nowait()
@@ -250,20 +256,26 @@ class Demo:
 
     def _tell_alerts(self, vendor: HubClient) -> None:
         for alert in vendor.call("GET", "/alerts", status="open", limit=20)["items"]:
-            if alert["id"] not in self._told:
+            if alert["severity"] != "notice" and alert["id"] not in self._told:
                 self._told.add(alert["id"])
                 self._screen.alert(alert)
 
-    def _tell_settling(self, settling: Settling) -> bool:
+    def _tell_settling(self, settling: Settling, late: float) -> bool:
         now = settling.progress
         self._screen.settled(now)
-        if len(settling.homes) >= min(len(NAMED), now.homes) and "customers" not in self._told:
+        named = settling.homes[1 : len(NAMED)]
+        if "customers" not in self._told and all(home.products for home in named):
             self._told.add("customers")
-            self._screen.customers(settling.homes[1 : len(NAMED)])
+            self._screen.customers(named)
         if now.complete:
             self._screen.event(
-                f"[green]done[/] {now.homes} products live; their past is stored: "
+                f"[green]done[/] {now.products} products live; their past is stored: "
                 f"{now.rows:,} rows, each with its receipt"
+            )
+        elif time.monotonic() > late:
+            raise DemoError(
+                f"Not every row of history has a receipt after {SETTLING_TIMEOUT_S:.0f} s. "
+                f"Look at {self._folder}/hub/run, or run: homeport doctor"
             )
         return now.complete
 

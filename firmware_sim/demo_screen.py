@@ -25,13 +25,13 @@ from rich.table import Table
 
 from firmware_sim.local_hub import Address
 from firmware_sim.onboarding import Login
+from firmware_sim.scenario import PHRASES, Event
 from firmware_sim.simulated import SimulatedProduct
 
 if TYPE_CHECKING:
     from device_sdk.wire.messages import Notice
     from firmware_sim.demo_settling import Home
     from firmware_sim.demo_settling import Progress as Settled
-    from firmware_sim.households import Household
 
 
 class Screen:
@@ -66,15 +66,13 @@ class Screen:
             yield
         self.event(f"[green]done[/] {escape(what)}")
 
-    def addresses(
-        self, address: Address, home: "Home", households: "Sequence[Household]", support: Login
-    ) -> None:
+    def addresses(self, address: Address, home: "Home", products: int, support: Login) -> None:
         """Show where to look and how to sign in.
 
         Args:
             address: the hub.
             home: the first customer, with everything.
-            households: all customers, those to come included.
+            products: how many there will be.
             support: the support agent.
         """
         self._plain("")
@@ -85,13 +83,14 @@ class Screen:
         self._plain("")
         table = self._table("sign in as", "one-time password", "who")
         owner = home.household
-        table.add_row(home.customer.email, home.customer.password, f"{owner.name}, customer")
+        if home.customer is not None:
+            table.add_row(home.customer.email, home.customer.password, f"{owner.name}, customer")
         for login, (name, _) in zip(home.members, owner.members, strict=True):
             table.add_row(login.email, login.password, f"{name}, the same household")
-        table.add_row(support.email, support.password, f"support: finds all {len(households)}")
+        table.add_row(support.email, support.password, f"support, sees all {products} products")
         self._console.print(table)
         self._plain("")
-        device = home.product.device.device_id if home.product else ""
+        device = home.products[0].device.device_id
         token = address.data_dir / "run" / "operator.token"
         self._plain(
             f"  API    {address.api}/api/v1   (described at {address.api}/api/v1/openapi.json)"
@@ -109,9 +108,10 @@ class Screen:
         """Show customers with their passwords and how they stand with their plans."""
         table = self._table("sign in as", "one-time password", "product", "plan and standing")
         for home in homes:
-            standing = home.household.standing
+            standing, login = home.household.standing, home.customer
             words = f"{standing.plan}, {standing.words}" if standing.plan else standing.words
-            table.add_row(home.customer.email, home.customer.password, home.made.serial, words)
+            if login is not None:
+                table.add_row(login.email, login.password, home.units[0].serial, words)
         self._console.print(table)
         self._plain("")
 
@@ -123,8 +123,8 @@ class Screen:
 
     def settled(self, now: "Settled") -> None:
         """Show how far the settling has come."""
-        self._bar("Products switched on", "products", now.sold, now.homes)
-        self._bar("Their past, with the hub's receipt", "rows", now.received, now.rows)
+        self._bar("Products switched on", "products", now.opened, now.products)
+        self._bar("A month of history with its receipts", "rows", now.received, now.rows)
 
     def _bar(self, what: str, unit: str, completed: int, total: int) -> None:
         if what not in self._tasks:
@@ -146,33 +146,49 @@ class Screen:
             highlight=False,
         )
 
-    def quiet(self, home: "Home", seconds: float) -> None:
+    def quiet(self, home: "Home", product: SimulatedProduct, seconds: float) -> None:
         """Say that all is well, and how long."""
-        if seconds >= 1.0:
-            self.event(
-                f"{home.made.serial} of {escape(home.household.name)} runs well; "
-                f"in {seconds:.0f} s something will go wrong there"
-            )
+        self.event(
+            f"{product.serial} of {escape(home.household.name)} runs well; "
+            f"in {seconds:.0f} s something will go wrong there"
+        )
 
-    def found(
-        self, home: "Home", alert: dict[str, Any], finding: dict[str, Any], seconds: float
-    ) -> None:
+    def happened(self, event: Event, products: "Sequence[SimulatedProduct]") -> None:
+        """Show an event of a scenario.
+
+        Args:
+            event: what.
+            products: to which products.
+        """
+        serials = ", ".join(product.serial for product in products[:3])
+        more = f" and {len(products) - 3} more" if len(products) > 3 else ""
+        self.event(
+            f"[bold magenta]Happens[/] {PHRASES[event.what][len(products) > 1]}: {serials}{more}"
+        )
+
+    def found(self, finding: dict[str, Any], seconds: float) -> None:
         """Show what was found.
+
+        Args:
+            finding: the finding, as support sees it.
+            seconds: since the fault began.
+        """
+        self.event(
+            f"[bold yellow]Found[/] {seconds:.1f} s after it began: {finding['kind']} of "
+            f"{finding['metric']}, {finding['observed']:.4g}{_band(finding)} {finding['unit']}, "
+            f"surprise {finding['surprise']:.1f}"
+        )
+
+    def told(self, home: "Home", alert: dict[str, Any]) -> None:
+        """Show what the customer is told.
 
         Args:
             home: whose product it is.
             alert: the alert, as the customer sees it.
-            finding: the finding behind it, as support sees it.
-            seconds: since the fault began.
         """
         self.event(
-            f"[bold yellow]Found[/] after {seconds:.1f} s: {finding['kind']} of {finding['metric']}, "
-            f"{finding['observed']:.4g}{_band(finding)} {finding['unit']}, "
-            f"surprise {finding['surprise']:.1f}"
-        )
-        self.event(
-            f"       on the page of {escape(home.household.name)} and of support: {alert['serial']}, "
-            f"{escape(alert['sentence'])}"
+            f"[bold yellow]Told[/] on the page of {escape(home.household.name)} and of support: "
+            f"{alert['serial']}, {escape(alert['sentence'])}"
         )
 
     def alert(self, alert: dict[str, Any]) -> None:

@@ -10,46 +10,48 @@
 
 import queue
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from device_sdk.wire.messages import Notice
-from firmware_sim import onboarding
-from firmware_sim.fleet import Fleet, SimulatedProduct
-from firmware_sim.households import Household, Standing
+from firmware_sim import commissioning, onboarding
+from firmware_sim.fleet import HISTORY_CHUNK, Fleet
+from firmware_sim.fleet_plan import FleetPlan, Member
+from firmware_sim.households import Household, households
 from firmware_sim.hub_client import HubClient
 from firmware_sim.local_hub import Address
 from firmware_sim.onboarding import Customer, Login, Made, OnboardingError
-from firmware_sim.products.heat_pump import HeatPump
+from firmware_sim.products.history import NS_PER_S
+from firmware_sim.simulated import SimulatedProduct
+
+if TYPE_CHECKING:
+    from device_sdk.wire.messages import Notice
 
 HISTORY_STEP_S: Final = 300.0
-CHUNK_ROWS: Final = 512
 STATE_TIMEOUT_S: Final = 30.0
+AT_ONCE: Final = 8  # products switched on together
 DAY_NS: Final = 86_400_000_000_000
-NS_PER_S: Final = 1_000_000_000
 
 
 @dataclass(slots=True)
 class Home:
-    """A household of the demo with what it got.
+    """A household of the demo and what it owns.
 
     Args:
         household: who they are.
-        made: their product.
-        customer: how they sign in.
+        units: what they own, as planned.
+        customer: how they sign in, once they have an account.
         members: how others of the household sign in.
-        product: the product, once it is switched on.
+        products: what they own, once it is switched on, in the order of `units`.
     """
 
     household: Household
-    made: Made
-    customer: Customer
+    units: list[Member]
+    customer: Customer | None = None
     members: list[Login] = field(default_factory=list)
-    product: SimulatedProduct | None = None
+    products: list[SimulatedProduct] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +59,15 @@ class Progress:
     """How far the settling has come.
 
     Args:
-        homes: homes in all.
-        sold: homes whose product is sold and switched on.
-        living: products that live in the present.
+        products: products in all.
+        opened: those switched on.
+        living: those that live in the present.
         rows: rows of history in all.
         received: rows of history for which the hub has given a receipt.
     """
 
-    homes: int
-    sold: int
+    products: int
+    opened: int
     living: int
     rows: int
     received: int
@@ -73,7 +75,32 @@ class Progress:
     @property
     def complete(self) -> bool:
         """Whether everything is there."""
-        return self.living == self.homes and self.received >= self.rows
+        return self.living == self.products and self.received >= self.rows
+
+
+def place(plan: FleetPlan, count: int) -> list[Home]:
+    """Give the products of a fleet to households: one of each model to the first, one to each other.
+
+    Args:
+        plan: the fleet.
+        count: how many of its products there shall be.
+
+    Returns:
+        The homes, products of different models next to one another.
+    """
+    by_model: dict[str, list[Member]] = {}
+    for member in plan.members:
+        by_model.setdefault(member.model, []).append(member)
+    # Scenarios happen to the first serial numbers; the first home has the second ones, as the demo's
+    # own story happens there.
+    kinds = [members[1:] + members[:1] for members in by_model.values()]
+    kinds.sort(key=lambda members: -len(members))
+    mixed = [one for row in zip_longest(*kinds) for one in row if one is not None][:count]
+    first, others = mixed[: len(kinds)], mixed[len(kinds) :]
+    owners = households(1 + len(others))
+    return [Home(owners[0], first)] + [
+        Home(owner, [member]) for owner, member in zip(owners[1:], others, strict=True)
+    ]
 
 
 class Settling:
@@ -82,8 +109,8 @@ class Settling:
     Args:
         address: the hub.
         folder: where the devices keep their memory.
-        households: all of them, the first one first.
-        seed: makes houses, weather and people what they are.
+        homes: all of them, the first one first.
+        report_s: seconds between two reports of a product.
         hours: hours of history of each product.
         heard: told of each notice a product gets, at once and on any thread.
         clock: ns since 1970 UTC.
@@ -93,34 +120,33 @@ class Settling:
         self,
         address: Address,
         folder: Path,
-        households: list[Household],
+        homes: Sequence[Home],
         *,
-        seed: int,
+        report_s: float,
         hours: float,
-        heard: Callable[[SimulatedProduct, Notice], None],
+        heard: Callable[[SimulatedProduct, "Notice"], None],
         clock: Callable[[], int],
     ) -> None:
-        self._address, self._folder, self._households = address, folder, households
-        self._seed, self._hours, self._heard, self._clock = seed, hours, heard, clock
-        self.homes: list[Home] = []
+        self._address, self._folder, self.homes = address, folder / "devices", homes
+        self._report_s, self._heard, self._clock = report_s, heard, clock
+        self._rows = int(hours * 3600 / HISTORY_STEP_S)
         self.fleet = Fleet([], clock)
         self.failure: Exception | None = None
         self._handed = 0
         self._opened: list[SimulatedProduct] = []
-        self._sold: queue.Queue[Home] = queue.Queue()
+        self._switched_on: queue.Queue[SimulatedProduct] = queue.Queue()
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def settle_first(self, vendor: HubClient) -> Home:
         """Settle the first home but for its past, which `start` begins with."""
-        home = self._sell(vendor, 0)
-        self._sold.put(home)
-        return home
+        self._settle(vendor, self.homes[:1])
+        return self.homes[0]
 
     def start(self) -> None:
         """Begin to settle all others, and to live."""
-        self.fleet.start()
-        for name, work in (("selling", self._sell_others), ("history", self._live_pasts)):
+        self.fleet.start(self._report_s)
+        for name, work in (("selling", self._settle_others), ("history", self._live_pasts)):
             thread = threading.Thread(target=self._guarded, args=(work,), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -130,22 +156,24 @@ class Settling:
         self._stopped.set()
         for thread in self._threads:
             thread.join()
-        self.fleet.stop()
+        living = {product.serial for product in self.fleet.products}
         for product in self._opened:
-            product.device.close()  # those that do not live yet; the others are closed already
+            if product.serial not in living:
+                self.fleet.join(product)
+        self.fleet.stop()
 
     @property
     def progress(self) -> Progress:
         """How far it has come."""
-        opened, rows = list(self._opened), int(self._hours * 3600 / HISTORY_STEP_S)
-        # Rows of the present wait for receipts too; they are the last in a spool, and few.
-        waiting = sum(product.device.pending for product in opened)
+        opened, total = list(self._opened), sum(len(home.units) for home in self.homes)
+        # A few rows of the present wait for receipts too, at the end of each spool.
+        waiting = sum(max(0, product.device.pending - 2) for product in opened)
         return Progress(
-            homes=len(self._households),
-            sold=len(opened),
+            products=total,
+            opened=len(opened),
             living=len(self.fleet.products),
-            rows=rows * len(self._households),
-            received=max(0, min(self._handed, self._handed - waiting + len(opened) * 2)),
+            rows=self._rows * total,
+            received=max(0, self._handed - waiting),
         )
 
     def _guarded(self, work: Callable[[], None]) -> None:
@@ -155,84 +183,72 @@ class Settling:
             if not self._stopped.is_set():
                 self.failure = error
 
-    def _sell_others(self) -> None:
-        address = self._address
+    def _settle_others(self) -> None:
+        address, rest = self._address, iter(self.homes[1:])
         with HubClient(address.api, address.ca_file, address.token) as vendor:
-            for number in range(1, len(self._households)):
-                if self._stopped.is_set():
-                    return
-                self._sold.put(self._sell(vendor, number))
+            while (some := list(islice(rest, AT_ONCE))) and not self._stopped.is_set():
+                self._settle(vendor, some)
 
-    def _sell(self, vendor: HubClient, number: int) -> Home:
-        household = self._households[number]
-        standing, serial = household.standing, f"HP-{self._seed:03}-{number + 1:04}"
-        made = onboarding.make(
-            vendor,
-            "heat-pump",
-            serial,
-            zone=household.zone,
-            region=household.climate.name,
-            hardware_lot="AB"[number % 2],
-            order_reference=f"WEB-{10_000 + 37 * number}",
+    def _settle(self, vendor: HubClient, homes: Sequence[Home]) -> None:
+        """Make, sell and switch on what some households own."""
+        units = [unit for home in homes for unit in home.units]
+        made = commissioning.make(vendor, units, self._folder)
+        by_serial = {entry.serial: entry for entry in made}
+        for home in homes:
+            self._sell(vendor, home, [by_serial[unit.serial] for unit in home.units])
+        products = commissioning.switch_on(
+            units, made, self._folder, self._address, self._clock, report_s=self._report_s
         )
-        customer = onboarding.customer(vendor, household.email, household.name, household.zone)
-        members = [
-            onboarding.member(vendor, customer, email, name, household.zone)
+        of_serial = {product.serial: product for product in products}
+        for home in homes:
+            home.products = [of_serial[unit.serial] for unit in home.units]
+        for product in products:
+            self._listen(product)
+            self._opened.append(product)
+            self._switched_on.put(product)
+
+    def _sell(self, vendor: HubClient, home: Home, made: Sequence[Made]) -> None:
+        household, standing = home.household, home.household.standing
+        zone = home.units[0].region.zone
+        customer = onboarding.customer(vendor, household.email, household.name, zone)
+        home.members = [
+            onboarding.member(vendor, customer, email, name, zone)
             for name, email in household.members
         ]
         if standing.claimed:
             with onboarding.sign_in(self._address, customer.email, customer.password) as client:
-                onboarding.claim(client, made)
-        if standing.plan is not None:
-            self._subscribe(vendor, customer, made, standing, standing.plan)
-        home = Home(household, made, customer, members)
-        home.product = self._switch_on(home, number)
-        self.homes.append(home)
-        return home
-
-    def _subscribe(
-        self, vendor: HubClient, customer: Customer, made: Made, standing: Standing, plan: str
-    ) -> None:
+                for entry in made:
+                    onboarding.claim(client, entry)
         now = self._clock()
         starts = now + standing.starts_days * DAY_NS
-        onboarding.subscribe(
-            vendor,
-            customer.owner_id,
-            made.product_id,
-            plan,
-            starts,
-            trial_end=_after(starts, standing.trial_days),
-            paid_until=_after(now, standing.paid_days),
-            cancelled_at=_after(now, standing.cancelled_days),
-        )
+        for entry in made if standing.plan is not None else ():
+            onboarding.subscribe(
+                vendor,
+                customer.owner_id,
+                entry.product_id,
+                str(standing.plan),
+                starts,
+                trial_end=_after(starts, standing.trial_days),
+                paid_until=_after(now, standing.paid_days),
+                cancelled_at=_after(now, standing.cancelled_days),
+            )
+        home.customer = customer
 
-    def _switch_on(self, home: Home, number: int) -> SimulatedProduct:
-        device = onboarding.switch_on(
-            home.made, self._folder / "devices" / home.made.serial, self._address
-        )
-        household = home.household
-        pump = HeatPump(
-            f"{self._seed}/{number}",
-            climate=household.climate,
-            loss_w_per_k=household.loss_w_per_k,
-        )
-        product = SimulatedProduct(home.made.serial, pump, device)
-        self._opened.append(product)
-
-        def hear(notice: Notice) -> None:
+    def _listen(self, product: SimulatedProduct) -> None:
+        def hear(notice: "Notice") -> None:
             product.notices.append(notice)
             self._heard(product, notice)
 
-        device.on_notice(hear)
-        return product
+        product.device.on_notice(hear)
 
     def _live_pasts(self) -> None:
-        for _ in range(len(self._households)):
-            home = self._next_sold()
-            if home is None:
-                return
-            product = home.product
-            assert product is not None  # noqa: S101  it was switched on when it was sold
+        while len(self.fleet.products) < sum(len(home.units) for home in self.homes):
+            try:
+                product = self._switched_on.get(timeout=0.2)
+            except queue.Empty:
+                if self._stopped.is_set() or self.failure is not None:
+                    return
+                continue
             # From its first signed state on a device knows whose rows it takes.
             if not product.informed.wait(STATE_TIMEOUT_S):
                 raise OnboardingError(
@@ -240,27 +256,16 @@ class Settling:
                     f"{STATE_TIMEOUT_S:.0f} s. Look at {self._address.data_dir / 'run'}."
                 )
             self._live_past(product)
-            self.fleet.products.append(product)
-
-    def _next_sold(self) -> Home | None:
-        while not self._stopped.is_set() and self.failure is None:
-            try:
-                return self._sold.get(timeout=0.2)
-            except queue.Empty:
-                continue
-        return None
-
-    def _live_past(self, product: SimulatedProduct) -> None:
-        step_ns = int(HISTORY_STEP_S * NS_PER_S)
-        rows = int(self._hours * 3600 / HISTORY_STEP_S)
-        end_ns = self._clock()
-        past = product.history(end_ns - rows * step_ns, end_ns, HISTORY_STEP_S)
-        while chunk := list(islice(past, CHUNK_ROWS)):
             if self._stopped.is_set():
                 return
+            self.fleet.join(product)
+
+    def _live_past(self, product: SimulatedProduct) -> None:
+        step_ns, end_ns = int(HISTORY_STEP_S * NS_PER_S), self._clock()
+        past = product.history(end_ns - self._rows * step_ns, end_ns, HISTORY_STEP_S).rows()
+        while (chunk := list(islice(past, HISTORY_CHUNK))) and not self._stopped.is_set():
             product.device.record(chunk, historical=True)
             self._handed += len(chunk)
-            time.sleep(0)  # let the devices' threads send
 
 
 def _after(instant_ns: int, days: int | None) -> int | None:

@@ -20,7 +20,7 @@ from firmware_sim.scenario import Event, Target
 from firmware_sim.simulated import SimulatedProduct
 
 HISTORY_CHUNK: Final = 8_192
-MOST_TURNS: Final = 20  # groups of products that report one after the other
+TURNS: Final = 20  # groups of products that report one after the other
 CLOSERS: Final = 8
 
 
@@ -125,6 +125,10 @@ class Fleet:
                     progress(len(chunk))
         return total
 
+    def join(self, product: SimulatedProduct) -> None:
+        """Take one more product in; from now on it lives with the others."""
+        self.products.append(product)  # in one step, so the fleet's thread needs no lock
+
     def start(self, cadence_s: float = 1.0) -> None:
         """Begin to live in the present.
 
@@ -147,16 +151,15 @@ class Fleet:
 
     def _live(self, cadence_s: float) -> None:
         try:
-            turns = min(MOST_TURNS, max(1, len(self.products)))
             due = time.monotonic()
-            for turn in cycle(range(turns)):
+            for turn in cycle(range(TURNS)):
                 # Late by more than a whole round: the machine slept, or is too slow for the pace.
-                due = max(due + cadence_s / turns, time.monotonic() - cadence_s)
+                due = max(due + cadence_s / TURNS, time.monotonic() - cadence_s)
                 if self._stopped.wait(max(0.0, due - time.monotonic())):
                     return
                 for product in self.products:
                     product.attend(self._clock())
-                for product in self.products[turn::turns]:
+                for product in self.products[turn::TURNS]:
                     product.live(self._clock())
         except Exception as error:  # noqa: BLE001  shown by whoever watches; a thread cannot raise
             self.failure = error

@@ -1,9 +1,9 @@
-"""The demo's customers: who they are, where they live, and how they stand with their plan.
+"""The demo's customers: who they are, and how they stand with their plan.
 
 1. Dates are relative to an instant given; every state of a subscription occurs at least once.
-2. The first household is the one whose heat pump will fail: it lives where it is always cold, so
-   its compressor runs when the demo is watched. Two people live there, each with an account.
-3. The first ones have names and a story each; the others fill the fleet up, the same each time.
+2. The first household is the one whose heat pump will fail. Two people live there, each with an
+   account, and they own a product of each model.
+3. The first ones have a story each; the others fill the fleet up, the same each time.
 4. Never here: the hub's interface or its decision on these dates.
 """
 
@@ -12,15 +12,6 @@ from dataclasses import dataclass
 from itertools import count as counting
 from itertools import cycle, islice
 from typing import Final
-
-from firmware_sim.products.climate import (
-    ALPINE,
-    CONTINENTAL,
-    GLACIER,
-    MARITIME,
-    NORDIC,
-    Climate,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +39,19 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Household:
-    """A customer and their product.
+    """A customer.
 
     Args:
         name: the customer.
         email: sign-in name.
-        climate: where they live.
-        zone: IANA time zone.
         standing: how they stand with their plan.
         members: name and e-mail of others in the household, who have accounts of their own.
-        loss_w_per_k: heat that the house loses; None leaves it to the seed.
     """
 
     name: str
     email: str
-    climate: Climate
-    zone: str
     standing: Standing
     members: Sequence[tuple[str, str]] = ()
-    loss_w_per_k: float | None = None
 
 
 ACTIVE: Final = Standing("active", "care", paid_days=200)
@@ -74,99 +59,75 @@ NAMED: Final[Sequence[Household]] = (
     Household(
         "Ana Gruber",
         "ana@example.com",
-        GLACIER,
-        "Europe/Vienna",
         ACTIVE,
         members=(("Max Gruber", "max@example.com"),),
     ),
     Household(
         "Ben Okoro",
         "ben@example.com",
-        MARITIME,
-        "Europe/London",
         Standing("active", "comfort", paid_days=31),
     ),
     Household(
         "Chiara Conti",
         "chiara@example.com",
-        ALPINE,
-        "Europe/Rome",
         Standing("active, smallest plan", "essential", paid_days=120),
     ),
     Household(
         "Dag Lund",
         "dag@example.com",
-        NORDIC,
-        "Europe/Oslo",
         Standing("in its trial", "comfort", starts_days=-10, trial_days=30),
     ),
     Household(
         "Eva Novak",
         "eva@example.com",
-        CONTINENTAL,
-        "Europe/Prague",
         Standing("payment late, in grace", "comfort", paid_days=-5),
     ),
     Household(
         "Finn Meyer",
         "finn@example.com",
-        CONTINENTAL,
-        "Europe/Berlin",
         Standing("unpaid, lapsed", "comfort", paid_days=-60),
     ),
     Household(
         "Greta Olsen",
         "greta@example.com",
-        NORDIC,
-        "Europe/Copenhagen",
         Standing("cancelled, paid to the end", "care", paid_days=25, cancelled_days=-8),
     ),
     Household(
         "Hugo Martin",
         "hugo@example.com",
-        MARITIME,
-        "Europe/Paris",
         Standing("trial ran out, lapsed", "essential", starts_days=-70, trial_days=30),
     ),
-    Household(
-        "Ines Costa", "ines@example.com", MARITIME, "Europe/Lisbon", Standing("no plan", None)
-    ),
+    Household("Ines Costa", "ines@example.com", Standing("no plan", None)),
     Household(
         "Jan Kowalski",
         "jan@example.com",
-        CONTINENTAL,
-        "Europe/Warsaw",
         Standing("not claimed yet", None, claimed=False),
     ),
     Household(
         "Kati Virtanen",
         "kati@example.com",
-        NORDIC,
-        "Europe/Helsinki",
         Standing("begins in a week", "comfort", starts_days=7, paid_days=372),
     ),
     Household(
         "Luis Romero",
         "luis@example.com",
-        MARITIME,
-        "Europe/Madrid",
         Standing("cancelled, over", "care", paid_days=-20, cancelled_days=-45),
     ),
 )
 
-_OTHERS: Final = (
-    ("Mara", CONTINENTAL, "Europe/Vienna"),
-    ("Nils", NORDIC, "Europe/Stockholm"),
-    ("Oona", NORDIC, "Europe/Helsinki"),
-    ("Paolo", ALPINE, "Europe/Rome"),
-    ("Quentin", MARITIME, "Europe/Brussels"),
-    ("Rosa", MARITIME, "Europe/Madrid"),
-    ("Sven", CONTINENTAL, "Europe/Berlin"),
-    ("Tilda", ALPINE, "Europe/Zurich"),
-    ("Ulf", NORDIC, "Europe/Oslo"),
-    ("Vera", CONTINENTAL, "Europe/Prague"),
-    ("Wanda", CONTINENTAL, "Europe/Warsaw"),
-    ("Yves", MARITIME, "Europe/Paris"),
+_FIRST_NAMES: Final = (
+    "Mara",
+    "Nils",
+    "Oona",
+    "Paolo",
+    "Quentin",
+    "Rosa",
+    "Sven",
+    "Tilda",
+    "Ulf",
+    "Vera",
+    "Wanda",
+    "Yves",
 )
 _SURNAMES: Final = ("Adler", "Berg", "Castro", "Dahl")
 # Most customers pay; the rest is a little of everything, as in life.
@@ -199,6 +160,6 @@ def _all() -> Iterator[Household]:
     for generation in counting():
         surname = _SURNAMES[generation % len(_SURNAMES)]
         mark = str(generation + 1) if generation >= len(_SURNAMES) else ""
-        for first, climate, zone in _OTHERS:
+        for first in _FIRST_NAMES:
             email = f"{first}.{surname}{mark}@example.com".lower()
-            yield Household(f"{first} {surname}", email, climate, zone, next(usual))
+            yield Household(f"{first} {surname}", email, next(usual))

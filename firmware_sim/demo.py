@@ -54,8 +54,7 @@ _END: Final = object()
 TURN_S: Final = 0.1
 LOOK_FOR_ALERTS_S: Final = 1.0
 SETTLING_TIMEOUT_S: Final = 600.0
-REPORT_S: Final = 2.0
-QUIET_S: Final = 40.0  # time to sign in and see that all is well
+QUIET_S: Final = 30.0  # time to sign in and see that all is well
 QUIET_WITHOUT_AUDIENCE_S: Final = 8.0
 
 
@@ -156,6 +155,7 @@ class Demo:
         self._stack, self._folder, self._plan, self._screen = stack, folder, plan, screen
         self._notices: queue.Queue[tuple[SimulatedProduct, Notice, int]] = queue.Queue()
         self._told: set[str] = set()
+        self._concerned: set[str] = set()
 
     def run(self) -> None:
         """Start everything, tell the story, and stay until the end."""
@@ -172,7 +172,6 @@ class Demo:
             address,
             self._folder,
             homes,
-            report_s=REPORT_S,
             hours=plan.hours,
             heard=lambda product, notice: self._notices.put((product, notice, time.time_ns())),
             clock=time.time_ns,
@@ -249,10 +248,12 @@ class Demo:
     def _tell_what_happened(self) -> None:
         for event, products in self._playing.advance(time.time_ns()):
             self._screen.happened(event, products)
+            self._concerned.update(product.serial for product in products)
         with suppress(queue.Empty):
             while True:
                 product, notice, at_ns = self._notices.get_nowait()
-                self._screen.noticed(product, notice, (at_ns - notice.time) / 1e9)
+                if product.serial in self._concerned:
+                    self._screen.noticed(product, notice, (at_ns - notice.time) / 1e9)
 
     def _tell_alerts(self, vendor: HubClient) -> None:
         for alert in vendor.call("GET", "/alerts", status="open", limit=20)["items"]:

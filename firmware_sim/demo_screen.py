@@ -21,7 +21,6 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.table import Table
 
 from firmware_sim.local_hub import Address
 from firmware_sim.onboarding import Login
@@ -81,14 +80,14 @@ class Screen:
             "  It warns of the certificate once, as it does not know this hub's own authority: go on."
         )
         self._plain("")
-        table = self._table("sign in as", "one-time password", "who")
-        owner = home.household
+        self._plain(f"  {'sign in as':<21} {'one-time password':<20} who")
+        logins: list[tuple[Login, str]] = [(support, f"support, sees all {products} products")]
+        for login, (name, _) in zip(home.members, home.household.members, strict=True):
+            logins.insert(0, (login, f"{name}, of the same household"))
         if home.customer is not None:
-            table.add_row(home.customer.email, home.customer.password, f"{owner.name}, customer")
-        for login, (name, _) in zip(home.members, owner.members, strict=True):
-            table.add_row(login.email, login.password, f"{name}, the same household")
-        table.add_row(support.email, support.password, f"support, sees all {products} products")
-        self._console.print(table)
+            logins.insert(0, (home.customer, f"{home.household.name}, a customer"))
+        for login, who in logins:
+            self._plain(f"  {login.email:<21} {login.password:<20} {who}")
         self._plain("")
         device = home.products[0].device.device_id
         token = address.data_dir / "run" / "operator.token"
@@ -106,13 +105,13 @@ class Screen:
 
     def customers(self, homes: "Sequence[Home]") -> None:
         """Show customers with their passwords and how they stand with their plans."""
-        table = self._table("sign in as", "one-time password", "product", "plan and standing")
+        self._plain(f"  {'more customers':<21} {'one-time password':<20} {'product':<12} plan")
         for home in homes:
             standing, login = home.household.standing, home.customer
             words = f"{standing.plan}, {standing.words}" if standing.plan else standing.words
             if login is not None:
-                table.add_row(login.email, login.password, home.units[0].serial, words)
-        self._console.print(table)
+                serial = home.units[0].serial
+                self._plain(f"  {login.email:<21} {login.password:<20} {serial:<12} {words}")
         self._plain("")
 
     @contextmanager
@@ -163,7 +162,7 @@ class Screen:
         serials = ", ".join(product.serial for product in products[:3])
         more = f" and {len(products) - 3} more" if len(products) > 3 else ""
         self.event(
-            f"[bold magenta]Happens[/] {PHRASES[event.what][len(products) > 1]}: {serials}{more}"
+            f"[bold magenta]Happens[/] {serials}{more} {PHRASES[event.what][len(products) > 1]}"
         )
 
     def found(self, finding: dict[str, Any], seconds: float) -> None:
@@ -224,13 +223,6 @@ class Screen:
             "The products live on, a row a second each. In another terminal: "
             "[bold]homeport trigger[/] lets more go wrong. Ctrl-C stops everything"
         )
-
-    @staticmethod
-    def _table(*headings: str) -> Table:
-        table = Table(box=None, padding=(0, 2, 0, 2))
-        for heading in headings:
-            table.add_column(heading, no_wrap=True)  # what people copy must be whole
-        return table
 
     def _plain(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, markup=False, highlight=False)

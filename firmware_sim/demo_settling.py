@@ -5,6 +5,7 @@
 2. The first home is settled by the caller, so that there is something to look at; the others
    follow on two threads, one that sells and one that lives the past.
 3. A product lives in the present only after its past is in its spool: rows stay in order of time.
+   Of its past it remembers the less the older it is, as devices with little memory do.
 4. Never here: what goes wrong in products, or words for people.
 """
 
@@ -29,7 +30,10 @@ from firmware_sim.simulated import SimulatedProduct
 if TYPE_CHECKING:
     from device_sdk.wire.messages import Notice
 
-HISTORY_STEP_S: Final = 300.0
+REPORT_S: Final = 5.0
+THINNED: Final = ((0.5, REPORT_S), (6.5, 30.0), (float("inf"), 300.0))
+"""Until how many hours ago a product remembers which step, in seconds: the older, the thinner. What
+is usual at the pace of the present the detector learns from the newest part."""
 STATE_TIMEOUT_S: Final = 30.0
 AT_ONCE: Final = 8  # products switched on together
 DAY_NS: Final = 86_400_000_000_000
@@ -110,7 +114,6 @@ class Settling:
         address: the hub.
         folder: where the devices keep their memory.
         homes: all of them, the first one first.
-        report_s: seconds between two reports of a product.
         hours: hours of history of each product.
         heard: told of each notice a product gets, at once and on any thread.
         clock: ns since 1970 UTC.
@@ -122,14 +125,13 @@ class Settling:
         folder: Path,
         homes: Sequence[Home],
         *,
-        report_s: float,
         hours: float,
         heard: Callable[[SimulatedProduct, "Notice"], None],
         clock: Callable[[], int],
     ) -> None:
         self._address, self._folder, self.homes = address, folder / "devices", homes
-        self._report_s, self._heard, self._clock = report_s, heard, clock
-        self._rows = int(hours * 3600 / HISTORY_STEP_S)
+        self._heard, self._clock = heard, clock
+        self._past = _parts(hours)
         self.fleet = Fleet([], clock)
         self.failure: Exception | None = None
         self._handed = 0
@@ -145,7 +147,7 @@ class Settling:
 
     def start(self) -> None:
         """Begin to settle all others, and to live."""
-        self.fleet.start(self._report_s)
+        self.fleet.start(REPORT_S)
         for name, work in (("selling", self._settle_others), ("history", self._live_pasts)):
             thread = threading.Thread(target=self._guarded, args=(work,), name=name, daemon=True)
             self._threads.append(thread)
@@ -172,7 +174,7 @@ class Settling:
             products=total,
             opened=len(opened),
             living=len(self.fleet.products),
-            rows=self._rows * total,
+            rows=sum(rows for rows, _ in self._past) * total,
             received=max(0, self._handed - waiting),
         )
 
@@ -197,7 +199,7 @@ class Settling:
         for home in homes:
             self._sell(vendor, home, [by_serial[unit.serial] for unit in home.units])
         products = commissioning.switch_on(
-            units, made, self._folder, self._address, self._clock, report_s=self._report_s
+            units, made, self._folder, self._address, self._clock, report_s=REPORT_S
         )
         of_serial = {product.serial: product for product in products}
         for home in homes:
@@ -261,11 +263,25 @@ class Settling:
             self.fleet.join(product)
 
     def _live_past(self, product: SimulatedProduct) -> None:
-        step_ns, end_ns = int(HISTORY_STEP_S * NS_PER_S), self._clock()
-        past = product.history(end_ns - self._rows * step_ns, end_ns, HISTORY_STEP_S).rows()
-        while (chunk := list(islice(past, HISTORY_CHUNK))) and not self._stopped.is_set():
-            product.device.record(chunk, historical=True)
-            self._handed += len(chunk)
+        end_ns = self._clock()
+        start_ns = end_ns - sum(int(rows * step_s * NS_PER_S) for rows, step_s in self._past)
+        for count, step_s in self._past:
+            stop_ns = start_ns + int(count * step_s * NS_PER_S)
+            rows = product.history(start_ns, stop_ns, step_s).rows()
+            while (chunk := list(islice(rows, HISTORY_CHUNK))) and not self._stopped.is_set():
+                product.device.record(chunk, historical=True)
+                self._handed += len(chunk)
+            start_ns = stop_ns
+
+
+def _parts(hours: float) -> list[tuple[int, float]]:
+    """Return rows and step in seconds of each part of a past, the oldest first."""
+    parts, newer = [], 0.0
+    for until, step_s in THINNED:
+        older = min(hours, until)
+        parts.append((int((older - newer) * 3600 / step_s), step_s))
+        newer = older
+    return parts[::-1]
 
 
 def _after(instant_ns: int, days: int | None) -> int | None:

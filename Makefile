@@ -30,7 +30,7 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.hub
 install: $(VENV)/.hub ## install hub, SDK and simulator into .venv
 	@$(BIN)/homeport warm
 
-demo: install ## hub, ten simulated products and one fault, on this machine only
+demo: install ## hub, sixty simulated products, their customers and one fault, on this machine only
 	@$(BIN)/homeport demo
 
 test: $(VENV)/.dev ## install what the tests need and run them, fast ones first

@@ -9,7 +9,7 @@
 import json
 import os
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,7 +47,7 @@ ConfigFile = Annotated[
 ]
 
 
-@app.command()
+@app.command("serve")
 def serve(
     config: ConfigFile = None,
     *,
@@ -76,7 +76,7 @@ def show_config(config: ConfigFile = None) -> None:
     _show(load(config).public())
 
 
-@app.command()
+@app.command("warm")
 def warm(config: ConfigFile = None) -> None:
     """Compile all numeric kernels into the cache folder, so that no start waits for that."""
     settings = load(config)
@@ -131,7 +131,7 @@ def add_person(
     _show(RunningHub(load(config)).ask("POST", "/api/v1/people", json=body))
 
 
-@app.command()
+@app.command("revoke")
 def revoke(
     device_id: Annotated[str, typer.Argument(help="Device to shut out for good.")],
     reason: Annotated[str, typer.Option(help="Why; stands in the audit trail.")],
@@ -212,13 +212,21 @@ def migrate(config: ConfigFile = None) -> None:
 
 def main() -> None:
     """Run the command line."""
-    for entry in entry_points(group="homeport.commands"):
+    for entry in _wanted(sys.argv[1:2], entry_points(group="homeport.commands")):
         _add(entry.name, entry.load())
     try:
         app()
     except HubError as error:
         sys.stderr.write(f"{error.detail}\n")
         sys.exit(1)
+
+
+def _wanted(first: list[str], entries: EntryPoints) -> list[EntryPoint]:
+    """Choose the commands of other packages to load: the one asked for, or all to list them."""
+    if entries.select(name=first[0] if first else ""):
+        return list(entries.select(name=first[0]))
+    ours = {command.name for command in [*app.registered_commands, *app.registered_groups]}
+    return [] if first and first[0] in ours else list(entries)
 
 
 def _add(name: str, command: Any) -> None:

@@ -29,8 +29,7 @@ from firmware_sim.simulated import SimulatedProduct
 
 if TYPE_CHECKING:
     from device_sdk.wire.messages import Notice
-    from firmware_sim.demo_settling import Home
-    from firmware_sim.demo_settling import Progress as Settled
+    from firmware_sim.demo_settling import Home, Settled
 
 
 class Screen:

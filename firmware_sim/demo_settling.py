@@ -59,7 +59,7 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Settled:
     """How far the settling has come.
 
     Args:
@@ -165,12 +165,12 @@ class Settling:
         self.fleet.stop()
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> Settled:
         """How far it has come."""
         opened, total = list(self._opened), sum(len(home.units) for home in self.homes)
         # A few rows of the present wait for receipts too, at the end of each spool.
         waiting = sum(max(0, product.device.pending - 2) for product in opened)
-        return Progress(
+        return Settled(
             products=total,
             opened=len(opened),
             living=len(self.fleet.products),

@@ -225,7 +225,8 @@ def _wanted(first: list[str], entries: EntryPoints) -> list[EntryPoint]:
     """Choose the commands of other packages to load: the one asked for, or all to list them."""
     if entries.select(name=first[0] if first else ""):
         return list(entries.select(name=first[0]))
-    ours = {command.name for command in [*app.registered_commands, *app.registered_groups]}
+    ours = {command.name for command in app.registered_commands}
+    ours |= {group.name for group in app.registered_groups}
     return [] if first and first[0] in ours else list(entries)
 
 

@@ -37,7 +37,7 @@ def hub_kill(nemesis: Nemesis, count: int) -> Outcome:
             else:
                 nemesis.hit(partial(hub.kill, role))
             out.faults[f"kill_{role}"] += 1
-            while draw.random() < 0.4 and out.faults.total() < count:
+            while draw.random() < 0.6 and out.faults.total() < count:
                 nemesis.wait(0.0, 1.2)
                 if hub.kill(role):
                     since = time.monotonic()

@@ -133,7 +133,9 @@ class Engine:
         self._events: deque[bytes] = deque(maxlen=_MOST_EVENTS)
         self._commit_at: float | None = None
         self._renewal_at = 0.0
-        self._sender = Sender(spool, lambda data: link.publish(Up.PACK, data), clocks.jitter)
+        self._sender = Sender(
+            spool, lambda data: link.publish(Up.PACK, data), self._introduce, clocks.jitter
+        )
         self.control = Control(trust, spool, link.publish)
         self._measured = self._dropped = self._connects = self._refused = 0
         if spool.put_aside is not None:
@@ -241,6 +243,12 @@ class Engine:
         """Introduce the device, ask for the state, and begin to send."""
         self.connected = True
         self._connects += 1
+        self._introduce()
+        self._link.publish(Up.GET, Get(("state",), self.trust.state_version).encode())
+        self._sender.connected(self._clocks.monotonic())
+
+    def _introduce(self) -> None:
+        """Say who is there; the hub answers with a receipt that names the stream."""
         birth = Birth(
             stream=self.spool.stream,
             boot=self._boot,
@@ -253,8 +261,6 @@ class Engine:
             time=self._clocks.wall_ns(),
         )
         self._link.publish(Up.PRESENCE, Presence(birth).encode())
-        self._link.publish(Up.GET, Get(("state",), self.trust.state_version).encode())
-        self._sender.connected(self._clocks.monotonic())
 
     def on_disconnected(self) -> None:
         """Go on without the network."""

@@ -8,8 +8,8 @@
    `retry_after`.
 3. A stream is left for a new one when the hub asks for it, when it finds other rows under the same
    seqs, and when it knows rows that were never sent (the spool was rolled back). So that this shows
-   before rows are confused, one pack at most of rows in doubt is sent until the hub has named the
-   stream. Rows that will never come are declared lost.
+   before rows are confused, rows in doubt wait until the hub has named the stream; to a hub that
+   does not when asked, one pack of them is sent. Rows that will never come are declared lost.
 4. Time comes in as an argument (monotonic seconds) and randomness as `jitter` (0 to 1). No threads,
    no network.
 """
@@ -29,6 +29,8 @@ PATIENCE = 5
 """Cadences without a receipt after which packs are sent again."""
 _MOST_PATIENT = 16
 _LEAST_WINDOW = 1_000
+_MOST_ASKED = 2
+"""Times that a hub is asked again how far it knows a stream, after the device's birth."""
 _LONGEST_WAIT = 3600.0  # seconds; a mistake of the hub must not silence a device for ever
 
 Ranges = list[tuple[int, int]]
@@ -50,14 +52,21 @@ class Sender:
     Args:
         spool: where packs wait.
         publish: hands a pack to the connection; False if there is none.
+        ask: asks the hub again how far it knows the present stream.
         jitter: random numbers from 0 to 1.
     """
 
     def __init__(
-        self, spool: Spool, publish: Callable[[bytes], bool], jitter: Callable[[], float]
+        self,
+        spool: Spool,
+        publish: Callable[[bytes], bool],
+        ask: Callable[[], None],
+        jitter: Callable[[], float],
     ) -> None:
         self._spool = spool
         self._publish = publish
+        self._ask = ask
+        self._asked = 0
         self._jitter = jitter
         self._progress: dict[bytes, _Progress] = {}
         self._online = False
@@ -97,6 +106,9 @@ class Sender:
             self._paused_until = None
         if self._deadline is not None and now >= self._deadline:
             self._timeouts += 1
+            if not self._spool.confirmed and self._asked < _MOST_ASKED:
+                self._asked += 1
+                self._ask()
             self._allowance = max(_LEAST_WINDOW, self._allowance // 2)
             self._rewind()
         outstanding = False
@@ -141,7 +153,7 @@ class Sender:
         self.pump(now)
 
     def _pump_stream(self, stream: bytes, first: int) -> bool:
-        """Send packs of one stream up to the window; tell whether rows are without receipt."""
+        """Send packs of one stream up to the window; tell whether an answer is awaited."""
         progress = self._progress.setdefault(stream, _Progress())
         base = first if progress.watermark is None else progress.watermark
         progress.cursor = max(progress.cursor, first)
@@ -155,6 +167,8 @@ class Sender:
             if pack.end - base > window and pack.first > base:
                 break
             if doubt and pack.first >= self._spool.known:
+                if self._asked < _MOST_ASKED:
+                    return True
                 if pack.first > first:
                     break
                 self._spool.about_to_send(pack.end)

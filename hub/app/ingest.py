@@ -23,7 +23,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from analytics.detector import SnapshotError
-from device_sdk.wire.topics import ROOT
+from device_sdk.wire.topics import ROOT, Up
 from hub.errors import DiskFullError, StorageError
 from hub.metrics import Metrics
 from hub.pipeline.attempts import DEATHS, Attempts
@@ -58,7 +58,7 @@ _BACK = 1.25  # times the reserve must be free again, so that the worker does no
 _STABLE_S = 60.0
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.5, 10.0
 
-FILTERS = [f"{ROOT}/+/+/up/t", f"{ROOT}/+/+/up/json", f"{ROOT}/+/+/up/senml"]
+FILTERS = [f"{ROOT}/+/+/up/{channel}" for channel in (Up.PACK, Up.JSON, Up.SENML, Up.PRESENCE)]
 
 
 @dataclass(frozen=True, slots=True)

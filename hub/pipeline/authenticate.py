@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hub.pipeline.frames import U8, U32, Frames
 
 _ID = 16  # bytes of a device id
+_PRESENCE = np.frombuffer(b"presence", np.uint8)
 
 
 @njit("u8(u1[:], i8)", cache=True, nogil=True)
@@ -96,6 +97,12 @@ def authenticate_topics(  # type: ignore[no-untyped-def]
             and buffer[at + 28] == 108
         ):
             channel[i] = 3
+        elif rest == 8:
+            same = True
+            for k in range(8):
+                same &= buffer[at + 24 + k] == _PRESENCE[k]
+            if same:
+                channel[i] = 4
         if channel[i] == 0:
             continue
         auth[i] = 2

@@ -24,10 +24,10 @@ from hub.pipeline.frames import (
     CHANNEL_JSON,
     CHANNEL_PACK,
     QUARANTINE,
+    REFUSE,
     SOURCE_JSON,
     SOURCE_PACK,
     SOURCE_SENML,
-    THROTTLE,
     Frames,
     Rows,
 )
@@ -148,7 +148,7 @@ class Decoder:
 
     def _refused(self, frames: Frames) -> list[Rejection]:
         """What the gate refused: forged topics and devices that may not send (throttled ones keep their data)."""
-        refused = np.flatnonzero(frames.verdict[: frames.count] > THROTTLE)
+        refused = np.flatnonzero(frames.verdict[: frames.count] == REFUSE)
         return [
             Rejection(
                 slot=int(frames.slot[i]),

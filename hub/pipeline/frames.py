@@ -21,10 +21,12 @@ I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 
 # Channels the hot path reads; anything else on its subscription is forged or misrouted.
-CHANNEL_UNKNOWN, CHANNEL_PACK, CHANNEL_JSON, CHANNEL_SENML = 0, 1, 2, 3
+CHANNEL_UNKNOWN, CHANNEL_PACK, CHANNEL_JSON, CHANNEL_SENML, CHANNEL_PRESENCE = 0, 1, 2, 3, 4
 
 # Verdicts, with the numbers of the gate snapshot (docs/architecture.md).
 ACCEPT, QUARANTINE, THROTTLE, REFUSE = 0, 1, 2, 3
+# A message that carries no rows, so that there is nothing to decide.
+NO_ROWS = 4
 
 # Why a frame was throttled.
 BY_PRODUCT, BY_OWNER, BY_LOAD = 1, 2, 3
@@ -88,6 +90,17 @@ class Frames:
         frames.topic_size[0] = frames.payload[0] = len(head)
         frames.payload_size[0] = len(payload)
         return frames
+
+    def pass_over_presence(self) -> I64:
+        """Take what says that a device is there out of the gate's hands; returns which frames, i64[K].
+
+        Those that the gate refused are left out of the answer.
+        """
+        n = self.count
+        presence = (self.channel[:n] == CHANNEL_PRESENCE) & (self.auth[:n] == AUTH_OK)
+        welcome = np.flatnonzero(presence & (self.verdict[:n] != REFUSE))
+        self.verdict[:n][presence] = NO_ROWS
+        return welcome
 
     def topic_text(self, i: int) -> str:
         """The topic of message `i`, for logs and dead letters (never on the fast path)."""

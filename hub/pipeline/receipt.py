@@ -11,9 +11,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from device_sdk.wire.codes import RejectCode
+from device_sdk.wire.errors import WireError
+from device_sdk.wire.messages import Presence
 from device_sdk.wire.receipt import Receipt, StreamReceipt
 from hub.pipeline import packets
-from hub.pipeline.frames import U8, Frames
+from hub.pipeline.frames import I64, U8, Frames
 from hub.pipeline.identity import MAX_RANGES, StreamTable
 
 _SECOND = 1_000_000_000
@@ -198,6 +200,36 @@ class ReceiptStage:
             plain = due[~rare]
             self._pending.clear()
         return told + self._in_bulk(plain, now), int(np.unique(t.slot[due]).size)
+
+    def greet(self, frames: Frames, births: I64, now: int) -> bytes:
+        """Tell devices that have just connected how far the stream they are at is settled.
+
+        A stream that is known gets a receipt by `receipts`, at once; the answer for others is returned. A device in
+        doubt whether its spool is an older copy of itself waits for this before it sends new rows.
+
+        Args:
+            frames: authenticated.
+            births: which of them speak of presence, i64[K]; malformed ones are not this stage's to judge.
+            now: ns since 1970 UTC.
+        """
+        out = b""
+        for i in births.tolist():
+            try:
+                birth = Presence.decode(frames.payload_bytes(i)).birth
+            except WireError:
+                continue
+            if birth is None:
+                continue
+            slot = int(frames.slot[i])
+            entry = self._streams.find(slot, int.from_bytes(birth.stream, "big"))
+            if entry is not None:
+                self._streams.dirty[entry] = 1
+                self._streams.receipted[entry] = 0
+                continue
+            told = (StreamReceipt(birth.stream, 0),)
+            receipt = Receipt(self._incarnation, now, told, self._streams.window, self._cadence_ms)
+            out += self._publish(slot, receipt)
+        return out
 
     def waits(self, frames: Frames, now: int) -> bytes:
         """MQTT PUBLISH packets that tell throttled devices how long to wait, where the gate has set that."""

@@ -15,7 +15,7 @@ from analytics.detector import Detector
 from device_sdk.wire.codes import RejectCode
 from hub.pipeline.detect import DetectStage
 from hub.pipeline.directory import Directory
-from hub.pipeline.frames import THROTTLE, U8, Frames, Rows
+from hub.pipeline.frames import NO_ROWS, THROTTLE, U8, Frames, Rows
 from hub.pipeline.identity import StreamTable
 from hub.pipeline.journal import JournalStage, replay
 from hub.pipeline.outcome import Stored
@@ -128,6 +128,7 @@ class Pipeline:
         directory, rows = self.directory, self._rows
         directory.authenticator.authenticate(frames)
         directory.gate.gate(frames, now_ns)
+        births = frames.pass_over_presence()
         if again is None:
             directory.budgets.charge(frames, monotonic_ns)
         received = now_ns if again is None else again.received
@@ -136,6 +137,7 @@ class Pipeline:
         # Before the receipt: a device that was told does not send the rows again, so this is the only chance.
         self._reactions.raise_conflicts(stored.conflicts, now_ns)
         self._receipts.reject(stored.rejected)
+        self._receiver.send(self._receipts.greet(frames, births, now_ns))
         sent = self._receipt(now_ns)
         self._receiver.send(self._receipts.waits(frames, now_ns))
         found = self._detector.detect(stored.batch, now_ns)
@@ -182,7 +184,7 @@ class Pipeline:
 def _counted(frames: Frames) -> tuple[Counter[int], Counter[int]]:
     """Frames by verdict, and throttled ones by reason."""
     verdict, reason = frames.verdict[: frames.count], frames.reason[: frames.count]
-    return _tally(verdict), _tally(reason[verdict == THROTTLE])
+    return _tally(verdict[verdict != NO_ROWS]), _tally(reason[verdict == THROTTLE])
 
 
 def _tally(values: U8) -> Counter[int]:

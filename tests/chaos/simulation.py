@@ -24,6 +24,7 @@ from device_sdk.spool import Spool
 from device_sdk.trust import Trust
 from device_sdk.wire.topics import ROOT
 from hub.app.ingest import IngestConfig, _Worker
+from hub.pipeline.attempts import Attempts
 from hub.pipeline.directory import Directory
 from hub.pipeline.frames import Frames
 from hub.pipeline.receive import LinkAddress, scan_frames
@@ -37,6 +38,7 @@ from tests.hub.pipeline.frame_bench import DEVICES, NOW, gate_arrays, publish, t
 SLOT = 1
 WINDOW = 300
 _SECOND = 1_000_000_000
+_MOST_FRAMES = 4_096
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,11 @@ class Disk:
             if state.st_size <= safe:
                 continue
             data = bytearray(path.read_bytes())
-            del data[self._chance.randint(safe, len(data)) if self._chance.random() < 0.5 else len(data) :]
+            del data[
+                self._chance.randint(safe, len(data))
+                if self._chance.random() < 0.5
+                else len(data) :
+            ]
             if len(data) > safe and self._chance.random() < 0.7:
                 hole = self._chance.randrange(safe, len(data))
                 size = min(self._chance.randint(1, 512), len(data) - hole)
@@ -101,32 +107,25 @@ class _Wire:
     def send(self, data: bytes | bytearray | memoryview) -> None:
         self.out += data
 
+    def lag_s(self, now: float) -> float:
+        return 0.0
+
     def close(self) -> None: ...
 
 
-def _frames(messages: list[bytes]) -> Frames:
-    data = b"".join(messages)
-    frames = Frames(np.frombuffer(bytearray(data) or bytearray(1), np.uint8), max(len(messages), 1))
-    frames.count, position, broken = scan_frames(
-        frames.buffer, 0, len(data), frames.capacity, frames.topic, frames.topic_size, frames.payload,
+def _frames(packets: bytes) -> Frames:
+    frames = Frames(np.frombuffer(bytearray(packets) or bytearray(1), np.uint8), _MOST_FRAMES)
+    frames.count, position, broken, *_ = scan_frames(
+        frames.buffer, 0, len(packets), frames.capacity, frames.topic, frames.topic_size, frames.payload,
         frames.payload_size,
     )  # fmt: skip
-    assert (position, broken) == (len(data), 0)
+    assert (position, broken) == (len(packets), 0)
     return frames
 
 
 def _payloads(packets: bytes) -> list[bytes]:
-    frames = _frames_of(packets)
+    frames = _frames(packets)
     return [frames.payload_bytes(i) for i in range(frames.count)]
-
-
-def _frames_of(packets: bytes) -> Frames:
-    frames = Frames(np.frombuffer(bytearray(packets) or bytearray(1), np.uint8), 4_096)
-    frames.count, _, _ = scan_frames(
-        frames.buffer, 0, len(packets), frames.capacity, frames.topic, frames.topic_size, frames.payload,
-        frames.payload_size,
-    )  # fmt: skip
-    return frames
 
 
 class SimulatedHub:
@@ -146,6 +145,7 @@ class SimulatedHub:
         self._chance = chance
         self._incarnation = b"incarn-0"
         self._open = ExitStack()
+        self._journals: list[JournalWriter] = []
         self._worker: _Worker
         self._wire = _Wire()
         self.start()
@@ -173,12 +173,14 @@ class SimulatedHub:
             self._parts.sync(self.disk, fd)
 
         self._open = ExitStack()
-        journals = [
+        self._journals = [
             self._open.enter_context(JournalWriter.open(path, now_ns=self.now, sync_fd=sync))
             for path in (config.journal, config.findings, config.dead_letters)
         ]
+        attempts = self._open.enter_context(contextlib.closing(Attempts(config.checkpoints)))
         directory = Directory.build(1, gate_arrays(), ROOT)
-        self._worker = _Worker(config, *journals, directory)  # type: ignore[arg-type]
+        journal, findings, letters = self._journals
+        self._worker = _Worker(config, journal, findings, letters, directory, attempts)
         self._parts.dress(self._worker)
         self._wire = _Wire()
         vars(self._worker._pipeline)["_receiver"] = self._wire
@@ -186,15 +188,15 @@ class SimulatedHub:
 
     def end(self) -> None:
         """End the worker without a word: nothing more is written or synced."""
-        for journal in ("_journal",):
-            getattr(self._worker, journal)._dead = "it was killed"
-        with contextlib.suppress(Exception):
-            self._open.close()
+        for journal in self._journals:
+            journal._dead = "it was killed"
+        self._open.close()
 
     def turn(self, messages: list[bytes]) -> list[bytes]:
         """Take a micro-batch; returns what goes down to the device, payloads of receipts."""
         self.now += 50_000_000
-        self._worker._pipeline.turn(_frames(messages), self.now, self.now)
+        for part, deaths in self._worker._attempts.parts(_frames(b"".join(messages))):
+            self._worker._turn(part, deaths)
         packets, self._wire.out = bytes(self._wire.out), bytearray()
         return _payloads(packets)
 
@@ -235,7 +237,9 @@ class SimulatedHub:
         ends = (-(1 << 63), (1 << 63) - 1)
         named = store.range(SLOT, 0, *ends, visible=ACCEPTED, limit=1 << 20)
         second = store.range(SLOT, 2, *ends, visible=ACCEPTED, limit=1 << 20)
-        return list(zip(named.time.tolist(), named.value.tolist(), strict=True)), second.value.tolist()
+        return list(
+            zip(named.time.tolist(), named.value.tolist(), strict=True)
+        ), second.value.tolist()
 
 
 @dataclass
@@ -260,7 +264,7 @@ class Simulation:
         self.now = 1_000.0
         self.rows = 0
         self.online = False
-        self._up: list[bytes] = []
+        self._up: list[tuple[str, bytes]] = []
         self._down: list[bytes] = []
         hub = self.folder / "hub"
         hub.mkdir(parents=True)
@@ -286,7 +290,8 @@ class Simulation:
             answer = self.parts.answer(payload)
             if answer is not None:
                 self._down.append(answer)
-            self._up += [payload] * self._copies()
+        if channel in {"t", "presence"}:
+            self._up += [(channel, payload)] * self._copies()
         return True
 
     # What happens.
@@ -353,7 +358,7 @@ class Simulation:
         self.chance.shuffle(self._up)
         count = self.chance.randint(0, len(self._up))
         taken, self._up = self._up[:count], self._up[count:]
-        packets = [publish(topic_of(SLOT, "t"), payload) for payload in taken]
+        packets = [publish(topic_of(SLOT, channel), payload) for channel, payload in taken]
         for receipt in self.hub.turn(packets):
             if self.online:
                 self._down += [receipt] * min(1, self._copies())
@@ -366,7 +371,9 @@ class Simulation:
             self.engine.on_message("receipt", receipt)
 
     def back_up_device(self) -> None:
-        """Copy the device's folder."""
+        """Copy the device's folder, once it has heard of the hub: docs/decisions/0022 says why not before."""
+        if not self.engine.spool.confirmed:
+            return
         self.switch_off()
         shutil.rmtree(self.folder / "device-copy", ignore_errors=True)
         shutil.copytree(self.folder / "device", self.folder / "device-copy")

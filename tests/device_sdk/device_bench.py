@@ -5,6 +5,7 @@
 """
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from device_sdk.sending import merge
 from device_sdk.spool import Spool
 from device_sdk.trust import Trust
 from device_sdk.wire import cose
+from device_sdk.wire.messages import Presence
 from device_sdk.wire.pack import Pack, decode_pack
 from device_sdk.wire.receipt import Receipt, StreamReceipt
 from device_sdk.wire.state import (
@@ -72,6 +74,8 @@ class FakeHub:
         self.window = 4_000
         self.incarnation = b"hub-one."
         self.reloads = 0
+        self.greets = True
+        self.born: list[bytes] = []
 
     def start(self, listener: Listener) -> None: ...
 
@@ -86,6 +90,8 @@ class FakeHub:
     def publish(self, channel: str, payload: bytes) -> bool:
         if not self.online:
             return False
+        if channel == "presence" and (birth := Presence.decode(payload).birth):
+            self.born.append(birth.stream)
         if channel != "t":
             self.heard.append((channel, payload))
         elif not self.lose():
@@ -128,6 +134,16 @@ class FakeHub:
             self.incarnation, START, tuple(entries), self.window, 1000, retry_after_ms, abandon
         )
 
+    def greeting(self) -> Receipt | None:
+        """What the hub says to a birth: how far it knows the stream."""
+        if not self.born or not self.greets:
+            return None
+        stream = self.born.pop()
+        known = replace(self.receipt(), abandon=())
+        if stream in {entry.stream for entry in known.streams}:
+            return known
+        return replace(known, streams=(*known.streams, StreamReceipt(stream, 0)))
+
     def values(self, metric: str = "temp_c") -> list[float]:
         return sorted(row[metric] for _, row in self.rows.values() if metric in row)
 
@@ -163,6 +179,7 @@ class Bench:
     def connect(self) -> None:
         self.hub.online = True
         self.engine.on_connected()
+        self._greet()
 
     def disconnect(self) -> None:
         self.hub.online = False
@@ -178,6 +195,12 @@ class Bench:
     def step(self, seconds: float = 0.5) -> None:
         self.time.now += seconds
         self.engine.step()
+        self._greet()
+
+    def _greet(self) -> None:
+        greeting = self.hub.greeting()
+        if greeting is not None and self.hub.online:
+            self.deliver(greeting)
 
     def deliver(self, receipt: Receipt) -> None:
         self.engine.on_message("receipt", receipt.encode())

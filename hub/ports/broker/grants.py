@@ -12,7 +12,7 @@ from device_sdk.wire.topics import ROOT, Down, Up, shard_of
 from hub.ports.broker.port import CONTROL, INGEST
 
 _ROOT = ROOT.replace("/", ".")
-_INGEST_UP = (Up.PACK, Up.JSON, Up.SENML)
+_INGEST_UP = (Up.PACK, Up.JSON, Up.SENML, Up.PRESENCE)
 _INGEST_DOWN = (Down.RECEIPT,)
 _CONTROL_UP = (Up.PRESENCE, Up.EVENT, Up.REPORTED, Up.REPLY, Up.GET)
 _CONTROL_DOWN = (Down.STATE, Down.COMMAND, Down.NOTICE)

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_sdk.wire.topics import shard_of
@@ -164,6 +164,7 @@ def crc16(data: bytes) -> int:
     return crc
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_garbage_is_an_error_and_nothing_else(data: bytes) -> None:
     body = base64.urlsafe_b64encode(data).rstrip(b"=")

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from device_sdk import files
 from device_sdk.client import Device
 from firmware_sim.clone import Clone
 from firmware_sim.device_clock import DeviceClock
@@ -28,6 +29,7 @@ from firmware_sim.scenario import Act, Event
 if TYPE_CHECKING:
     from device_sdk.wire.messages import Notice
 
+METER: Final = "meter"  # file beside the device's own
 SLOWEST_STEP_S: Final = 600.0
 # How long a fault takes from its beginning to the end, if nobody hurries it.
 NATURAL_H: Final = {
@@ -69,7 +71,7 @@ class SimulatedProduct:
         product: its physics.
         device: its connection to the hub.
         clock: the device's clock, which it was opened with; None if it cannot be reset.
-        home: needed to clone it.
+        home: where its meter's reading is kept; needed to clone it.
         report_s: how often a clone of it reports.
     """
 
@@ -92,6 +94,8 @@ class SimulatedProduct:
         self.clone: Clone | None = None
         self._clock, self._home, self._report_s = clock, home, report_s
         self._lived_ns = 0
+        if home is not None and (home.folder / METER).exists():
+            product.meter = float((home.folder / METER).read_text())
         self._restarts = product.module.restarts
         self._network_back_ns = self._clock_set_ns = math.inf
         # Handlers are called by the device's thread while the fleet's thread lives.
@@ -199,9 +203,12 @@ class SimulatedProduct:
                 self._set_clock()
 
     def close(self) -> None:
-        """End a clone and close the device; what is not sent yet stays in its spool."""
+        """End a clone, note the meter's reading and close the device; its spool keeps what waits."""
         if self.clone is not None:
             self.clone.stop()
+        if self._home is not None:
+            reading = f"{self.product.meter!r}\n"
+            files.write_private(self._home.folder / METER, reading.encode())
         self.device.close()
 
     def _befall(self, what: FaultKind, now_ns: int, lasting_ns: int) -> None:

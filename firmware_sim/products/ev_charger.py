@@ -104,6 +104,15 @@ class EvCharger:
             "voltage": Sensor(random, 0.25, 1),
         }
 
+    @property
+    def meter(self) -> float:
+        """Reading of its counter, kWh; see `Product.meter`."""
+        return self.energy_kwh
+
+    @meter.setter
+    def meter(self, reading: float) -> None:
+        self.energy_kwh = reading
+
     def inject(self, fault: Fault) -> None:
         """Let something go wrong; see `Product.inject`."""
         self._faults.inject(fault)

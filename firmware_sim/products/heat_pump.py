@@ -129,6 +129,15 @@ class HeatPump:
             "water_flow_l_min": Sensor(random, 0.12, 2),
         }
 
+    @property
+    def meter(self) -> float:
+        """Reading of its counter, kWh; see `Product.meter`."""
+        return self.energy_kwh
+
+    @meter.setter
+    def meter(self, reading: float) -> None:
+        self.energy_kwh = reading
+
     def inject(self, fault: Fault) -> None:
         """Let something go wrong; see `Product.inject`."""
         self._faults.inject(fault)

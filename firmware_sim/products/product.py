@@ -40,6 +40,14 @@ class Product(Protocol):
         ...
 
     @property
+    def meter(self) -> float:
+        """Reading of its counter, which survives a power cut as that of a real meter does."""
+        ...
+
+    @meter.setter
+    def meter(self, reading: float) -> None: ...
+
+    @property
     def module(self) -> Module:
         """Its connectivity module."""
         ...

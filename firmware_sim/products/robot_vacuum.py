@@ -113,6 +113,15 @@ class RobotVacuum:
         """Whether it stands in its dock."""
         return not self._cleaning
 
+    @property
+    def meter(self) -> float:
+        """Reading of its counter, square metres; see `Product.meter`."""
+        return self.area_m2
+
+    @meter.setter
+    def meter(self, reading: float) -> None:
+        self.area_m2 = reading
+
     def inject(self, fault: Fault) -> None:
         """Let something go wrong; see `Product.inject`."""
         self._faults.inject(fault)

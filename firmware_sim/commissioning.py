@@ -7,6 +7,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -112,7 +113,12 @@ def switch_on(
         ]
     products = [future.result() for future in futures if future.exception() is None]
     failures = [error for future in futures if (error := future.exception()) is not None]
-    late = [product for product in products if not product.device.wait_connected(CONNECT_TIMEOUT_S)]
+    end = time.monotonic() + CONNECT_TIMEOUT_S  # for all of them together
+    late = [
+        product
+        for product in products
+        if not product.device.wait_connected(max(0.0, end - time.monotonic()))
+    ]
     if not failures and not late:
         return products
     for product in products:

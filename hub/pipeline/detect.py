@@ -123,7 +123,7 @@ class DetectStage:
             findings,
             batch.slot[rows],
             batch.metric[findings["sample"]],
-            (batch.flags[rows] & HISTORICAL) != 0,
+            (batch.flags[rows] & (HISTORICAL | REASON_MASK)) != 0,
         )
 
     def arrays(self) -> dict[str, NDArray[Any]]:

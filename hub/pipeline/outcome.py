@@ -100,7 +100,8 @@ class FoundIn:
     Attributes:
         findings: analytics' FINDING[F].
         slot: u32[F]. metric: u16[F].
-        historical: bool[F], about rows recorded earlier and sent in bulk: worth knowing, not worth waking anybody.
+        historical: bool[F], about rows recorded earlier and sent in bulk, or quarantined: worth knowing, not worth
+            waking anybody.
     """
 
     findings: NDArray[np.void]

@@ -6,7 +6,6 @@
 """
 
 import asyncio
-import contextlib
 import logging
 import sys
 import threading
@@ -89,15 +88,14 @@ def compactor(settings: Settings, child: Child) -> None:
     from hub.app.compactor import run_compactor  # noqa: PLC0415  heavy, and only here
 
     child.watch()
-    with contextlib.closing(compose.compactor(settings)) as writer:
-        child.ready()
-        run_compactor(
-            writer,
-            clock=compose.now,
-            prune_below=partial(compose.prune_below, settings),
-            stop=child.stop,
-            pause_s=settings.store.compact_every_s,
-        )
+    run_compactor(
+        partial(compose.compactor, settings),
+        clock=compose.now,
+        prune_below=partial(compose.prune_below, settings),
+        stop=child.stop,
+        ready=child.ready,
+        pause_s=settings.store.compact_every_s,
+    )
 
 
 Entry = Callable[[Settings, Child], None]

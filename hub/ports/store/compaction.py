@@ -134,13 +134,14 @@ class Compactor:
         """
         while shares := self._due(now_ns):
             yield from self._compact(shares, now_ns)
-        while group := self._mergeable():
-            yield from self._merge(group, now_ns)
+        # What gives room comes before what takes some.
         for name, folder in self._journals.items():
             below = min(prune_below.get(name, 0), self._manifest.journals.get(name, 0))
             for path in prune(folder, below):
                 yield f"pruned {path.name}"
         yield from self._delete_retired(now_ns)
+        while group := self._mergeable():
+            yield from self._merge(group, now_ns)
 
     def close(self) -> None:
         """Let go of the store."""

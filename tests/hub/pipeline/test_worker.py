@@ -33,6 +33,8 @@ from hub.ports.journal.block import Kind
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.telemetry import TelemetryBatch, decode
 from hub.ports.journal.writer import JournalWriter
+from hub.ports.store.embedded import EmbeddedStore
+from hub.ports.store.port import Visibility
 from hub.services.alert_kinds import IDENTITY_CONFLICT
 from hub.services.replays import Replay, replays_in
 from hub.services.snapshot_file import publish_snapshot
@@ -145,10 +147,10 @@ def pipe() -> Iterator[Pipe]:
     pipe.listener.close()
 
 
-def pack(first: int, values: list[float]) -> bytes:
+def pack(first: int, values: list[float], *, slot: int = 1) -> bytes:
     times = [NOW - 10**12 + (first + i) * 10**9 for i in range(len(values))]
     data = Pack(STREAM, first, 1, b"bootboot", ClockState.SYNCED, False, times, {"temp_c": values})
-    return publish(topic_of(1, "t"), encode_pack(data))
+    return publish(topic_of(slot, "t"), encode_pack(data))
 
 
 def stored(folder: Path) -> list[int]:
@@ -537,3 +539,31 @@ def test_a_replay_that_is_no_dead_letter_is_passed_over(tmp_path: Path, pipe: Pi
         wait_until(lambda: not path.exists())
         pipe.send(pack(0, [1.0]))
         pipe.wait_for(lambda: STREAM + b"\x01" in pipe.heard)
+
+
+def test_a_lapsed_devices_rows_are_kept_and_wake_nobody_then_or_when_shown(
+    tmp_path: Path, pipe: Pipe
+) -> None:
+    """Slot 4 lapsed. What it sends is kept; after the renewal a query shows all of it, and no alert comes of it."""
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    store = EmbeddedStore(tmp_path / "store", {"0": tmp_path / "journal"})
+    data = pack(0, [20.0, 150.0, 21.0], slot=4)
+    with Worker(tmp_path, pipe.port):
+        pipe.send(data)
+        pipe.wait_for(lambda: STREAM + b"\x03" in pipe.heard)
+        hidden = store.range(4, 0, 0, 2**62, visible=Visibility(0, 9, frozenset()), limit=10)
+        assert hidden.value.size == 0
+        arrays = gate_arrays()
+        arrays["span_verdict"] = np.where(arrays["span_verdict"] == 1, 0, arrays["span_verdict"])
+        publish_snapshot(tmp_path / "gate", arrays)
+        pipe.heard.clear()
+        pipe.send(pack(3, [22.0, 151.0], slot=4))
+        pipe.wait_for(lambda: STREAM + b"\x05" in pipe.heard)
+    shown = store.range(4, 0, 0, 2**62, visible=Visibility(0, 9, frozenset({1})), limit=10)
+    assert shown.value.tolist() == [20.0, 150.0, 21.0, 22.0, 151.0]
+    limits = [
+        (finding["observed"], finding["historical"])
+        for block in JournalReader(tmp_path / "findings").blocks()
+        for finding in cbor.decode(bytes(block.payload), max_bytes=1 << 28)
+    ]
+    assert limits == [(150.0, True), (151.0, False)]

@@ -10,6 +10,7 @@ from hub.errors import ConflictError, NotFoundError
 from hub.ports.database.alert_tables import Alert, Finding, Notice
 from hub.ports.database.engine import read_session, write_session
 from hub.services import alert_desk, alerts, audit, ownership, pushes
+from hub.services.alert_kinds import IDENTITY_CONFLICT
 from hub.services.alerts import AlertChange, Change, Found
 from hub.services.caller import HUB, Caller
 from hub.services.deadletters import listed as dead_letters
@@ -185,7 +186,7 @@ def test_lists_are_paged_and_filtered(world: World) -> None:
         alert_desk.acknowledge(session, caller, seen[0], T0)
         alert_desk.resolve(session, caller, seen[1], T0)
         for status, count in (("open", len(Kind) - 2), ("acknowledged", 1), ("resolved", 1)):
-            listed = alert_desk.listed(session, caller, status=status)  # type: ignore[arg-type]
+            listed = alert_desk.listed(session, caller, status=status)
             assert [alert.status for alert in listed] == [status] * count
         before = audit.head(session)
         alert_desk.resolve(session, caller, seen[1], T0 + S)
@@ -204,3 +205,19 @@ def test_bounds_that_do_not_exist_are_left_out(world: World) -> None:
 def test_dead_letters_are_for_staff(world: World) -> None:
     with read_session(world.engine) as session:
         assert dead_letters(session, HUB) == []
+
+
+def test_a_conflict_of_identity_is_an_alert_for_support_alone(world: World) -> None:
+    caller, product_id, slot = owned(world)
+    clash = replace(found(slot, 1), kind=IDENTITY_CONFLICT, low=None, high=None)
+    (change,) = apply(world, clash)
+    assert (change.change, change.product_id, change.owner_id) == (Change.OPENED, product_id, None)
+    assert change.notice is None  # the device is told by its receipt
+    with read_session(world.engine) as session:
+        (seen,) = alert_desk.listed(session, HUB, product_id=product_id)
+        assert alert_desk.listed(session, caller) == []
+        assert alert_desk.findings(session, caller) == []
+        assert len(alert_desk.findings(session, HUB)) == 1
+    assert (seen.kind, seen.code) == ("identity_conflict", "finding.identity_conflict")
+    assert seen.sentence.startswith("Another device uses this identity")
+    assert apply(world, clash) == []

@@ -1,5 +1,6 @@
 """The embedded store beyond the contract: crashes, concurrency, damage, layout of the files."""
 
+import errno
 import json
 import stat
 import threading
@@ -151,10 +152,13 @@ def test_each_row_shows_exactly_once_while_everything_moves(tmp_path: Path) -> N
 
     def compact() -> None:
         policy = CompactionPolicy(run_bytes=1, fanout=2)
-        with compactor(tmp_path, policy) as moving:
-            run_compactor(
-                moving, clock=lambda: BASE, prune_below=lambda: TOP, stop=stop, pause_s=0.001
-            )
+        run_compactor(
+            lambda: compactor(tmp_path, policy),
+            clock=lambda: BASE,
+            prune_below=lambda: TOP,
+            stop=stop,
+            pause_s=0.001,
+        )
 
     readers = [
         threading.Thread(target=read_until, args=(done, store, rows, wrong)) for _ in range(2)
@@ -176,6 +180,36 @@ def test_each_row_shows_exactly_once_while_everything_moves(tmp_path: Path) -> N
     assert list_segments(journal)[0].first > 0
 
 
+def test_a_full_disk_is_waited_for_and_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = fill(tmp_path, 9)
+    monkeypatch.setattr("hub.app.compactor.FULL_PAUSE_S", 0.001)
+    publish, refused, stop = Compactor._publish, 0, threading.Event()
+
+    def publish_or_refuse(self: Compactor, manifest: Manifest) -> None:
+        nonlocal refused
+        if refused < 2:
+            refused += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        publish(self, manifest)
+        stop.set()
+
+    monkeypatch.setattr(Compactor, "_publish", publish_or_refuse)
+    before = seqs_of(store)
+    run_compactor(
+        lambda: compactor(tmp_path, CompactionPolicy(run_bytes=1, fanout=100)),
+        clock=lambda: BASE,
+        prune_below=lambda: TOP,
+        stop=stop,
+        pause_s=0.001,
+    )
+    assert seqs_of(store) == before
+    manifest = Manifest.read(tmp_path / "store")
+    files = {path.name for path in (tmp_path / "store").glob("*.parquet")}
+    assert files == {file.name for file in manifest.files}
+
+
 @pytest.mark.parametrize("compacted_before", [True, False])
 def test_a_query_starts_again_when_what_it_read_is_deleted(
     tmp_path: Path, *, compacted_before: bool
@@ -195,6 +229,7 @@ def test_a_query_starts_again_when_what_it_read_is_deleted(
         if asked == 1:
             with compactor(tmp_path) as merging:
                 merging.run(BASE, TOP)
+                merging.run(BASE, TOP)  # deletes what the first one replaced
         return manifest
 
     store._present = then_compact  # type: ignore[method-assign]

@@ -186,7 +186,7 @@ def test_lists_are_paged_and_filtered(world: World) -> None:
         alert_desk.acknowledge(session, caller, seen[0], T0)
         alert_desk.resolve(session, caller, seen[1], T0)
         for status, count in (("open", len(Kind) - 2), ("acknowledged", 1), ("resolved", 1)):
-            listed = alert_desk.listed(session, caller, status=status)
+            listed = alert_desk.listed(session, caller, status=status)  # type: ignore[arg-type]
             assert [alert.status for alert in listed] == [status] * count
         before = audit.head(session)
         alert_desk.resolve(session, caller, seen[1], T0 + S)

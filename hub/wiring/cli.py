@@ -70,6 +70,22 @@ def serve(
     hub.run(settings, config, typer.echo)
 
 
+@app.command("doctor")
+def doctor(
+    config: ConfigFile = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look for everything that may be wrong with a hub, running or not, and say what to do.
+
+    Changes nothing. Exit status 1 if something is wrong.
+    """
+    from hub.wiring.doctor import examination  # noqa: PLC0415  heavy, and only here
+
+    lines = examination.examine(load(config))
+    raise typer.Exit(examination.show(lines, typer.echo, typer.style, as_json=as_json))
+
+
 @app.command("config")
 def show_config(config: ConfigFile = None) -> None:
     """Print the effective settings, without secrets."""
@@ -143,7 +159,7 @@ def revoke(
     typer.echo(f"The device {device_id} is revoked.")
 
 
-@app.command()
+@app.command("restored")
 def restored(config: ConfigFile = None) -> None:
     """Say that the data folder was put back from a backup, before the hub is started again.
 

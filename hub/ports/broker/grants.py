@@ -9,8 +9,10 @@ import re
 from dataclasses import dataclass
 
 from device_sdk.wire.topics import ROOT, Down, Up, shard_of
-from hub.ports.broker.port import CONTROL, INGEST
+from hub.ports.broker.port import CONTROL, INGEST, REVOKER
 
+# A subject that nobody uses: an empty list of subjects would mean all of them to NATS.
+_NOTHING = "homeport.nothing"
 _ROOT = ROOT.replace("/", ".")
 _INGEST_UP = (Up.PACK, Up.JSON, Up.SENML, Up.PRESENCE)
 _INGEST_DOWN = (Down.RECEIPT,)
@@ -38,6 +40,8 @@ def internal_topics(name: str) -> Topics | None:
         return _all_devices(_INGEST_UP, _INGEST_DOWN)
     if name == CONTROL:
         return _all_devices(_CONTROL_UP, _CONTROL_DOWN)
+    if name == REVOKER:  # may come in, as `homeport doctor` does, and say and hear nothing
+        return Topics(publish=(_NOTHING,), subscribe=(_NOTHING,))
     return None
 
 

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError
 from sqlalchemy.orm import Session
@@ -93,13 +94,24 @@ def after_commit(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> N
 
 def migrate(engine: Engine) -> None:
     """Bring the database to the newest schema; does nothing when it is there already."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config = _migrations()
     if engine.dialect.name == "postgresql":
         postgresql.check(engine)
     with engine.execution_options(**{_WRITES: True}).begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def versions() -> list[str]:
+    """Return the versions of the schema that this program knows, the oldest first."""
+    found = ScriptDirectory.from_config(_migrations()).walk_revisions()
+    return [str(script.revision) for script in found][::-1]
+
+
+def _migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
 
 
 def _parse(url: str) -> URL:

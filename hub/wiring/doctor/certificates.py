@@ -1,0 +1,128 @@
+"""The doctor on certificates and keys: expiry, chain, names, and who may read the keys.
+
+1. Server and internal certificates are made anew at each start of the hub, so most of what can be
+   wrong with them is cured by one; only the authority's own certificate is for years.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+
+from hub.wiring.doctor.case import Case
+from hub.wiring.doctor.report import Line, ok, problem, warning
+
+_DAY = dt.timedelta(days=1)
+_SOON_DAYS = 30
+_AGAIN = "Stop the hub and start it again: it makes this certificate anew."
+_RESTORE = "Restore the folder pki from a backup."
+
+
+def check(case: Case) -> Iterator[Line]:
+    """Look at all certificates and key files."""
+    if not case.exists:
+        yield ok("certificates", "none yet; the first start makes them")
+        return
+    folder = case.settings.pki_dir
+    at = dt.datetime.fromtimestamp(case.now_ns / 1e9, dt.UTC)
+    authority = _load(folder / "ca.pem")
+    if authority is None:
+        yield problem("certificate ca", f"{folder / 'ca.pem'} is no certificate", _RESTORE)
+    for path in sorted(folder.glob("*.pem")):
+        certificate = authority if path.stem == "ca" else _load(path)
+        if certificate is not None:
+            yield _one(case, path, certificate, authority, at)
+        elif path.stem != "ca":
+            yield problem(f"certificate {path.stem}", f"{path} is no certificate", _AGAIN)
+    yield from _key_modes(case)
+
+
+def _one(
+    case: Case,
+    path: Path,
+    certificate: x509.Certificate,
+    authority: x509.Certificate | None,
+    at: dt.datetime,
+) -> Line:
+    name, own = f"certificate {path.stem}", path.stem == "ca"
+    left = certificate.not_valid_after_utc - at
+    until = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
+    if left <= dt.timedelta():
+        advice = f"Devices trust nothing else. {_RESTORE}" if own else _AGAIN
+        return problem(name, f"expired on {until}", advice)
+    if certificate.not_valid_before_utc > at:
+        since = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M}"
+        return problem(name, f"valid only from {since} UTC on", "See the line on the clock.")
+    fault = _fault(case, path, certificate, authority)
+    if fault is not None:
+        return problem(name, fault, _RESTORE if own else _AGAIN)
+    if left < _SOON_DAYS * _DAY:
+        advice = "Plan a new authority: devices must learn it before then." if own else _AGAIN
+        return warning(name, f"expires on {until}, in {left.days} days", advice)
+    return ok(name, f"valid until {until}")
+
+
+def _fault(
+    case: Case, path: Path, certificate: x509.Certificate, authority: x509.Certificate | None
+) -> str | None:
+    """Tell what is wrong with a certificate, its dates aside."""
+    if authority is not None and not _issued_by(certificate, authority):
+        return "not issued by this hub's authority"
+    if not _belongs(path.with_suffix(".key"), certificate):
+        return f"does not belong to {path.stem}.key"
+    missing = set(case.settings.public_hosts) - _names(certificate)
+    if path.stem == "server" and missing:
+        return f"does not name {', '.join(sorted(missing))} (public_hosts)"
+    return None
+
+
+def _load(path: Path) -> x509.Certificate | None:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _belongs(path: Path, certificate: x509.Certificate) -> bool:
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), None)
+    except (OSError, ValueError, TypeError):
+        return False
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
+
+
+def _names(certificate: x509.Certificate) -> set[str]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return set()
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return {*names.get_values_for_type(x509.DNSName), *map(str, addresses)}
+
+
+def _key_modes(case: Case) -> Iterator[Line]:
+    settings = case.settings
+    files = [*settings.pki_dir.glob("*.key"), *settings.keys_dir.glob("*")]
+    files += [settings.run_dir / "operator.token", settings.broker_dir / "access.json"]
+    found = [path for path in files if path.exists()]
+    wrong = sorted(path for path in found if path.stat().st_mode & 0o077)
+    for path in wrong:
+        yield problem(
+            "key modes",
+            f"{path} may be read by others (mode {path.stat().st_mode & 0o777:04o})",
+            f"Replace the secret if others use this machine, then run: chmod 600 {path}",
+        )
+    if not wrong:
+        yield ok("key modes", f"{len(found)} secret files are their owner's only")

@@ -223,8 +223,9 @@ class EvCharger:
         for phase in range(3):
             volt = self.grid.voltage(phase, self._local.hour, amperes[phase])
             readings[f"voltage_l{phase + 1}_v"] = sensors["voltage"].read(volt)
-        if charging:  # an open contactor passes nothing to measure
+        if self._residual_ma:  # an open contactor passes nothing to measure; what opened it is told
             readings["residual_ma"] = max(0.0, sensors["residual_ma"].read(self._residual_ma))
+        if charging:
             for phase in range(car.phases):
                 ampere = sensors["current"].read(amperes[phase])
                 readings[f"current_l{phase + 1}_a"] = max(0.0, ampere)

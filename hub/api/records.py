@@ -58,7 +58,7 @@ class DeadLetter(Answer):
     detail: str = Field(description="What was wrong, for people.")
     sha256: str = Field(description="Of the whole payload.")
     size: int = Field(description="Bytes of the whole payload.")
-    sample: str = Field(description="Its first bytes, hex.")
+    sample: str = Field(description="Its first bytes, hex; in a single view all that is kept.")
     log: str
     offset: int
     position: int

@@ -6,7 +6,7 @@
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from hub.services.replays import Replay
 
 _LOG = "deadletters"
 _MOST_BYTES = 1 << 20
+SAMPLE_BYTES = 1_024
+"""What a list shows of a frame; a single view shows all that is kept."""
 
 
 Found = tuple[DeadLetter, str | None]
@@ -76,7 +78,7 @@ def listed(
     after: Place | None = None,
     limit: int = 50,
 ) -> list[DeadLetterView]:
-    """List dead letters, newest first.
+    """List dead letters, newest first, with the first `SAMPLE_BYTES` of each frame.
 
     Args:
         session: any session.
@@ -109,7 +111,10 @@ def listed(
         query = query.where(DeadLetter.at < until)
     if after is not None:
         query = query.where(tuple_(*place) < after)
-    return [_view((letter, device)) for letter, device in session.execute(query)]
+    found = session.execute(query)
+    return [
+        replace(_view((row, device)), sample=row.sample[:SAMPLE_BYTES]) for row, device in found
+    ]
 
 
 def view(session: Session, caller: Caller, letter_id: str) -> DeadLetterView:

@@ -5,12 +5,17 @@ after is stored, and that nothing else is.
 """
 
 import hashlib
+import json
+import os
 import ssl
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import count
+from typing import Any
 
 import cbor2
 import httpx
@@ -439,3 +444,38 @@ def _letter(world: World, device_id: str, data: bytes) -> dict[str, object] | No
     digest = hashlib.sha256(data).hexdigest()
     letters = [item for item in world.dead_letters(device_id) if item["sha256"] == digest]
     return letters[0] if letters else None
+
+
+def test_a_dead_letter_is_shown_and_replayed_once_from_the_command_line(
+    world: World, device: RawDevice
+) -> None:
+    stream = fresh_stream()
+    device.send("t", pack(stream, 0, [1.0, 2.0], metric="colour"))
+    eventually(lambda: device.rejections(stream), "the rejection")
+    digest = eventually(
+        lambda: next(
+            (x for x in world.dead_letters(device.id) if stream.hex() in x["sample"]), None
+        ),
+        "the dead letter",
+    )["sha256"]
+
+    def letters() -> list[dict[str, Any]]:
+        return [x for x in world.dead_letters(device.id) if x["sha256"] == digest]
+
+    (letter,) = letters()
+
+    def homeport(*words: str) -> str:
+        command = (sys.executable, "-m", "hub", "deadletter", *words)
+        environment = os.environ | {"HOMEPORT_DATA_DIR": str(world.data_dir)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return done.stdout if done.returncode == 0 else done.stderr
+
+    listed = homeport("list", "--device", device.id, "--reason", "unknown_metric")
+    assert letter["id"] in [json.loads(line)["id"] for line in listed.splitlines()]
+    shown = json.loads(homeport("show", letter["id"]))
+    assert (shown["content"]["1"], shown["detail"]) == (stream.hex(), letter["detail"])
+    assert "was handed to its worker" in homeport("replay", letter["id"])
+    # The model has no such metric yet, so it is rejected again: by the whole pipeline, and once.
+    eventually(lambda: len(letters()) == 2, "the second rejection")
+    assert "it was before" in homeport("replay", letter["id"])
+    assert device.watermark(stream) == 2

@@ -12,9 +12,17 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -148,10 +156,28 @@ class IngestSettings(Section):
 
 
 class StoreSettings(Section):
-    """The embedded time-series store."""
+    """The time-series store."""
+
+    kind: Literal["embedded", "victoriametrics", "influxdb"] = "embedded"
+    """Where queries go. The embedded store is the archive of record in any case; the others are
+    fed from the journal."""
+    url: str = ""
+    """Base address of VictoriaMetrics or InfluxDB 2."""
+    token: SecretStr = SecretStr("")
+    """Token of InfluxDB, or of a proxy before VictoriaMetrics; empty for none."""
+    org: str = ""
+    """Organization in InfluxDB."""
+    bucket: str = ""
+    """Bucket in InfluxDB."""
 
     compact_every_s: Positive = 5
     """Pause of the compactor between two looks for sealed segments."""
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.kind != "embedded" and not self.url:
+            raise ValueError(f"{self.kind} needs store.url")
+        return self
 
 
 class LimitSettings(Section):
@@ -257,6 +283,11 @@ class Settings(BaseSettings):
     def store_dir(self) -> Path:
         """Parquet files and their manifest."""
         return self.data_dir / "store"
+
+    @property
+    def mirror_file(self) -> Path:
+        """How far the time-series database was fed."""
+        return self.data_dir / "mirror" / f"{self.store.kind}.json"
 
     @property
     def broker_dir(self) -> Path:

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from hub.ports.broker.mosquitto_client import MosquittoBroker
     from hub.ports.broker.port import Broker, EmbeddedBroker
     from hub.ports.store.compaction import Compactor
+    from hub.ports.store.mirror import Mirror
     from hub.ports.store.port import TelemetryStore
+    from hub.ports.store.victoria import VictoriaStore
     from hub.services.pki import CertificateAuthority
     from hub.services.tokens import Tokens
 
@@ -153,9 +155,55 @@ def journals(settings: Settings) -> dict[str, Path]:
 
 def store(settings: Settings) -> TelemetryStore:
     """Open the telemetry store for reading."""
+    if settings.store.kind == "victoriametrics":
+        return _victoria(settings)
+    if settings.store.kind == "influxdb":
+        from hub.ports.store.influx2 import InfluxAddress, InfluxStore  # noqa: PLC0415  heavy
+
+        chosen = settings.store
+        token = chosen.token.get_secret_value()
+        return InfluxStore(InfluxAddress(chosen.url, chosen.org, chosen.bucket, token), now)
     from hub.ports.store.embedded import EmbeddedStore  # noqa: PLC0415  heavy, see rule 3
 
     return EmbeddedStore(settings.store_dir, journals(settings))
+
+
+def _victoria(settings: Settings) -> VictoriaStore:
+    from hub.ports.store.victoria import VictoriaAddress, VictoriaStore  # noqa: PLC0415  heavy
+
+    chosen = settings.store
+    return VictoriaStore(VictoriaAddress(chosen.url, chosen.token.get_secret_value()), now)
+
+
+def mirror(settings: Settings) -> Mirror:
+    """Return what feeds the time-series database; one process at a time may."""
+    from hub.ports.store.line_writer import LineWriter  # noqa: PLC0415  heavy, see rule 3
+    from hub.ports.store.mirror import Mirror  # noqa: PLC0415  heavy, see rule 3
+    from hub.ports.store.sinks import InfluxSink, VictoriaSink  # noqa: PLC0415  heavy, see rule 3
+
+    chosen = settings.store
+    writer = LineWriter(
+        chosen.url,
+        bucket=chosen.bucket or "homeport",
+        org=chosen.org or "-",
+        token=chosen.token.get_secret_value(),
+    )
+    sink = (
+        VictoriaSink(writer, _victoria(settings))
+        if chosen.kind == "victoriametrics"
+        else InfluxSink(writer)
+    )
+    return Mirror(settings.mirror_file, journals(settings), sink)
+
+
+def synced(settings: Settings) -> dict[str, int]:
+    """Return for each journal the offset below which it is on disk, as its worker says."""
+    from hub.pipeline.store import read_progress  # noqa: PLC0415  heavy, see rule 3
+
+    return {
+        str(worker): read_progress(progress_file(settings, worker)).synced
+        for worker in range(settings.ingest.workers)
+    }
 
 
 def ingest(settings: Settings, worker: int) -> IngestConfig:
@@ -211,13 +259,19 @@ def compactor(settings: Settings) -> Compactor:
 
 
 def prune_below(settings: Settings) -> dict[str, int]:
-    """Return for each journal the offset below which its worker needs nothing to start again."""
+    """Return for each journal the offset below which nobody but the archive needs it."""
     from hub.pipeline.store import read_progress  # noqa: PLC0415  heavy, see rule 3
 
-    return {
+    offsets = {
         str(worker): read_progress(progress_file(settings, worker)).checkpoint
         for worker in range(settings.ingest.workers)
     }
+    if settings.store.kind == "embedded":
+        return offsets
+    from hub.ports.store.mirror import held_by  # noqa: PLC0415  heavy, see rule 3
+
+    held = held_by(settings.mirror_file, journals(settings))
+    return {name: min(offset, held[name]) for name, offset in offsets.items()}
 
 
 def problems(settings: Settings) -> list[str]:

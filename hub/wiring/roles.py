@@ -98,6 +98,16 @@ def compactor(settings: Settings, child: Child) -> None:
     )
 
 
+def mirror(settings: Settings, child: Child) -> None:
+    """Feed the time-series database from the journals."""
+    from hub.app.mirror import run_mirror  # noqa: PLC0415  heavy, and only here
+
+    child.watch()
+    feeder = compose.mirror(settings)
+    child.ready()
+    run_mirror(feeder, clock=compose.now, synced=partial(compose.synced, settings), stop=child.stop)
+
+
 Entry = Callable[[Settings, Child], None]
 
 _ENTRIES: dict[str, Entry] = {
@@ -106,6 +116,7 @@ _ENTRIES: dict[str, Entry] = {
     "authd": authd,
     "control": control,
     "compactor": compactor,
+    "mirror": mirror,
 }
 
 
@@ -117,7 +128,8 @@ def names(settings: Settings) -> tuple[str, ...]:
     workers = tuple(f"ingest-{worker}" for worker in range(settings.ingest.workers))
     # A broker that somebody else runs admits by itself, or asks the API.
     own = ("broker", "authd") if settings.broker.kind == "nats" else ()
-    return (*own, "control", *workers, "compactor")
+    fed = ("mirror",) if settings.store.kind != "embedded" else ()
+    return (*own, "control", *workers, "compactor", *fed)
 
 
 def _entry(name: str) -> Entry:

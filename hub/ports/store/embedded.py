@@ -11,7 +11,6 @@ What must never live here: writing.
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, replace
 from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
@@ -24,9 +23,11 @@ from hub.ports.store.buckets import Partial
 from hub.ports.store.columns import FIRST_OF_ROW, SAMPLE_NAMES, Samples, visible_mask
 from hub.ports.store.latest import as_samples, entries_of, read_latest
 from hub.ports.store.manifest import MANIFEST_NAME, DataFile, Manifest
+from hub.ports.store.paging import first_page
 from hub.ports.store.parquet import ParquetFolder
 from hub.ports.store.port import (
     ACCEPTED,
+    FAITHFUL,
     BucketColumns,
     Cursor,
     LatestColumns,
@@ -48,6 +49,8 @@ class EmbeddedStore:
         folder: of the store; it may be empty or missing yet.
         journals: folder of each telemetry journal, by the name compaction knows it by.
     """
+
+    fidelity = FAITHFUL
 
     def __init__(self, folder: Path, journals: Mapping[str, Path]) -> None:
         self._folder = folder
@@ -84,12 +87,7 @@ class EmbeddedStore:
                 for part in _first_shown(source, visible, after, enough)
             ],
         )
-        found = Samples.concatenate(parts)
-        found = found.take(np.lexsort((found.value, found.seq, found.stream, found.time)))
-        skip = 0 if after is None else min(after.skip, _same_key(found, after))
-        page = found.take(slice(skip, skip + limit))
-        following = _cursor(page, after) if len(found) > skip + limit else None
-        return RawColumns(page.time, page.value, page.seq, page.stream, following)
+        return first_page(Samples.concatenate(parts), limit, after)
 
     def buckets(
         self, slot: int, metric: int, start: int, end: int, step: int, *, visible: Visibility
@@ -330,18 +328,3 @@ def _first_shown(
         count += len(shown)
         if count >= enough:
             return
-
-
-def _same_key(samples: Samples, row: Cursor) -> int:
-    """Count the samples with exactly this time, stream and seq."""
-    same = (samples.time == row.time) & (samples.stream == row.stream) & (samples.seq == row.seq)
-    return int(np.count_nonzero(same))
-
-
-def _cursor(page: Samples, after: Cursor | None) -> Cursor:
-    """Name the last row of a page, and how many rows like it have been returned."""
-    last = Cursor(int(page.time[-1]), int(page.stream[-1]), int(page.seq[-1]), 0)
-    skip = _same_key(page, last)
-    if after is not None and (after.time, after.stream, after.seq) == astuple(last)[:3]:
-        skip += after.skip
-    return replace(last, skip=skip)

@@ -108,8 +108,33 @@ class LatestColumns:
     value: F64
 
 
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """How faithfully a store gives back what was journalled.
+
+    Args:
+        resolution_ns: times are cut down to a multiple of this. Rows of one series, owner epoch
+            and quarantine reason that fall on the same instant so are one row: one of them shows.
+        identity: `stream` and `seq` are kept; where not, both read as 0 and order is by value.
+        exact: values come back bit by bit; where not, see the adapter.
+        earliest: rows before this, ns since 1970 UTC, are not in the store.
+    """
+
+    resolution_ns: int = 1
+    identity: bool = True
+    exact: bool = True
+    earliest: int = -(1 << 63)
+
+
+FAITHFUL = Fidelity()
+
+
 class TelemetryStore(Protocol):
     """Where telemetry is queried. Filling it is each adapter's own affair (from the journal)."""
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """How faithfully it gives back what was journalled."""
 
     def range(
         self,

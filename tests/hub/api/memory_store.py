@@ -7,6 +7,7 @@ import numpy as np
 
 from hub.ports.store.port import (
     ACCEPTED,
+    FAITHFUL,
     BucketColumns,
     Cursor,
     LatestColumns,
@@ -30,6 +31,7 @@ class Row:
 @dataclass(slots=True)
 class MemoryStore:
     rows: list[Row] = field(default_factory=list)
+    fidelity = FAITHFUL
 
     def _seen(
         self, slots: Sequence[int], metric: int | None, start: int, end: int, visible: Visibility

@@ -33,6 +33,7 @@ from hub.services.snapshot_file import publish_snapshot
 DEVICES = 1000
 CONNECTIONS = 8
 PACK_ROWS = 50
+LINGER_S = 0.005
 _SPAWN = multiprocessing.get_context("spawn")
 _PATIENCE_S = 120.0
 
@@ -40,10 +41,10 @@ _PATIENCE_S = 120.0
 def run(quick: bool) -> dict[str, Any]:
     """Measure; see the module for what the figures mean."""
     folder = Path(tempfile.mkdtemp(prefix="homeport-ingest-"))
-    devices = _device_ids(DEVICES)
+    devices = device_ids(DEVICES)
     gate = folder / "gate"
     try:
-        _publish_gate(gate, devices)
+        publish_snapshot(gate, gate_arrays(devices))
         with brokers.nats(folder / "nats") as port:
             json = _compare(
                 Flood(port, devices, CONNECTIONS, "json", 600 if quick else 3000, run=1),
@@ -149,14 +150,15 @@ def _workload(json: Comparison, packs: Flood) -> dict[str, Any]:
     }
 
 
-def _device_ids(count: int) -> tuple[str, ...]:
+def device_ids(count: int) -> tuple[str, ...]:
+    """Make device ids, the same ones each time."""
     rng = np.random.default_rng(7)
     letters = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz0123456789", np.uint8)
     return tuple(row.tobytes().decode() for row in letters[rng.integers(0, 36, (count, 16))])
 
 
-def _publish_gate(folder: Path, devices: tuple[str, ...]) -> None:
-    """One model, every device accepted from the beginning of time."""
+def gate_arrays(devices: tuple[str, ...]) -> dict[str, Any]:
+    """A gate snapshot: one model, every device accepted from the beginning of time."""
     n = len(devices) + 1
     ids = np.zeros((n, 16), np.uint8)
     ids[1:] = np.frombuffer("".join(devices).encode(), np.uint8).reshape(-1, 16)
@@ -165,29 +167,26 @@ def _publish_gate(folder: Path, devices: tuple[str, ...]) -> None:
         names[i, : len(name)] = np.frombuffer(name.encode(), np.uint8)
     verdict, reason = np.zeros(n, np.uint8), np.zeros(n, np.uint8)
     verdict[0], reason[0] = 3, 7
-    publish_snapshot(
-        folder,
-        {
-            "device_id": ids,
-            "model": np.minimum(np.arange(n), 1).astype(np.uint16),
-            "epoch": np.ones(n, np.uint32),
-            "span": np.stack((np.arange(n), np.arange(1, n + 1)), axis=1).astype(np.uint32),
-            "span_from": np.full(n, np.iinfo(np.int64).min),
-            "span_verdict": verdict,
-            "span_reason": reason,
-            # Budgets that nobody meets, so that they are counted.
-            "owner": np.arange(n, dtype=np.uint32) // 4,
-            "span_budget": np.zeros(n, np.uint16),
-            "budget": np.array([[100_000, 100_000_000, 1_000_000, 1_000_000_000, 10]]),
-            "metric_model": np.ones(len(METRICS), np.uint16),
-            "metric_index": np.arange(len(METRICS), dtype=np.uint16),
-            "metric_name": names,
-            "metric_low": np.full(len(METRICS), np.nan),
-            "metric_high": np.full(len(METRICS), np.nan),
-            "metric_kind": np.zeros(len(METRICS), np.uint8),
-            "metric_unit": np.zeros((len(METRICS), 16), np.uint8),
-        },
-    )
+    return {
+        "device_id": ids,
+        "model": np.minimum(np.arange(n), 1).astype(np.uint16),
+        "epoch": np.ones(n, np.uint32),
+        "span": np.stack((np.arange(n), np.arange(1, n + 1)), axis=1).astype(np.uint32),
+        "span_from": np.full(n, np.iinfo(np.int64).min),
+        "span_verdict": verdict,
+        "span_reason": reason,
+        # Budgets that nobody meets, so that they are counted.
+        "owner": np.arange(n, dtype=np.uint32) // 4,
+        "span_budget": np.zeros(n, np.uint16),
+        "budget": np.array([[100_000, 100_000_000, 1_000_000, 1_000_000_000, 10]]),
+        "metric_model": np.ones(len(METRICS), np.uint16),
+        "metric_index": np.arange(len(METRICS), dtype=np.uint16),
+        "metric_name": names,
+        "metric_low": np.full(len(METRICS), np.nan),
+        "metric_high": np.full(len(METRICS), np.nan),
+        "metric_kind": np.zeros(len(METRICS), np.uint8),
+        "metric_unit": np.zeros((len(METRICS), 16), np.uint8),
+    }
 
 
 def _start(target: Any, *arguments: Any) -> tuple[BaseProcess, Connection]:
@@ -226,7 +225,8 @@ def _count_messages(port: int, name: str, wanted: int, pipe: Connection) -> None
     pipe.send("ready")
     count = 0
     while count < wanted:
-        count += receiver.receive(time.monotonic(), 1.0, 0.0).count
+        # It lets small reads gather as the worker does: woken by each segment it would be the slower one.
+        count += receiver.receive(time.monotonic(), 1.0, LINGER_S).count
     pipe.send(time.monotonic())
     receiver.close()
 
@@ -279,6 +279,7 @@ def _work(folder: Path, gate: Path, port: int, name: str, pipe: Connection) -> N
         checkpoints=folder / "detector",
         progress=folder / "progress",
         metrics=folder / "metrics",
+        linger_s=LINGER_S,
         clock=lambda: START + time.monotonic_ns(),
     )
     began: list[float] = []

@@ -224,7 +224,10 @@ class Receiver:
             if self._ready(sock, wait_s):
                 self._last_heard = now
                 got = self._drain(sock)
-                if got < _SMALL_BATCH and linger_s > 0 and self._ready(sock, linger_s):
+                if got < _SMALL_BATCH and linger_s > 0:
+                    # Sleep it out: to be woken by each of many small segments costs broker and worker more than
+                    # the messages do.
+                    select.select([], [], [], linger_s)
                     self._drain(sock)
             self._scan()
         return frames

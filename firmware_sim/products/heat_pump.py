@@ -24,6 +24,7 @@ from firmware_sim.products.sensor import Sensor
 from firmware_sim.products.settings import accept
 
 SUBSTEP_S: Final = 60.0
+WEATHER_S: Final = 300.0
 WATER_W_PER_K: Final = 1300.0  # heat capacity flow of the circulating water
 W_PER_K_PER_L_MIN: Final = 69.8  # water, at one litre a minute
 BATH_K: Final = 8.0  # enough to start the compressor, nothing out of the ordinary
@@ -165,13 +166,20 @@ class HeatPump:
         """Live until an instant and read every sensor there; see `Product.step`."""
         count = max(1, -int(-dt_s // SUBSTEP_S))
         part_s = dt_s / count
+        if dt_s <= WEATHER_S:
+            self._feel(dt_s, now_ns)
         for left in range(count - 1, -1, -1):
-            self._live(part_s, now_ns - int(left * part_s * 1e9))
+            at_ns = now_ns - int(left * part_s * 1e9)
+            if dt_s > WEATHER_S:
+                self._feel(part_s, at_ns)
+            self._live(part_s, at_ns)
         self.module.live(dt_s, self._faults.rate_per_h(FaultKind.MEMORY_LEAK, now_ns))
         return self._read(now_ns) | self.module.read()
 
-    def _live(self, dt_s: float, now_ns: int) -> None:
-        weather, house, circuit = self.weather, self.house, self.circuit
+    def _feel(self, dt_s: float, now_ns: int) -> None:
+        """Let the weather move on; its steps are exact at any length, so they may be longer."""
+        self._local.at(now_ns)
+        weather = self.weather
         weather.advance(dt_s, now_ns)
         if self._day_mean_c is None:
             self._day_mean_c = weather.outdoor_c
@@ -179,6 +187,8 @@ class HeatPump:
             weather.outdoor_c - self._day_mean_c
         )
 
+    def _live(self, dt_s: float, now_ns: int) -> None:
+        weather, house, circuit = self.weather, self.house, self.circuit
         self._control(dt_s)
         wear = self._faults.severity(FaultKind.BEARING_WEAR, now_ns)
         leak = self._faults.severity(FaultKind.LEAK, now_ns)
@@ -200,7 +210,6 @@ class HeatPump:
             weather.sun,
             circulating=self._circulating and not self._hot_water,
         )
-        self._local.at(now_ns)
         house.bathe(dt_s, heat_all if self._hot_water else 0.0, self._local.hour, self._random)
         if self._flow_c > TRIP_C and self._hz > 0.0:
             self._stop()
@@ -228,7 +237,7 @@ class HeatPump:
             self._hot_water = True
 
         indoor = self._seen("indoor_temp_c", self.house.indoor_c)
-        assert self._day_mean_c is not None  # noqa: S101  `_live` sets it first
+        assert self._day_mean_c is not None  # noqa: S101  `_feel` sets it first
         season = self._day_mean_c < HEATING_LIMIT_C - (0.5 if self._circulating else 1.5)
         self._circulating = season and indoor < settings.room_set_c + (
             1.2 if self._circulating else 0.5

@@ -161,7 +161,7 @@ def test_a_fault_shows_where_it_should_and_only_there(model: str, kind: FaultKin
             if name in touched and kind is FaultKind.STUCK_SENSOR:
                 assert np.ptp(ill[600:700]) == 0.0 < np.ptp(healthy[600:700]), (seed, name)
             elif name in touched:
-                assert apart > 5.0, (seed, name, apart)
+                assert apart > 2.5, (seed, name, apart)
             else:
                 assert apart < 2.0, (seed, name, apart)
 

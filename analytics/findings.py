@@ -1,10 +1,11 @@
-"""What the detector may say about one series: kinds, severities, the record, the sentence.
+"""What detection may say about a series, a product or a cohort: kinds, severities, the sentence.
 
 1. Numbers of `Kind` and `Severity` are stored in logs and databases: append, never renumber or
    reuse.
 2. A sentence is a code plus arguments; rendering it in somebody's language is the caller's
    business.
-3. A finding is about one series at one instant. Devices, owners and alerts must never appear here.
+3. A finding is about one instant; `index` says what it is about, in the numbers of whoever made it.
+   Owners and alerts must never appear here.
 """
 
 from dataclasses import dataclass
@@ -31,6 +32,12 @@ class Kind(IntEnum):
     """The value is outside the limits that the product model states."""
     COUNTER_RESET = 7
     """A counter, which can only rise, fell."""
+    SILENCE = 8
+    """A product that reported regularly does not any more; or a whole cohort, or all of them."""
+    COHORT = 9
+    """The values stay away from those of the products of the same model and firmware."""
+    COHORT_SHIFT = 10
+    """The middle of a whole cohort moved: a firmware, a season, not a product."""
 
 
 class Severity(IntEnum):
@@ -39,6 +46,10 @@ class Severity(IntEnum):
     NOTICE = 1
     WARNING = 2
     CRITICAL = 3
+
+
+OVER: Final = 0
+"""In place of a severity: what was found before has ended. Kinds from `SILENCE` on say so."""
 
 
 class SeriesKind(IntEnum):
@@ -95,7 +106,7 @@ def sentence(finding: np.void) -> Sentence:
     observed = float(finding["observed"])
     low, high = float(finding["expected_low"]), float(finding["expected_high"])
     code = f"finding.{kind.name.lower()}"
-    if kind not in {Kind.STUCK, Kind.COUNTER_RESET}:
+    if kind not in {Kind.STUCK, Kind.COUNTER_RESET, Kind.SILENCE}:
         code += ".above" if observed > high else ".below" if observed < low else ""
     return Sentence(
         code,

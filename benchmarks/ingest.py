@@ -171,6 +171,7 @@ def gate_arrays(devices: tuple[str, ...]) -> dict[str, Any]:
         "device_id": ids,
         "model": np.minimum(np.arange(n), 1).astype(np.uint16),
         "epoch": np.ones(n, np.uint32),
+        "cohort": np.ones(n, np.uint32),
         "span": np.stack((np.arange(n), np.arange(1, n + 1)), axis=1).astype(np.uint32),
         "span_from": np.full(n, np.iinfo(np.int64).min),
         "span_verdict": verdict,

@@ -26,7 +26,8 @@ from hub.ports.database.people_tables import Person
 from hub.ports.journal.block import Kind
 from hub.ports.journal.telemetry import TelemetryBatch, encode
 from hub.ports.journal.writer import JournalWriter
-from hub.services.alerts import Found, apply_findings
+from hub.services.alerts import apply_findings
+from hub.services.found import Found
 from hub.services.people import HASHER
 from hub.wiring import compose
 

@@ -238,12 +238,15 @@ class Device:
         device_id: 16 characters of `[a-z0-9]`.
         enrolled_at: when it enrolled.
         revoked_at: when its identity was revoked, `None` if it is valid.
+        cohort: number of the products that detection compares it with, 0 for none. It decides
+            nothing; the gate's snapshot carries it to the pipeline.
     """
 
     slot: int
     device_id: str
     enrolled_at: int
     revoked_at: int | None = None
+    cohort: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,7 @@ def gate_entry(facts: Facts, at: int) -> Entry:
         0 if owned is None else owned.epoch,
         "" if owned is None else owned.owner_id,
         gate_spans(facts, at),
+        facts.device.cohort,
     )
 
 

@@ -62,6 +62,7 @@ class Entry(NamedTuple):
         epoch: owner epoch, 0 for nobody.
         owner: id of the owner, empty for nobody.
         spans: what the gate does with its telemetry, and when.
+        cohort: number of the products that it is compared with, 0 for none.
     """
 
     slot: int
@@ -70,6 +71,7 @@ class Entry(NamedTuple):
     epoch: int
     owner: str
     spans: Spans
+    cohort: int = 0
 
 
 class GateTable:
@@ -84,6 +86,7 @@ class GateTable:
         self._device_id = np.zeros((1, ID_BYTES), np.uint8)
         self._model = np.zeros(1, np.uint16)
         self._epoch = np.zeros(1, np.uint32)
+        self._cohort = np.zeros(1, np.uint32)
         self._owner = np.zeros(1, np.uint32)
         self._owners = {"": 0}
         self._span = np.array([[0, len(unused)]], np.uint32)
@@ -118,6 +121,7 @@ class GateTable:
         self._reach(int(slots.max()) + 1)
         model = np.array([entry.model for entry in entries], np.uint16)
         epoch = np.array([entry.epoch for entry in entries], np.uint32)
+        cohort = np.array([entry.cohort for entry in entries], np.uint32)
         # Numbers of owners are dense, so that the pipeline can count by them; a new run of the
         # process numbers afresh and begins with a whole version.
         numbers = [self._owners.setdefault(entry.owner, len(self._owners)) for entry in entries]
@@ -126,6 +130,7 @@ class GateTable:
             (self._device_id[slots] != ids).any(axis=1)
             | (self._model[slots] != model)
             | (self._epoch[slots] != epoch)
+            | (self._cohort[slots] != cohort)
             | (self._owner[slots] != owner)
         )
         span = self._span[slots]
@@ -137,7 +142,7 @@ class GateTable:
                 differs[at] = True
         self._append(news)
         self._device_id[slots], self._model[slots], self._epoch[slots] = ids, model, epoch
-        self._owner[slots], self._span[slots] = owner, span
+        self._cohort[slots], self._owner[slots], self._span[slots] = cohort, owner, span
         self._touched[slots[differs]] = True
         return bool(differs.any())
 
@@ -200,6 +205,7 @@ class GateTable:
             "device_id": self._device_id[:slots],
             "model": self._model[:slots],
             "epoch": self._epoch[:slots],
+            "cohort": self._cohort[:slots],
             "owner": self._owner[:slots],
             "span": self._span[:slots],
             "span_from": self._from[:rows],
@@ -285,6 +291,7 @@ class GateTable:
         self._device_id = _resized(self._device_id, slots)
         self._model = _resized(self._model, slots)
         self._epoch = _resized(self._epoch, slots)
+        self._cohort = _resized(self._cohort, slots)
         self._owner = _resized(self._owner, slots)
         self._span = _resized(self._span, slots)
         self._span[before:] = 0, self._unused

@@ -76,6 +76,11 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "list_alerts": Rule(SIGNED_IN),
         "acknowledge_alert": Rule(SIGNED_IN),
         "resolve_alert": Rule(SIGNED_IN),
+        "mute_alert": Rule(SIGNED_IN),
+        "give_alert_feedback": Rule(SIGNED_IN),
+        "list_alert_feedback": Rule(STAFF),
+        "list_causes": Rule(STAFF),
+        "list_incidents": Rule(STAFF),
         "stream_events": Rule(SIGNED_IN),
         # Down to the product
         "replace_configuration": Rule(SIGNED_IN),

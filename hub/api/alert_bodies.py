@@ -16,7 +16,7 @@ class Alert(Answer):
     product_id: str
     device_id: str
     serial: str
-    metric: str
+    metric: str = Field(description="Name of the metric; empty where it is about the product.")
     metric_title: str
     unit: str = Field(description="UCUM code of the values.")
     kind: str
@@ -34,6 +34,11 @@ class Alert(Answer):
     acknowledged_by: str | None
     resolved_at: Instant | None
     resolved_by: str | None
+    resolution: str | None = Field(
+        description="Why it was resolved if nobody did: `over`, `quiet` or `incident`."
+    )
+    muted_until: Instant | None = Field(description="Until then it tells nobody.")
+    incident_id: str | None = Field(description="What many products have in common with it.")
 
     model_config = examples(
         {
@@ -59,6 +64,9 @@ class Alert(Answer):
             "acknowledged_by": None,
             "resolved_at": None,
             "resolved_by": None,
+            "resolution": None,
+            "muted_until": None,
+            "incident_id": None,
         }
     )
 
@@ -70,6 +78,7 @@ class Finding(Answer):
     product_id: str
     device_id: str
     alert_id: str | None
+    incident_id: str | None
     metric: str
     unit: str
     kind: str
@@ -87,6 +96,7 @@ class Finding(Answer):
             "product_id": "b7x2m9q4k1v8c3z6",
             "device_id": "kx3q8m0d5c7r2v1z",
             "alert_id": "0b3f5a7c9d1e2f400b3f5a7c9d1e2f40",
+            "incident_id": None,
             "metric": "temp_c",
             "unit": "Cel",
             "kind": "level_shift",
@@ -113,6 +123,7 @@ def shown_finding(finding: FindingView) -> Finding:
         product_id=finding.product_id,
         device_id=finding.device_id,
         alert_id=finding.alert_id,
+        incident_id=finding.incident_id,
         metric=finding.metric,
         unit=finding.unit,
         kind=finding.kind,

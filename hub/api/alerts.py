@@ -1,19 +1,21 @@
 """Alerts and the findings behind them.
 
 1. Lists are newest first.
-2. Acknowledging and resolving may be repeated; the first one counts.
+2. Acknowledging and resolving may be repeated, the first one counts; of mutes and opinions the last.
 """
 
 from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from hub.api.alert_bodies import Alert, Finding, shown_alert, shown_finding
-from hub.api.bodies import ID_PATTERN
+from hub.api.bodies import ID_PATTERN, Request, examples
 from hub.api.context import Hub
 from hub.api.guard import CallerDep, GuardedRoute, HubDep
+from hub.api.instants import Instant
 from hub.api.lookup import product_id_of
 from hub.api.paging import DEFAULT_LIMIT, After, Limit, Listing, Page
 from hub.ports.database.engine import read_session, write_session
@@ -95,6 +97,44 @@ def acknowledge_alert(hub: HubDep, caller: CallerDep, alert_id: AlertId) -> Aler
 def resolve_alert(hub: HubDep, caller: CallerDep, alert_id: AlertId) -> Alert:
     """Resolve an alert; it comes back if the same is found again soon."""
     return _changed(hub, caller, alert_id, alert_desk.resolve)
+
+
+class Mute(Request):
+    """How long an alert is to tell nobody."""
+
+    until: Instant | None = Field(description="Null lets it tell again.")
+
+    model_config = examples({"until": "2026-02-28T00:00:00Z"})
+
+
+class Opinion(Request):
+    """What somebody thought of an alert."""
+
+    useful: bool
+
+    model_config = examples({"useful": True})
+
+
+@ROUTER.post("/alerts/{alert_id}/mute", operation_id="mute_alert", summary="Mute an alert")
+def mute_alert(hub: HubDep, caller: CallerDep, alert_id: AlertId, body: Mute) -> Alert:
+    """Let an alert tell nobody until an instant, also when it is resolved and comes back."""
+
+    def act(session: Session, caller: Caller, alert_id: str, at: int) -> AlertChange:
+        return alert_desk.mute(session, caller, alert_id, body.until or at, at)
+
+    return _changed(hub, caller, alert_id, act)
+
+
+@ROUTER.put(
+    "/alerts/{alert_id}/feedback",
+    operation_id="give_alert_feedback",
+    summary="Say whether an alert was of use",
+    status_code=204,
+)
+def give_alert_feedback(hub: HubDep, caller: CallerDep, alert_id: AlertId, body: Opinion) -> None:
+    """Keep whether an alert was of use; the last word of each caller counts."""
+    with write_session(hub.engine) as session:
+        alert_desk.give_feedback(session, caller, alert_id, hub.clock(), useful=body.useful)
 
 
 def _changed(

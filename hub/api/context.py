@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from hub.api.limits import RateLimit
 from hub.metrics import Metrics
 from hub.ports.store.port import TelemetryStore
+from hub.services.causes import CauseBoard
 from hub.services.events import Broadcaster
 from hub.services.pki import CertificateAuthority
 from hub.services.signing_keys import SigningKeys
@@ -76,6 +77,7 @@ class Hub:
         limits: how often one key may try.
         hook_secret_hash: SHA-256 of what a broker shows that asks for admission, hex; empty: none
             may ask.
+        causes: what faulty products have in common.
     """
 
     engine: Engine
@@ -99,3 +101,4 @@ class Hub:
     hook_secret_hash: str = ""
     data_dir: Path | None = None
     problems: Callable[[], list[str]] = list
+    causes: CauseBoard = field(default_factory=CauseBoard)

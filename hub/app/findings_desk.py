@@ -13,9 +13,10 @@ from hub.app.device_desk import Send
 from hub.app.reactor import Entry
 from hub.services import alert_desk, alerts, pushes
 from hub.services.alert_desk import AlertView
-from hub.services.alerts import AlertChange, Found
+from hub.services.alerts import AlertChange
 from hub.services.caller import HUB
 from hub.services.events import Event
+from hub.services.found import Found
 
 Changes = list[tuple[AlertChange, Event]]
 
@@ -35,9 +36,13 @@ class FindingsDesk:
     def apply(self, session: Session, entries: Sequence[Entry], at: int) -> Changes:
         """Write findings and open or update alerts; see `Follower.apply`."""
         found = [Found.of(entry.record) for entry in entries]
+        return self.announced(session, alerts.apply_findings(session, found, at), at)
+
+    def announced(self, session: Session, changed: Sequence[AlertChange], at: int) -> Changes:
+        """Return changes with what live listeners are told of them; call it before the commit."""
         return [
             (change, alert_desk.live_event(change, _seen(session, change), at))
-            for change in alerts.apply_findings(session, found, at)
+            for change in changed
         ]
 
     def publish(self, changes: Changes) -> None:

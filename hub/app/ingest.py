@@ -243,6 +243,7 @@ class _Worker:
         self._last_checkpoint = time.monotonic()
         self._last_publish = self._last_look = self._last_replay = 0.0
         self._started = time.monotonic()
+        self._changed = False  # by more than beats, which are quickly replayed
 
     def run(self, stop: threading.Event, ready: Callable[[], None]) -> None:
         if not self._room():
@@ -370,8 +371,8 @@ class _Worker:
 
     def _between_turns(self) -> None:
         now = time.monotonic()
-        if now - self._last_checkpoint >= self._config.checkpoint_s:
-            self._last_checkpoint = now
+        if self._changed and now - self._last_checkpoint >= self._config.checkpoint_s:
+            self._last_checkpoint, self._changed = now, False
             self.save_checkpoint()
         if now - self._last_publish >= 1.0:
             self._last_publish = now
@@ -411,8 +412,11 @@ class _Worker:
 
     def _count(self, turn: Turn) -> None:
         stored = turn.stored
+        for kind, count in turn.findings.items():
+            self._metrics.findings.labels(kind=kind_word(kind)).inc(count)
         if stored is None:
             return
+        self._changed = True
         m = self._metrics
         m.received_frames.inc(turn.messages)
         m.received_bytes.inc(turn.bytes)
@@ -428,8 +432,6 @@ class _Worker:
         for code, count in turn.rejected.items():
             m.rejected_rows.labels(code=code.name.lower()).inc(count)
         m.receipts.inc(turn.receipts)
-        for kind, count in turn.findings.items():
-            m.findings.labels(kind=kind_word(kind)).inc(count)
         m.detector_series.set(self._detector.series)
 
 
@@ -460,7 +462,7 @@ def _restore(
             f"The journal of worker {config.worker} begins at {first} and no checkpoint reaches it, so what devices "
             "were told cannot be known. Restore the checkpoint folder from a backup."
         )
-    detector.use(directory.model, directory.metrics)
+    detector.use(directory.model, directory.metrics, directory.cohort)
     _remember(config.journal, streams, first, offset)
     blocks = 0
     for block in JournalReader(config.journal, offset).blocks():

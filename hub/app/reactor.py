@@ -60,6 +60,8 @@ _FIELDS: Mapping[int, Mapping[str, type]] = {
         "high": float,
         "offset": int,
         "historical": bool,
+        "cohort": int,
+        "members": int,
     },
     Kind.DEAD_LETTERS: {
         "id": bytes,
@@ -75,7 +77,7 @@ _FIELDS: Mapping[int, Mapping[str, type]] = {
         "rows": list,
     },
 }
-_ABSENT: Mapping[str, Any] = {"stream": b"", "rows": []}
+_ABSENT: Mapping[str, Any] = {"cohort": 0, "members": 0, "stream": b"", "rows": []}
 """What logs of versions before 0.2 do not hold."""
 
 

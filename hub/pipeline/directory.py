@@ -31,6 +31,7 @@ class Directory:
     Attributes:
         version: of the snapshot.
         device_id: u8[N, 16] by slot. shard: u8[N, 2], two hex digits. model: u16[N].
+        cohort: u32[N], whose values a product's are compared with; 0 for nobody's.
         metrics: the catalogue.
         authenticator, gate, budgets, decoder: stages bound to this version.
         snapshot: the mapped file; `None` where the arrays came from elsewhere.
@@ -40,6 +41,7 @@ class Directory:
     device_id: NDArray[np.uint8]
     shard: NDArray[np.uint8]
     model: NDArray[np.uint16]
+    cohort: NDArray[np.uint32]
     metrics: MetricTable
     authenticator: Authenticator
     gate: Gate
@@ -91,6 +93,7 @@ class Directory:
             device_id=device_id,
             shard=shard,
             model=model,
+            cohort=np.ascontiguousarray(arrays["cohort"], np.uint32),
             metrics=metrics,
             authenticator=authenticator,
             gate=Gate(

@@ -151,6 +151,16 @@ class JournalStage:
         )
         rows.samples = int(r.width[: rows.rows].sum(dtype=np.int64))
 
+    def beat(self, received: int) -> int:
+        """Note that nothing came, though somebody listened; returns the offset.
+
+        Raises:
+            StorageError: the disk failed.
+        """
+        offset = self._telemetry.append(Kind.BEAT, [], received)
+        self._telemetry.sync()
+        return offset
+
     def _bury(self, rejections: list[Rejection], received: int) -> int:
         # One letter a message, however many of its rows were rejected.
         messages: dict[int, list[Rejection]] = {}

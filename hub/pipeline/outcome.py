@@ -5,12 +5,13 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.findings import FINDING
 from device_sdk.wire.codes import RejectCode
 from hub.pipeline.frames import U16, U32
 from hub.ports.journal.block import Buffer
@@ -102,12 +103,45 @@ class FoundIn:
         slot: u32[F]. metric: u16[F].
         historical: bool[F], about rows recorded earlier and sent in bulk, or quarantined: worth knowing, not worth
             waking anybody.
+        cohort: u32[F], for findings about many products (their slot is 0), 0 for all products.
+        members: u32[F], how many products such a finding is about.
     """
 
     findings: NDArray[np.void]
     slot: U32
     metric: U16
     historical: NDArray[np.bool_]
+    cohort: U32
+    members: U32
+
+    @classmethod
+    def of(cls, findings: NDArray[np.void], **columns: NDArray[Any]) -> "FoundIn":
+        """Findings with the columns that are not zero."""
+        dtypes = {
+            "slot": np.uint32,
+            "metric": np.uint16,
+            "historical": np.bool_,
+            "cohort": np.uint32,
+            "members": np.uint32,
+        }
+        zeros: dict[str, NDArray[Any]] = {
+            name: np.zeros(len(findings), dtype) for name, dtype in dtypes.items()
+        }
+        given: dict[str, NDArray[Any]] = {
+            name: column.astype(dtypes[name]) for name, column in columns.items()
+        }
+        return cls(findings, **{**zeros, **given})
+
+    @classmethod
+    def joined(cls, *parts: "FoundIn") -> "FoundIn":
+        """All findings of several."""
+        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+
+NOTHING = FoundIn.of(np.empty(0, FINDING))
+
+NO_METRIC = 0xFFFF
+"""In place of a metric index: the finding is about the whole device."""
 
 
 class Journal(Protocol):

@@ -18,9 +18,9 @@ from hub.services.alert_kinds import IDENTITY_CONFLICT
 _BLOCK = 512  # findings in one block, so that the reactor's transactions stay small
 
 
-def finding_id(worker: int, offset: int, sample: int, kind: int) -> bytes:
-    """16 bytes that name a finding: worker, journal offset of its block, sample in it, kind."""
-    return hashlib.sha256(f"{worker}/{offset}/{sample}/{kind}".encode()).digest()[:16]
+def finding_id(worker: int, offset: int, place: int | str, kind: int) -> bytes:
+    """16 bytes that name a finding: worker, journal offset of its block, sample (or subject) in it, kind."""
+    return hashlib.sha256(f"{worker}/{offset}/{place}/{kind}".encode()).digest()[:16]
 
 
 class ReactStage:
@@ -75,7 +75,7 @@ class ReactStage:
     def _record(self, found: FoundIn, i: int, offset: int) -> dict[str, object]:
         f = found.findings[i]
         return {
-            "id": finding_id(self._worker, offset, int(f["sample"]), int(f["kind"])),
+            "id": self._identity(found, i, offset),
             "slot": int(found.slot[i]),
             "metric": int(found.metric[i]),
             "kind": int(f["kind"]),
@@ -88,4 +88,16 @@ class ReactStage:
             "high": float(f["expected_high"]),
             "offset": offset,
             "historical": bool(found.historical[i]),
+            "cohort": int(found.cohort[i]),
+            "members": int(found.members[i]),
         }
+
+    def _identity(self, found: FoundIn, i: int, offset: int) -> bytes:
+        f = found.findings[i]
+        place: int | str = int(f["sample"])
+        if (
+            f["sample"] < 0
+        ):  # not caused by a sample: what it is about tells it from others of the block
+            about = (found.slot[i], found.cohort[i], found.metric[i], f["time"], f["severity"])
+            place = ".".join(str(int(part)) for part in about)
+        return finding_id(self._worker, offset, place, int(f["kind"]))

@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from analytics.cohort import CohortWatch
 from analytics.detector import Detector
+from analytics.silence import TICK_NS as BEAT_NS
+from analytics.silence import SilenceWatch
 from device_sdk.wire.codes import RejectCode
 from hub.pipeline.detect import DetectStage
 from hub.pipeline.directory import Directory
 from hub.pipeline.frames import NO_ROWS, THROTTLE, U8, Frames, Rows
 from hub.pipeline.identity import StreamTable
 from hub.pipeline.journal import JournalStage, replay
-from hub.pipeline.outcome import Stored
+from hub.pipeline.outcome import NOTHING, Stored
 from hub.pipeline.react import ReactStage
 from hub.pipeline.receipt import ReceiptStage
 from hub.pipeline.receive import Receiver
@@ -83,13 +86,14 @@ class Pipeline:
         self._reactions = reactions
         self._share = share
         self._rows = Rows(1 << 16, 1 << 19)
+        self._journalled_at = 0
         self.use(directory)
 
     def use(self, directory: Directory) -> None:
         """Swap to another gate snapshot, between two turns."""
         self.directory = directory
         self._receipts.use(directory.device_id, directory.shard)
-        self._detector.use(directory.model, directory.metrics)
+        self._detector.use(directory.model, directory.metrics, directory.cohort)
 
     def receive(self, monotonic_s: float, wait_s: float, linger_s: float) -> Frames:
         """Wait for the next micro-batch, which `turn` takes all the way.
@@ -124,7 +128,7 @@ class Pipeline:
         lag_s = self._receiver.lag_s(monotonic_ns / _SECOND)
         self._share.adjust(self.directory.budgets, monotonic_ns, lag_s)
         if frames.count == 0:
-            return Turn(receipts=self._receipt(now_ns))
+            return Turn(receipts=self._receipt(now_ns), findings=self._listen(now_ns))
         directory, rows = self.directory, self._rows
         directory.authenticator.authenticate(frames)
         directory.gate.gate(frames, now_ns)
@@ -140,9 +144,13 @@ class Pipeline:
         self._receiver.send(self._receipts.greet(frames, births, now_ns))
         sent = self._receipt(now_ns)
         self._receiver.send(self._receipts.waits(frames, now_ns))
-        found = self._detector.detect(stored.batch, now_ns)
+        found = self._detector.detect(stored.batch, now_ns) if stored.offset >= 0 else NOTHING
         self._followers.store(stored.synced, now_ns)
-        findings = self._reactions.react(found, stored.offset, now_ns)
+        if stored.offset >= 0:
+            self._journalled_at = now_ns
+            findings = self._reactions.react(found, stored.offset, now_ns)
+        else:
+            findings = self._listen(now_ns)
         size = int(frames.payload_size[: frames.count].sum())
         rejected = Counter(r.code for r in rejections)
         if stored.conflicts:
@@ -174,6 +182,14 @@ class Pipeline:
         rejected = Counter(r.code for r in rejections)
         return Turn(frames.count, stored=stored, rejected=rejected, receipts=sent)
 
+    def _listen(self, now_ns: int) -> Counter[int]:
+        """Journal now and then that somebody listens: only then is a device that says nothing silent."""
+        if 0 <= now_ns - self._journalled_at < BEAT_NS:
+            return Counter()
+        self._journalled_at = now_ns
+        offset = self._journal.beat(now_ns)
+        return self._reactions.react(self._detector.beat(now_ns), offset, now_ns)
+
     def _receipt(self, now_ns: int) -> int:
         data, count = self._receipts.receipts(now_ns)
         if count:
@@ -204,6 +220,10 @@ def replay_block(
 
     Without `detect`, only into the stream table: its rows stay stored and settled.
     """
+    if block.kind == Kind.BEAT:
+        found = detector.beat(block.received_ns)
+        reactions.react(found, block.offset, block.received_ns)
+        return
     if block.kind != Kind.TELEMETRY:
         replay(streams, block, None)
         return
@@ -216,4 +236,4 @@ def replay_block(
 
 def fresh_detector() -> DetectStage:
     """A detector that has seen nothing."""
-    return DetectStage(Detector(4096))
+    return DetectStage(Detector(4096), CohortWatch(), SilenceWatch())

@@ -1,4 +1,4 @@
-"""What people do with alerts: list them, acknowledge them, resolve them.
+"""What people do with alerts: list, acknowledge, resolve and mute them, and say whether they were of use.
 
 1. Customers see the alerts of their products since they own them; staff see all.
 2. Acknowledging says that somebody looks after it; resolving closes it. Both say who and when,
@@ -8,13 +8,13 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Row, Select, and_, select, true, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, func, select, true, tuple_
 from sqlalchemy.orm import Session
 
 from analytics.findings import Severity
 from hub.errors import ConflictError, NotFoundError
-from hub.ports.database.alert_tables import Alert, Finding
-from hub.ports.database.catalogue_tables import Metric
+from hub.ports.database.alert_tables import Alert, AlertFeedback, Finding
+from hub.ports.database.catalogue_tables import Metric, ProductModel
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Device, Product
 from hub.services import audit
@@ -25,6 +25,9 @@ from hub.services.caller import Caller, Scope
 from hub.services.events import Event
 
 Status = Literal["open", "acknowledged", "resolved"]
+_SECONDS = "s"
+"""Unit of what is found about a product rather than about one of its metrics."""
+MUTE_AT_MOST_NS = 366 * 86_400_000_000_000
 Place = tuple[int, str]
 """`(opened_at, alert id)`, the place of an alert in the list."""
 
@@ -55,6 +58,20 @@ class AlertView:
     acknowledged_by: str | None
     resolved_at: int | None
     resolved_by: str | None
+    resolution: str | None
+    muted_until: int | None
+    incident_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackCount:
+    """What people thought of the alerts of one kind on one model."""
+
+    model: str
+    kind: str
+    alerts: int
+    useful: int
+    useless: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,7 @@ class FindingView:
     product_id: str
     device_id: str
     alert_id: str | None
+    incident_id: str | None
     metric: str
     unit: str
     kind: str
@@ -148,8 +166,66 @@ def resolve(session: Session, caller: Caller, alert_id: str, at: int) -> AlertCh
     if alert.resolved_at is None:
         alert.resolved_at = at
         alert.resolved_by = caller.person_id or None
+        alert.resolution = None
         _record(session, caller, alert, "alert.resolve", at)
     return AlertChange(Change.RESOLVED, alert, device.device_id, device.product_id, owner)
+
+
+def mute(session: Session, caller: Caller, alert_id: str, until: int, at: int) -> AlertChange:
+    """Let an alert tell nobody for a time; an `until` that is past ends that.
+
+    Raises:
+        ConflictError: `until` is more than a year ahead.
+        NotFoundError: no such alert, or not one of the caller's.
+    """
+    alert, device, owner = _one(session, caller, alert_id)
+    if until > at + MUTE_AT_MOST_NS:
+        raise ConflictError(
+            f"Alert {alert_id} can be muted for a year at most; choose an earlier end.",
+            alert=alert_id,
+        )
+    alert.muted_until = until if until > at else None
+    alert.muted_by = (caller.person_id or None) if until > at else None
+    _record(session, caller, alert, "alert.mute", at)
+    return AlertChange(Change.MUTED, alert, device.device_id, device.product_id, owner)
+
+
+def give_feedback(
+    session: Session, caller: Caller, alert_id: str, at: int, *, useful: bool
+) -> None:
+    """Keep whether an alert was of use to somebody; who says so again changes their mind.
+
+    Raises:
+        NotFoundError: no such alert, or not one of the caller's.
+    """
+    alert, _, _ = _one(session, caller, alert_id)
+    session.merge(AlertFeedback(alert_id=alert.id, actor=str(caller.actor), useful=useful, at=at))
+    _record(session, caller, alert, "alert.feedback", at)
+
+
+def feedback(session: Session, caller: Caller) -> list[FeedbackCount]:
+    """Count what people thought of alerts, by model and kind; staff only."""
+    caller.require(Scope.RECORDS_READ)
+    query = (
+        select(
+            ProductModel.name,
+            Alert.kind,
+            func.count(Alert.id.distinct()),
+            func.count().filter(AlertFeedback.useful.is_(True)),
+            func.count().filter(AlertFeedback.useful.is_(False)),
+        )
+        .select_from(Alert)
+        .join(Device, Device.slot == Alert.slot)
+        .join(Product, Product.id == Device.product_id)
+        .join(ProductModel, ProductModel.number == Product.model_number)
+        .outerjoin(AlertFeedback, AlertFeedback.alert_id == Alert.id)
+        .group_by(ProductModel.name, Alert.kind)
+        .order_by(ProductModel.name, Alert.kind)
+    )
+    return [
+        FeedbackCount(model, kind_word(kind), alerts, useful, useless)
+        for model, kind, alerts, useful, useless in session.execute(query)
+    ]
 
 
 def view(session: Session, caller: Caller, alert_id: str) -> AlertView:
@@ -189,7 +265,7 @@ def findings(
         select(Finding, Device.device_id, Device.product_id, Metric.name, Metric.unit)
         .join(Device, Device.slot == Finding.slot)
         .join(Product, Product.id == Device.product_id)
-        .join(Metric, _metric_of(Finding.metric))
+        .outerjoin(Metric, _metric_of(Finding.metric))
         .where(_seen_by(caller, Finding))
         .order_by(Finding.at.desc(), Finding.id.desc())
         .limit(limit)
@@ -206,8 +282,9 @@ def findings(
             product_id=product,
             device_id=device,
             alert_id=row.alert_id,
-            metric=metric,
-            unit=unit,
+            incident_id=row.incident_id,
+            metric=metric or "",
+            unit=unit or _SECONDS,
             kind=kind_word(row.kind),
             severity=Severity(row.severity).name.lower(),
             at=row.at,
@@ -253,7 +330,7 @@ def _alerts() -> Select[*tuple[Any, ...]]:
         select(Alert, Device.device_id, Product.id, Product.serial, Metric)
         .join(Device, Device.slot == Alert.slot)
         .join(Product, Product.id == Device.product_id)
-        .join(Metric, _metric_of(Alert.metric))
+        .outerjoin(Metric, _metric_of(Alert.metric))
     )
 
 
@@ -307,22 +384,23 @@ def _record(session: Session, caller: Caller, alert: Alert, action: str, at: int
 
 def _view(row: Row[*tuple[Any, ...]]) -> AlertView:
     alert: Alert
-    metric: Metric
+    metric: Metric | None
     alert, device_id, product_id, serial, metric = row
+    unit = metric.unit if metric else _SECONDS
     return AlertView(
         id=alert.id,
         product_id=product_id,
         serial=serial,
         device_id=device_id,
-        metric=metric.name,
-        metric_title=metric.title,
-        unit=metric.unit,
+        metric=metric.name if metric else "",
+        metric_title=metric.title if metric else "",
+        unit=unit,
         kind=kind_word(alert.kind),
         severity=Severity(alert.severity).name.lower(),
         status=_status(alert),
         code=alert.code,
         arguments=alert.arguments,
-        sentence=sentence(alert.code, alert.arguments, metric.title, metric.unit),
+        sentence=sentence(alert.code, alert.arguments, metric.title if metric else "", unit),
         count=alert.count,
         reopened=alert.reopened,
         since=alert.since,
@@ -332,6 +410,9 @@ def _view(row: Row[*tuple[Any, ...]]) -> AlertView:
         acknowledged_by=alert.acknowledged_by,
         resolved_at=alert.resolved_at,
         resolved_by=alert.resolved_by,
+        resolution=alert.resolution,
+        muted_until=alert.muted_until,
+        incident_id=alert.incident_id,
     )
 
 

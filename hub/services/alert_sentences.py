@@ -26,6 +26,18 @@ TEMPLATES: Mapping[str, str] = {
     "finding.out_of_limits.below": "{title} is {observed}, below its limit of {expected_low}.",
     "finding.counter_reset": "{title} fell back to {observed}, although it can only rise.",
     "finding.identity_conflict": "Another device uses this identity, or this one was restored from a backup.",
+    "finding.silence": "Nothing was heard of it for {observed}; {expected_high} at most is usual.",
+    "finding.cohort": "{title} differs from that of products like it.",
+    "finding.cohort.above": "{title} stays at {observed}; products like it are at {band}.",
+    "finding.cohort.below": "{title} stays at {observed}; products like it are at {band}.",
+}
+
+INCIDENTS: Mapping[str, str] = {
+    "finding.silence.all": "All products fell silent at once: {members} of them.",
+    "finding.silence.cohort": "All with firmware {firmware} fell silent at once: {members} of them.",
+    "finding.cohort_shift": "{title} has moved in all products with firmware {firmware}.",
+    "finding.cohort_shift.above": "{title} has risen to {observed} in all products with firmware {firmware}.",
+    "finding.cohort_shift.below": "{title} has fallen to {observed} in all products with firmware {firmware}.",
 }
 
 

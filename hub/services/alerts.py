@@ -1,22 +1,23 @@
 """Findings become alerts: one open alert per device, metric and kind of fault.
 
 1. A finding is applied once, by its id; applying it again changes nothing.
-2. Later findings update the open alert; its severity only rises while it is open.
+2. Later findings update the open alert; its severity only rises while it is open, and does so when
+   the same is found again and again. What a finding says is over resolves the alert.
 3. A finding within `REOPEN_NS` after an alert was resolved reopens that alert; later ones open a
    new one.
 4. An alert belongs to the owner epoch it was opened in: a new owner does not see the old ones.
 5. The device is given a notice when an alert opens or becomes worse, from WARNING on.
 6. Findings in recordings (historical rows) are kept, but open no alert: nobody can act on them now.
+7. What a whole cohort has in common is an incident (`incidents.py`) and no product's alert.
+8. A muted alert is kept up to date and tells nobody, until its mute expires.
 """
 
 import hashlib
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
 from sqlalchemy import and_, insert, or_, select
 from sqlalchemy.orm import Session
 
@@ -25,32 +26,13 @@ from hub.ports.database.alert_tables import Alert, Finding, Notice
 from hub.ports.database.catalogue_tables import Metric
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Device, Product
-from hub.services.alert_kinds import FIRST_OF_HUB, kind_word
+from hub.services import incidents
+from hub.services.alert_kinds import FIRST_OF_HUB
+from hub.services.found import NO_METRIC, Found, Resolution, sentence_of
 
 REOPEN_NS = 7 * 86_400_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A finding as the worker logged it; instants are ns, missing bounds are None."""
-
-    id: bytes
-    slot: int
-    metric: int
-    kind: int
-    severity: int
-    time: int
-    since: int
-    surprise: float
-    observed: float
-    low: float | None
-    high: float | None
-    historical: bool = False
-
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Self:
-        """Take a record of the findings log."""
-        return cls(**{name: record[name] for name in cls.__slots__})
+OFTEN = 4
+"""Findings after which an open alert is worth a warning."""
 
 
 class Change(StrEnum):
@@ -61,6 +43,8 @@ class Change(StrEnum):
     UPDATED = "updated"
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
+    GREW = "grew"
+    MUTED = "muted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +66,7 @@ class _Whose:
     owner_id: str | None
     epoch: int
     model: int
+    cohort: int | None
 
 
 Key = tuple[int, int, int]
@@ -99,12 +84,17 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
     Returns:
         One change an alert, the most telling one.
     """
-    every = _not_yet_applied(session, findings)
-    if not every:
+    incidents.apply(session, [found for found in findings if not found.slot], at)
+    about = [found for found in findings if found.slot]
+    every = _not_yet_applied(session, [found for found in about if found.severity != f.OVER])
+    ended = [found for found in about if found.severity == f.OVER]
+    if not every and not ended:
         return []
-    fresh = [found for found in every if not found.historical]
-    slots = sorted({found.slot for found in every})
+    slots = sorted({found.slot for found in (*every, *ended)})
     whose = _whose(session, slots)
+    shared = incidents.Shared.load(session, {who.cohort for who in whose.values()}, at)
+    incident_of = {found.id: shared.of(found, whose[found.slot].cohort) for found in every}
+    fresh = [found for found in every if not found.historical and not incident_of[found.id]]
     names = _metric_names(session, {who.model for who in whose.values()})
     alerts = _latest_alerts(session, slots, at)
     changed: dict[str, AlertChange] = {}
@@ -112,6 +102,7 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
     for found in fresh:
         who = whose[found.slot]
         key = (found.slot, found.metric, found.kind)
+        metric = "" if found.metric == NO_METRIC else names[who.model, found.metric]
         alert = alerts.get(key)
         if alert is None:
             alert = _opened(found, who.epoch, at)
@@ -122,13 +113,15 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
             _reopen(alert, found)
             change, tell = Change.REOPENED, True
         else:
-            change, tell = Change.UPDATED, found.severity > alert.severity
+            before_it = alert.severity
             _update(alert, found)
+            change, tell = Change.UPDATED, alert.severity > before_it
+        alert.heard_at = at
         alert_of[found.id] = alert.id
         before = changed.get(alert.id)
         notice = before.notice if before else None
-        if tell and alert.severity >= f.Severity.WARNING and found.kind < FIRST_OF_HUB:
-            notice = _notice(alert, names[who.model, found.metric], at)
+        if tell and is_told(alert, at):
+            notice = notice_of(alert, metric, at)
         changed[alert.id] = AlertChange(
             before.change if before else change,
             alert,
@@ -137,14 +130,39 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
             who.owner_id if found.kind < FIRST_OF_HUB else None,  # for support alone
             notice,
         )
+    for found in ended:
+        alert = alerts.get((found.slot, found.metric, found.kind))
+        if alert is not None and alert.resolved_at is None and alert.last_at <= found.time:
+            alert.resolved_at, alert.resolution = at, Resolution.OVER
+            who = whose[found.slot]
+            changed[alert.id] = AlertChange(
+                Change.RESOLVED, alert, who.device_id, who.product_id, who.owner_id
+            )
     session.flush()
-    session.execute(
-        insert(Finding),
-        [_row(found, whose[found.slot].epoch, alert_of.get(found.id)) for found in every],
-    )
+    if every:
+        session.execute(
+            insert(Finding),
+            [
+                {
+                    **_row(found, whose[found.slot].epoch, alert_of.get(found.id)),
+                    "incident_id": incident_of[found.id],
+                }
+                for found in every
+            ],
+        )
     session.add_all(change.notice for change in changed.values() if change.notice is not None)
     session.flush()
     return list(changed.values())
+
+
+def is_told(alert: Alert, at: int) -> bool:
+    """Say whether the people at a device are told of an alert now."""
+    return (
+        alert.severity >= f.Severity.WARNING
+        and alert.kind != f.Kind.SILENCE  # it would be told when it is over
+        and alert.kind < FIRST_OF_HUB  # for support alone
+        and (alert.muted_until is None or alert.muted_until <= at)
+    )
 
 
 def _not_yet_applied(session: Session, findings: Sequence[Found]) -> list[Found]:
@@ -171,6 +189,7 @@ def _whose(session: Session, slots: Sequence[int]) -> dict[int, _Whose]:
             Ownership.owner_id,
             Ownership.epoch,
             Product.model_number,
+            Device.cohort,
         )
         .join(Product, Product.id == Device.product_id)
         .outerjoin(Ownership, present)
@@ -178,7 +197,12 @@ def _whose(session: Session, slots: Sequence[int]) -> dict[int, _Whose]:
     )
     return {
         row.slot: _Whose(
-            row.device_id, row.product_id, row.owner_id, row.epoch or 0, row.model_number
+            row.device_id,
+            row.product_id,
+            row.owner_id,
+            row.epoch or 0,
+            row.model_number,
+            row.cohort,
         )
         for row in session.execute(query)
     }
@@ -198,7 +222,11 @@ def _latest_alerts(session: Session, slots: Sequence[int], at: int) -> dict[Key,
         select(Alert)
         .where(
             Alert.slot.in_(slots),
-            or_(Alert.resolved_at.is_(None), Alert.resolved_at > at - REOPEN_NS),
+            or_(
+                Alert.resolved_at.is_(None),
+                Alert.resolved_at > at - REOPEN_NS,
+                Alert.muted_until > at,
+            ),
         )
         .order_by(Alert.resolved_at)
     )
@@ -212,7 +240,7 @@ def _latest_alerts(session: Session, slots: Sequence[int], at: int) -> dict[Key,
 
 
 def _opened(found: Found, epoch: int, at: int) -> Alert:
-    code, arguments = _sentence(found)
+    code, arguments = sentence_of(found)
     return Alert(
         id=found.id.hex(),
         slot=found.slot,
@@ -223,6 +251,7 @@ def _opened(found: Found, epoch: int, at: int) -> Alert:
         since=found.since,
         opened_at=at,
         last_at=found.time,
+        heard_at=at,
         count=1,
         last_finding=found.id,
         code=code,
@@ -235,6 +264,7 @@ def _reopen(alert: Alert, found: Found) -> None:
     alert.reopened += 1
     alert.resolved_at = None
     alert.resolved_by = None
+    alert.resolution = None
     alert.acknowledged_at = None
     alert.acknowledged_by = None
     alert.severity = found.severity
@@ -244,12 +274,21 @@ def _reopen(alert: Alert, found: Found) -> None:
 def _update(alert: Alert, found: Found) -> None:
     alert.severity = max(alert.severity, found.severity)
     alert.count += 1
+    if alert.count >= OFTEN and not alert.reopened:
+        alert.severity = max(alert.severity, f.Severity.WARNING)
     alert.last_at = found.time
     alert.last_finding = found.id
-    alert.code, alert.arguments = _sentence(found)
+    alert.code, alert.arguments = sentence_of(found)
 
 
-def _notice(alert: Alert, metric: str, at: int) -> Notice:
+def notice_of(alert: Alert, metric: str, at: int) -> Notice:
+    """Return what the people at a device are told of an alert.
+
+    Args:
+        alert: as it is now.
+        metric: its name.
+        at: now, ns.
+    """
     about = f"notice/{alert.id}/{alert.reopened}/{alert.severity}"
     return Notice(
         id=hashlib.sha256(about.encode()).digest()[:16],
@@ -263,20 +302,6 @@ def _notice(alert: Alert, metric: str, at: int) -> Notice:
         created_at=at,
         created_by="hub",
     )
-
-
-def _sentence(found: Found) -> tuple[str, dict[str, Any]]:
-    if found.kind >= FIRST_OF_HUB:
-        word = kind_word(found.kind)
-        return f"finding.{word}", {"rows": found.observed, "time": found.time}
-    element = np.zeros(1, f.FINDING)
-    for name in ("time", "since", "kind", "severity", "surprise", "observed"):
-        element[name] = getattr(found, name)
-    element["expected_low"] = math.nan if found.low is None else found.low
-    element["expected_high"] = math.nan if found.high is None else found.high
-    said = f.sentence(element[0])
-    # JSON has no NaN: a bound that is not there is left out.
-    return said.code, {name: value for name, value in said.args.items() if math.isfinite(value)}
 
 
 def _row(found: Found, epoch: int, alert_id: str | None) -> dict[str, Any]:

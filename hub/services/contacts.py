@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from device_sdk.wire.messages import Event, Presence, Reported
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Device, DeviceEvent
+from hub.services import cohorts
 from hub.services.pushes import plain
 
 MAX_TEXT = 200
@@ -46,6 +47,7 @@ def presence(session: Session, device_id: str, message: Presence, at: int) -> Co
     device.online = message.online
     if (birth := message.birth) is not None:
         device.firmware = birth.firmware[:MAX_TEXT]
+        cohorts.place(session, device)
         device.sdk = birth.sdk[:MAX_TEXT]
         device.boot = birth.boot
         device.state_version_reported = birth.state_version

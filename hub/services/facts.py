@@ -96,7 +96,7 @@ def _load(
     )
     return {
         product_id: e.Facts(
-            e.Device(slot or 0, device_id or "", enrolled_at or made_at, revoked_at),
+            e.Device(slot or 0, device_id or "", enrolled_at or made_at, revoked_at, cohort or 0),
             catalogue.models[model],
             ownership.get(product_id, ()),
             subscriptions.get(product_id, ()),
@@ -104,7 +104,7 @@ def _load(
             holds.get(product_id, ()),
             grants.get(product_id, ()),
         )
-        for product_id, model, made_at, slot, device_id, enrolled_at, revoked_at in rows(
+        for product_id, model, made_at, slot, device_id, enrolled_at, revoked_at, cohort in rows(
             products, Product.id
         )
     }
@@ -127,6 +127,7 @@ _PRODUCTS = select(
     Device.device_id,
     Device.enrolled_at,
     Device.revoked_at,
+    Device.cohort,
 ).select_from(Product)
 _OWNERSHIP = select(
     o.Ownership.product_id,

@@ -40,6 +40,8 @@ RULES: Mapping[str, Roles] = MappingProxyType(
         "stream_home": SIGNED_IN,
         "do_acknowledge": SIGNED_IN,
         "do_resolve": SIGNED_IN,
+        "do_feedback": SIGNED_IN,
+        "do_mute": SIGNED_IN,
         # Support
         "page_lookup": STAFF,
         "page_support_product": STAFF,

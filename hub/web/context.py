@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from hub.metrics import Metrics
 from hub.ports.store.port import TelemetryStore
+from hub.services.causes import CauseBoard
 from hub.services.events import Broadcaster
 from hub.services.tokens import Tokens
 
@@ -54,6 +55,10 @@ class Hub(Protocol):
     @property
     def live(self) -> Broadcaster:
         """What is happening."""
+
+    @property
+    def causes(self) -> CauseBoard:
+        """What faulty products have in common."""
 
     @property
     def metrics(self) -> Metrics:

@@ -36,6 +36,7 @@ from hub.web.visitor import Visitor
 ROUTER = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 MAX_ALERTS = 50
+MUTE_NS = 7 * 86_400_000_000_000
 MAX_SHOWN = 4
 """Alerts that are not folded away."""
 
@@ -110,6 +111,27 @@ def do_acknowledge(request: Request, alert_id: AlertId) -> Response:
 def do_resolve(request: Request, alert_id: AlertId) -> Response:
     """Close an alert."""
     return _changed(request, alert_id, alert_desk.resolve)
+
+
+@ROUTER.post("/alerts/{alert_id}/feedback", operation_id="do_feedback")
+def do_feedback(request: Request, alert_id: AlertId) -> Response:
+    """Keep whether an alert was of use."""
+    hub, visitor, form = hub_of(request), visitor_of(request), form_of(request)
+    with write_session(hub.engine) as session:
+        alert_desk.give_feedback(
+            session, visitor.known, alert_id, hub.clock(), useful=form.get("useful") == "yes"
+        )
+    return RedirectResponse(local(form.get("next", "")), 303)
+
+
+@ROUTER.post("/alerts/{alert_id}/mute", operation_id="do_mute")
+def do_mute(request: Request, alert_id: AlertId) -> Response:
+    """Mute an alert for a week."""
+
+    def act(session: Session, caller: Caller, alert_id: str, at: int) -> AlertChange:
+        return alert_desk.mute(session, caller, alert_id, at + MUTE_NS, at)
+
+    return _changed(request, alert_id, act)
 
 
 def viewed(hub: Hub, visitor: Visitor, product_id: str, metric: str, span: str) -> View:

@@ -14,7 +14,10 @@ from entitlements.codes import Code
 from entitlements.decision import Decision
 from entitlements.sentences import TEMPLATES as DECISIONS
 from hub.services.alert_desk import AlertView, FindingView
+from hub.services.alert_sentences import INCIDENTS
 from hub.services.alert_sentences import TEMPLATES as FINDINGS
+from hub.services.causes import Cause
+from hub.services.incidents import IncidentView
 from hub.services.timeline import Entry, NoticeView, Titles
 from hub.web.formats import DASH, Formats
 from hub.web.languages import N_, Language
@@ -87,9 +90,43 @@ EVENTS: Mapping[str, str] = {
     "command_done": N_("Command {name} was carried out"),
     "command_failed": N_("Command {name} was not carried out"),
 }
+KINDS: Mapping[str, str] = {
+    "spike": N_("jumps"),
+    "level_shift": N_("level shifts"),
+    "drift": N_("drifts"),
+    "stuck": N_("stuck sensors"),
+    "variance_change": N_("changes of variation"),
+    "out_of_limits": N_("values out of limits"),
+    "counter_reset": N_("counter resets"),
+    "silence": N_("silent products"),
+    "cohort": N_("products unlike the others"),
+}
+PROPERTIES: Mapping[str, str] = {
+    "model": N_(
+        "{both} of {fault} products with {kind} are of model {value} ({share} of the rest)."
+    ),
+    "firmware": N_(
+        "{both} of {fault} products with {kind} have firmware {value} ({share} of the rest)."
+    ),
+    "hardware_lot": N_(
+        "{both} of {fault} products with {kind} are of lot {value} ({share} of the rest)."
+    ),
+    "region": N_(
+        "{both} of {fault} products with {kind} are in region {value} ({share} of the rest)."
+    ),
+    "age": N_("{both} of {fault} products with {kind} are {value} ({share} of the rest)."),
+}
+AGES: Mapping[str, str] = {
+    "under_1_week": N_("less than a week old"),
+    "under_1_month": N_("a week to a month old"),
+    "under_6_months": N_("one to six months old"),
+    "under_1_year": N_("six to twelve months old"),
+    "over_1_year": N_("more than a year old"),
+}
 _UNTIL, _FOR_EVER = N_("until {when}"), N_("without end")
 _MESSAGE = N_("Message of the manufacturer: {code}")
 _UNKNOWN = N_("unknown")
+_SILENCE = "finding.silence"
 _IN_FULL = ("finding.out_of_limits", "finding.counter_reset")
 """Findings on the count itself."""
 
@@ -130,6 +167,12 @@ class Sentences:
             name: self._quantity(arguments.get(name), unit, scale)
             for name in ("observed", "expected_low", "expected_high")
         }
+        if code == _SILENCE:
+            shown |= {
+                name: self.formats.length(int(arguments[name] * 1e9))
+                for name in ("observed", "expected_high")
+                if isinstance(arguments.get(name), int | float)
+            }
         band = f"{shown['expected_low']} {DASH} {shown['expected_high']}"
         return self.language.text(template, title=title, band=band, **shown)
 
@@ -164,6 +207,31 @@ class Sentences:
             str(notice.arguments.get("metric")),
             notice.metric,
             notice.unit,
+        )
+
+    def incident(self, incident: IncidentView) -> str:
+        """Say what was found about many products."""
+        template = INCIDENTS.get(incident.code)
+        if template is None:
+            return self.language.text(_MESSAGE, code=incident.code)
+        return self.language.text(
+            template,
+            title=incident.metric_title,
+            firmware=incident.firmware,
+            members=self.formats.whole(incident.members),
+            observed=self._quantity(incident.arguments.get("observed"), incident.unit, 1),
+        )
+
+    def cause(self, cause: Cause) -> str:
+        """Say what products with open alerts have in common."""
+        value = self.language.text(AGES[cause.value]) if cause.property == "age" else cause.value
+        return self.language.text(
+            PROPERTIES[cause.property],
+            both=self.formats.whole(cause.table.both),
+            fault=self.formats.whole(cause.table.fault),
+            kind=self.language.text(KINDS[cause.kind]),
+            value=value,
+            share=f"{self.formats.number(100 * cause.table.share_of_rest)}\N{NARROW NO-BREAK SPACE}%",
         )
 
     def decision(self, decision: Decision, model: str, titles: Titles) -> str:

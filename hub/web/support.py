@@ -10,17 +10,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.ports.database.engine import read_session
-from hub.services import products, timeline
+from hub.services import incidents, products, timeline
 from hub.web.context import hub_of
 from hub.web.guard import PageRoute, visitor_of
 from hub.web.pages import pages_of
 from hub.web.product import viewed
-from hub.web.sentences import LEVELS, STATUSES
+from hub.web.sentences import LEVELS, STATUSES, Sentences
 from hub.web.series import ID, RANGES
 
 ROUTER = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 MAX_FOUND = 25
+MAX_CAUSES = 5
 
 
 @ROUTER.get("/support", operation_id="page_lookup")
@@ -30,7 +31,18 @@ def page_lookup(request: Request, q: str = "") -> Response:
     text = q.strip()[:200]
     with read_session(hub.engine) as session:
         found = products.found(session, visitor.known, text, limit=MAX_FOUND) if text else []
-    return pages_of(request).page(request, "lookup.html", q=text, found=found, most=MAX_FOUND)
+        common = [] if text else incidents.listed(session, visitor.known, limit=MAX_CAUSES)
+    causes = [] if text else hub.causes.causes(hub.engine, hub.clock())
+    return pages_of(request).page(
+        request,
+        "lookup.html",
+        q=text,
+        found=found,
+        most=MAX_FOUND,
+        incidents=common,
+        causes=causes[:MAX_CAUSES],
+        said=Sentences(visitor.language, visitor.formats),
+    )
 
 
 @ROUTER.get("/support/products/{product_id}", operation_id="page_support_product")

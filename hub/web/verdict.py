@@ -66,6 +66,8 @@ _KINDS = (
     "stuck",
     "counter_reset",
     "variance_change",
+    "cohort",
+    "silence",
 )
 """Of alerts that matter alike, the plainest one is said first."""
 _SEVERITY = {"critical": Level.CRITICAL, "warning": Level.WARNING, "notice": Level.NOTICE}

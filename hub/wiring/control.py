@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from device_sdk.wire.topics import Down
 from hub.api.context import Hub
 from hub.app import web_server
+from hub.app.alert_clock import AlertClock
 from hub.app.child import Child
 from hub.app.control_link import ControlLink
 from hub.app.device_desk import DeviceDesk, StateDesk
@@ -71,7 +72,8 @@ def run(settings: Settings, child: Child) -> None:
     states = StateDesk(engine, issuer, send, compose.now)
     desk = DeviceDesk(engine, states, send, live.publish)
     link = ControlLink(broker.identity(CONTROL), desk, metrics, compose.now)
-    followers = _followers(settings, FindingsDesk(send, live.publish))
+    findings = FindingsDesk(send, live.publish)
+    followers = _followers(settings, findings)
     reactor = Reactor(engine, followers, metrics, compose.now)
     gate = GatePublisher(engine, settings.gate_dir, compose.now)
     gate.step()
@@ -82,6 +84,7 @@ def run(settings: Settings, child: Child) -> None:
             "gate": gate.run,
             "states": states.run,
             "reactor": reactor.run,
+            "alerts": AlertClock(engine, findings, compose.now).run,
             "metrics": _publisher(metrics, settings.run_dir / "metrics"),
             **_sweeps(settings, engine),
         }.items()

@@ -12,6 +12,7 @@ DTYPES = {
     "device_id": "uint8",
     "model": "uint16",
     "epoch": "uint32",
+    "cohort": "uint32",
     "span": "uint32",
     "span_from": "int64",
     "span_verdict": "uint8",

@@ -15,6 +15,7 @@ from babel.messages.extract import extract_from_file
 from babel.messages.pofile import read_po, write_po
 
 from entitlements.sentences import TEMPLATES as DECISIONS
+from hub.services.alert_sentences import INCIDENTS
 from hub.services.alert_sentences import TEMPLATES as FINDINGS
 
 WEB = Path(__file__).parents[2] / "hub" / "web"
@@ -41,7 +42,7 @@ def messages() -> Iterator[Message]:
         method = "jinja2.ext:babel_extract"
         for _, message, _, _ in extract_from_file(method, path, options=options):
             found.setdefault(message)
-    for template in [*FINDINGS.values(), *DECISIONS.values()]:
+    for template in [*FINDINGS.values(), *INCIDENTS.values(), *DECISIONS.values()]:
         found.setdefault(template)
     yield from found
 

@@ -6,7 +6,8 @@ import httpx
 from starlette.testclient import TestClient
 
 from hub.ports.database.engine import write_session
-from hub.services.alerts import Found, apply_findings
+from hub.services.alerts import apply_findings
+from hub.services.found import Found
 from hub.services.sessions import COOKIE
 from tests.hub.api.api_world import SECOND, START, Unit, World
 from tests.hub.api.memory_store import Row

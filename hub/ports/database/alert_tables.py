@@ -8,7 +8,7 @@
 from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hub.ports.database.tables import Base, Document, Id, Identity16, Instant, Name
+from hub.ports.database.tables import Base, Document, Id, Identity16, Instant, Name, big_number
 
 
 class Finding(Base):
@@ -30,6 +30,32 @@ class Finding(Base):
     expected_low: Mapped[float | None]
     expected_high: Mapped[float | None]
     alert_id: Mapped[Name | None] = mapped_column(ForeignKey("alert.id"))
+    incident_id: Mapped[Name | None] = mapped_column(ForeignKey("incident.id"))
+
+
+class Incident(Base):
+    """Something found about many products at once: a whole cohort, or (without one) all of them.
+
+    `id` is the hex of the finding that opened it. `metric` is missing where it is about the products
+    themselves.
+    """
+
+    __tablename__ = "incident"
+    __table_args__ = (Index(None, "ended_at"), Index(None, "opened_at", "id"))
+
+    id: Mapped[Name] = mapped_column(primary_key=True)
+    cohort: Mapped[int | None] = mapped_column(big_number, ForeignKey("cohort.number"))
+    metric: Mapped[int | None]
+    kind: Mapped[int]
+    severity: Mapped[int]
+    members: Mapped[int]
+    since: Mapped[Instant]
+    opened_at: Mapped[Instant]
+    last_at: Mapped[Instant]
+    heard_at: Mapped[Instant]
+    ended_at: Mapped[Instant | None]
+    code: Mapped[Name]
+    arguments: Mapped[Document]
 
 
 class Alert(Base):
@@ -51,6 +77,7 @@ class Alert(Base):
         ),
         Index(None, "slot", "opened_at"),
         Index(None, "opened_at", "id"),
+        Index(None, "resolved_at", "heard_at"),
     )
 
     id: Mapped[Name] = mapped_column(primary_key=True)
@@ -71,6 +98,24 @@ class Alert(Base):
     acknowledged_by: Mapped[Id | None] = mapped_column(ForeignKey("person.id"))
     resolved_at: Mapped[Instant | None]
     resolved_by: Mapped[Id | None] = mapped_column(ForeignKey("person.id"))
+    # Why, where nobody did: a value of `hub.services.alerts.Resolution`.
+    resolution: Mapped[Name | None]
+    # When evidence arrived last, on the hub's clock; `last_at` is on the device's.
+    heard_at: Mapped[Instant]
+    muted_until: Mapped[Instant | None]
+    muted_by: Mapped[Id | None] = mapped_column(ForeignKey("person.id"))
+    incident_id: Mapped[Name | None] = mapped_column(ForeignKey("incident.id"))
+
+
+class AlertFeedback(Base):
+    """What a person thought of an alert; the last word counts."""
+
+    __tablename__ = "alert_feedback"
+
+    alert_id: Mapped[Name] = mapped_column(ForeignKey("alert.id"), primary_key=True)
+    actor: Mapped[Name] = mapped_column(primary_key=True)
+    useful: Mapped[bool]
+    at: Mapped[Instant]
 
 
 class Notice(Base):

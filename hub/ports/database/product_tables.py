@@ -41,6 +41,17 @@ class Product(Base):
     made_at: Mapped[Instant]
 
 
+class Cohort(Base):
+    """Products of one model with one firmware: what detection compares a product with."""
+
+    __tablename__ = "cohort"
+    __table_args__ = (UniqueConstraint("model_number", "firmware"),)
+
+    number: Mapped[int] = mapped_column(big_number, primary_key=True, autoincrement=True)
+    model_number: Mapped[int] = mapped_column(ForeignKey("product_model.number"))
+    firmware: Mapped[Name]
+
+
 class Device(Base):
     """The identity a product got at enrolment, and what it last said of itself."""
 
@@ -58,6 +69,7 @@ class Device(Base):
     revoked_at: Mapped[Instant | None]
     # What the device says of itself.
     firmware: Mapped[str | None]
+    cohort: Mapped[int | None] = mapped_column(big_number, ForeignKey("cohort.number"), index=True)
     sdk: Mapped[str | None]
     boot: Mapped[bytes | None]
     online: Mapped[bool]

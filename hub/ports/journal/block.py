@@ -38,6 +38,8 @@ class Kind(IntEnum):
     FINDINGS = 2
     DEAD_LETTERS = 3
     SETTLEMENTS = 4
+    BEAT = 5
+    """Nothing came, but somebody listened; without payload."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from hub.ports.database.engine import write_session
-from hub.services.alerts import Found, apply_findings
+from hub.services.alerts import apply_findings
+from hub.services.found import Found
 from tests.hub.api.api_world import SECOND, START, Unit, World, ok, problem
 
 

@@ -42,6 +42,8 @@ def finding(number: int, **other: Any) -> dict[str, Any]:
         "high": 60.0,
         "offset": 64,
         "historical": False,
+        "cohort": 0,
+        "members": 0,
     } | other
 
 

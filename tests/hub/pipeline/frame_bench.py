@@ -39,6 +39,7 @@ def gate_arrays() -> dict[str, np.ndarray[Any, Any]]:
         "device_id": _padded(DEVICES, 16),
         "model": np.array([0, 1, 1, 2, 1, 1], np.uint16),
         "epoch": np.array([0, 7, 1, 1, 2, 1], np.uint32),
+        "cohort": np.array([0, 1, 1, 2, 1, 1], np.uint32),
         "span": np.stack((np.arange(n), np.arange(1, n + 1)), axis=1).astype(np.uint32),
         "span_from": np.zeros(n, np.int64),
         "span_verdict": np.array([3, 0, 0, 0, 1, 3], np.uint8),

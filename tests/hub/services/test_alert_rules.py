@@ -11,9 +11,10 @@ from hub.ports.database.alert_tables import Alert, Finding, Notice
 from hub.ports.database.engine import read_session, write_session
 from hub.services import alert_desk, alerts, audit, ownership, pushes
 from hub.services.alert_kinds import IDENTITY_CONFLICT
-from hub.services.alerts import AlertChange, Change, Found
+from hub.services.alerts import AlertChange, Change
 from hub.services.caller import HUB, Caller
 from hub.services.deadletters import listed as dead_letters
+from hub.services.found import Found
 from tests.hub.services.service_world import DAY, T0, S, World
 
 

@@ -1,0 +1,275 @@
+"""Each sample against the products like it: one compiled call a batch.
+
+1. The middle is the median of the panel's newest values; the spread is the larger of the median
+   absolute deviation and the distance to the 5% or 95% quantile, each as a standard deviation. So
+   what one product in twenty does at any time is within the spread, be it ever so far away.
+2. A cumulative sum (Page 1954) collects what is beyond `SLACK` spreads for as long as it lasts; a
+   deviation is reported when the product's average place is outside, and once a place.
+3. The clock is the time of receipt. Samples far from it (backlogs, wrong clocks) are not compared.
+4. Where many products of a cell deviate, more evidence is asked for; that eases within weeks.
+"""
+
+import math
+from typing import Any, Final
+
+import numba as nb
+import numpy as np
+
+from analytics.cohort_records import CELL, LEAST_MEMBERS, NO_SEAT, PLACE, SEATS
+from analytics.findings import FINDING, OVER, Kind, Severity
+
+FEED_NS: Final = 300_000_000_000
+"""How often a cell's middle is handed out, to be watched as a series of its own."""
+
+SLACK: Final = 1.75
+_ENOUGH: Final = 8.0  # evidence, in spreads
+_LASTING: Final = 8  # samples that an excursion must last
+_OUTSIDE: Final = 2.0  # average place from which it is a deviation
+_WITHIN: Final = 1.5  # average place up to which it has ended
+_CALM: Final = 24  # samples for which it must be so
+_FARTHEST: Final = 10.0
+_WARNING_AT: Final = 5.0
+_NEAR: Final = 1.0 / 8.0
+_RECENT_NS: Final = 3_600_000_000_000
+_LOOK_S: Final = 30.0
+_STALE_S: Final = 600.0
+_STALE_INTERVALS: Final = 5.0
+_LEAST_LOOKS: Final = 3
+_MEMORY: Final = 0.05  # share that a look has in the spread
+_PER_MEMBER: Final = 4.0  # how much stricter a cell gets when each of its products deviated once
+_EASE_NS: Final = 7 * 86_400_000_000_000
+_PROBES: Final = 4
+_SETTLED: Final = 2.0  # how much stricter products that are no newcomers are judged: there is time
+_KNOWN: Final = 250  # samples from which on a product is no newcomer
+
+_COHORT: Final = int(Kind.COHORT)
+_NOTICE: Final = int(Severity.NOTICE)
+_WARNING: Final = int(Severity.WARNING)
+
+
+@nb.njit(nogil=True)
+def quantile(ordered: Any, n: int, share: float) -> float:
+    """Return a quantile of `n` ordered values, interpolated as numpy does."""
+    at = share * (n - 1)
+    low = int(at)
+    high = min(low + 1, n - 1)
+    return float(ordered[low] + (at - low) * (ordered[high] - ordered[low]))
+
+
+@nb.njit(nogil=True)
+def _look(c: Any, received: int, room: Any) -> None:
+    """Work out the middle and the spread of a panel."""
+    stale = np.int64(max(_STALE_S, _STALE_INTERVALS * c.interval) * 1e9)
+    c.due = received + np.int64(max(_LOOK_S, c.interval) * 1e9)
+    n = 0
+    for k in range(SEATS):
+        if c.heard[k] > 0 and received - c.heard[k] <= stale:
+            room[n] = c.value[k]
+            n += 1
+    c.members = n
+    if n < LEAST_MEMBERS:
+        return
+    ordered = np.sort(room[:n])
+    middle = quantile(ordered, n, 0.5)
+    for k in range(n):
+        room[k] = abs(ordered[k] - middle)
+    typical = 1.4826 * quantile(np.sort(room[:n]), n, 0.5)
+    few = 1.0 + 1.0 / n  # what few products show is less than what there is
+    above = few * max(typical, (quantile(ordered, n, 0.95) - middle) / 1.645)
+    below = few * max(typical, (middle - quantile(ordered, n, 0.05)) / 1.645)
+    c.looks += 1
+    rate = max(1.0 / c.looks, _MEMORY)
+    c.middle = middle
+    c.above += rate * (above - c.above)
+    c.below += rate * (below - c.below)
+    elapsed = received - c.eased
+    c.strict = 1.0 + (c.strict - 1.0) * 2.0 ** (-elapsed / _EASE_NS)
+    c.eased = received
+
+
+@nb.njit(nogil=True)
+def _sit(c: Any, r: Any, index: int, received: int, x: float) -> None:
+    """Keep the newest value of a product that has a seat; let others try for one now and then."""
+    seat = np.int64(r.seat)
+    if seat == NO_SEAT or c.holder[seat] != index:
+        r.seat = NO_SEAT
+        if r.samples > 2 and (r.time >> 30) & 15 != 0:  # of about sixteen seconds, one
+            return
+        stale = np.int64(max(_STALE_S, _STALE_INTERVALS * c.interval) * 1e9)
+        first = (np.uint64(index) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(57)
+        for k in range(_PROBES):
+            seat = (np.int64(first) + k) % SEATS
+            if c.heard[seat] == 0 or received - c.heard[seat] > stale:
+                c.holder[seat] = index
+                c.heard[seat] = received
+                c.value[seat] = x
+                r.seat = seat
+                return
+        return
+    if received > c.heard[seat]:
+        gap = (received - c.heard[seat]) * 1e-9
+        c.interval += 0.02 * (min(gap, 4.0 * c.interval + 1.0) - c.interval)
+    c.heard[seat] = received
+    c.value[seat] = x
+
+
+@nb.njit(nogil=True)
+def _report(found: Any, at: int, index: int, r: Any, c: Any, severity: int, since: int) -> None:
+    finding = found[at]
+    finding.index = index
+    finding.time = r.time
+    finding.since = since
+    finding.kind = _COHORT
+    finding.severity = severity
+    # Nats of a normal tail at that place; places are clipped, so this is bounded too.
+    finding.surprise = 0.5 * r.near * r.near + math.log(abs(r.near) + 1.0)
+    spread = c.above if r.near > 0.0 else c.below
+    finding.observed = c.middle + r.near * spread
+    finding.expected_low = c.middle - SLACK * c.below
+    finding.expected_high = c.middle + SLACK * c.above
+
+
+@nb.njit(nogil=True)
+def _weigh(r: Any, c: Any, x: float) -> None:
+    """Place one value in its cohort, and add it to the evidence."""
+    spread = c.above if x > c.middle else c.below
+    away = x - c.middle
+    u = 0.0
+    if away != 0.0:
+        u = away / spread if spread > abs(away) / _FARTHEST else math.copysign(_FARTHEST, away)
+    if r.samples < _KNOWN:
+        r.samples += 1
+    r.near += max(_NEAR, 1.0 / r.samples) * (u - r.near)
+    v = u - r.home
+    above = max(0.0, r.above + v - SLACK)
+    below = max(0.0, r.below - v - SLACK)
+    if above > 0.0 and r.above == 0.0:
+        r.above_since = r.time
+    if below > 0.0 and r.below == 0.0:
+        r.below_since = r.time
+    r.above, r.below = above, below
+    r.run = min(r.run + 1, 60_000) if above + below > 0.0 else 0
+
+
+@nb.njit(nogil=True)
+def _judge(r: Any, c: Any) -> bool:
+    """Return whether there is enough evidence of a deviation that was not reported yet."""
+    strict = _SETTLED * c.strict if r.samples == _KNOWN else 1.0
+    if max(r.above, r.below) < _ENOUGH * strict or r.run < _LASTING * strict:
+        return False
+    # The average has not quite arrived yet where this excursion began abruptly.
+    r.near = r.home + (r.near - r.home) / (1.0 - (1.0 - _NEAR) ** r.run)
+    # Towards the others is good news; to the other side of them is not.
+    news = abs(r.near) > _OUTSIDE and (abs(r.near) > abs(r.home) or r.near * r.home < 0.0)
+    if not news:
+        r.home = r.near if r.severity > 0 else 0.0
+        r.above = r.below = 0.0
+        r.run = 0
+    return bool(news)
+
+
+@nb.njit(nogil=True)
+def _verdict(r: Any, c: Any, index: int, found: Any, at: int) -> int:
+    """Report a deviation that began or ended; returns how many findings were written."""
+    if _judge(r, c):
+        since = r.above_since if r.above > r.below else r.below_since
+        r.severity = _WARNING if abs(r.near) >= _WARNING_AT else _NOTICE
+        c.strict += _PER_MEMBER / max(c.series, LEAST_MEMBERS)
+        _report(found, at, index, r, c, r.severity, since)
+        r.home = r.near
+    elif r.severity > 0:
+        r.calm = r.calm + 1 if abs(r.near) < _WITHIN else 0
+        if r.calm < _CALM:
+            return 0
+        _report(found, at, index, r, c, OVER, r.time)
+        r.severity = 0
+        r.home = 0.0
+    else:
+        return 0
+    r.calm = 0
+    r.above = r.below = 0.0
+    r.run = 0
+    return 1
+
+
+_SIGNATURE: Final[Any] = nb.types.UniTuple(nb.int64, 3)(  # type: ignore[no-untyped-call]
+    nb.types.Array(nb.from_dtype(PLACE), 1, "C"),
+    nb.types.Array(nb.from_dtype(CELL), 1, "C"),
+    nb.int64[::1],
+    nb.int64[::1],
+    nb.float64[::1],
+    nb.boolean[::1],
+    nb.int64,
+    nb.int64,
+    nb.types.Array(nb.from_dtype(FINDING), 1, "C"),
+    nb.int64[::1],
+    nb.float64[::1],
+)
+
+
+@nb.njit(_SIGNATURE, nogil=True, cache=True, error_model="numpy")
+def compare(
+    places: Any,
+    cells: Any,
+    index: Any,
+    time: Any,
+    value: Any,
+    late: Any,
+    received: int,
+    start: int,
+    found: Any,
+    fed: Any,
+    middle: Any,
+) -> tuple[int, int, int]:
+    """Run samples of one block from `start` on until they or the room for results end.
+
+    Args:
+        places: PLACE[N] by series, updated in place.
+        cells: CELL[C].
+        index: int64[S], which series.
+        time: int64[S], ns.
+        value: float64[S], finite.
+        late: bool[S], samples that are not compared.
+        received: time of receipt of the block, ns.
+        start: first sample to take.
+        found: FINDING[F]; findings go here.
+        fed: int64[M] to receive cells whose middle is handed out,
+        middle: float64[M] and the middle.
+
+    Returns:
+        The next sample to take, the number of findings, and of middles.
+    """
+    room = np.empty(SEATS)
+    findings = 0
+    middles = 0
+    i = start
+    while i < index.shape[0] and findings < found.shape[0] and middles < fed.shape[0]:
+        r = places[index[i]]
+        t = time[i]
+        if r.cell >= 0 and not late[i] and t > r.time and abs(received - t) <= _RECENT_NS:
+            c = cells[r.cell]
+            x = value[i]
+            usable = True
+            if r.counter:
+                usable = r.time > 0 and x >= r.value
+                if usable:
+                    x = (value[i] - r.value) / ((t - r.time) * 1e-9)
+                r.value = value[i]
+            r.time = t
+            if usable:
+                if received >= c.due:
+                    _look(c, received, room)
+                    if c.looks > _LEAST_LOOKS and received - c.fed >= FEED_NS:
+                        c.fed = received
+                        fed[middles] = r.cell
+                        middle[middles] = c.middle
+                        middles += 1
+                _sit(c, r, index[i], received, x)
+                if c.looks >= _LEAST_LOOKS and c.members >= LEAST_MEMBERS:
+                    _weigh(r, c, x)
+                    written = _verdict(r, c, index[i], found, findings)
+                    if written:
+                        found[findings].sample = i
+                    findings += written
+        i += 1
+    return i, findings, middles

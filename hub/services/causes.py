@@ -75,7 +75,8 @@ def find(session: Session, at: int) -> list[Cause]:
     faults = _faults(session, at)
     if not faults:
         return []
-    models = dict(session.execute(select(ProductModel.number, ProductModel.name)).tuples().all())
+    named = session.execute(select(ProductModel.number, ProductModel.name))
+    models: dict[int, str] = {row.number: row.name for row in named}
     measured: dict[str, set[int]] = {"": set(models)}
     for number, name in session.execute(select(Metric.model_number, Metric.name)):
         measured.setdefault(name, set()).add(number)

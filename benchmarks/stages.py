@@ -86,7 +86,7 @@ class Line:
         self.receipts = ReceiptStage(streams, b"benchrun", ROOT)
         self.receipts.use(self.directory.device_id, self.directory.shard)
         self.detector = fresh_detector()
-        self.detector.use(self.directory.model, self.directory.metrics)
+        self.detector.use(self.directory.model, self.directory.metrics, self.directory.cohort)
         self.rows = Rows(1 << 16, 1 << 19)
         self.now = START + 86_400 * _S
         self.clock = Clock()

@@ -38,34 +38,38 @@ def quantile(tail: Any, which: int) -> float:
 
 
 @nb.njit(nogil=True)
-def shape_and_scale(tail: Any, which: int) -> tuple[float, float]:
-    """Return shape (0 to 0.5) and scale of the generalised Pareto tail."""
+def shape_and_scale(tail: Any, which: int, lean: float) -> tuple[float, float]:
+    """Return shape (0 to 0.5) and scale of the generalised Pareto tail.
+
+    A shape below `lean` is taken for 0, others for that much less: its estimate errs by about as
+    much, and an error upwards hides far more than one downwards invents.
+    """
     mean = tail[which, _MEAN]
     variance = tail[which, _SQUARE] - mean * mean
     ratio = mean * mean / max(variance, 1e-12 * mean * mean + 1e-300)
-    shape = 0.5 * (1.0 - ratio)
+    shape = 0.5 * (1.0 - ratio) - lean
     if shape < _EXPONENTIAL:
         return 0.0, mean
-    return shape, 0.5 * mean * (ratio + 1.0)
+    return shape, mean * (1.0 - shape)
 
 
 @nb.njit(nogil=True)
-def surprise(tail: Any, which: int, x: float) -> float:
+def surprise(tail: Any, which: int, x: float, lean: float) -> float:
     """Return -ln of the chance of `x` or more; below the quantile a straight line to zero."""
     start = tail[which, _QUANTILE]
     if x <= start:
         return float(BASE_NATS * x / start)
     excess = x / start - 1.0
-    shape, scale = shape_and_scale(tail, which)
+    shape, scale = shape_and_scale(tail, which, lean)
     if shape == 0.0:
         return float(BASE_NATS + excess / scale)
     return BASE_NATS + math.log1p(shape * excess / scale) / shape
 
 
 @nb.njit(nogil=True)
-def threshold(tail: Any, which: int, nats: float) -> float:
+def threshold(tail: Any, which: int, nats: float, lean: float) -> float:
     """Return the value whose surprise is `nats`; the inverse of `surprise` above the quantile."""
-    shape, scale = shape_and_scale(tail, which)
+    shape, scale = shape_and_scale(tail, which, lean)
     beyond = nats - BASE_NATS
     excess = scale * (beyond if shape == 0.0 else math.expm1(shape * beyond) / shape)
     return float(tail[which, _QUANTILE] * (1.0 + excess))

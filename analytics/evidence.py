@@ -34,7 +34,7 @@ from analytics.records import (
 _LEAST: Final = 1.0  # nats; a quantile of evidence never falls below
 _STRONG: Final = 2.0  # times the quantile of past peaks
 _BLOCK_CLIP: Final = 3.0
-_BLOCKS_KNOWN: Final = 8.0  # before which a block mean has no scale to be judged by
+BLOCKS_KNOWN: Final = 8.0  # before which a block mean has no scale to be judged by
 
 
 @nb.njit(nogil=True)
@@ -65,6 +65,9 @@ def weigh(r: Any, p: Any, s: Any) -> None:
     lasting = min(max(lasting, p.shift_least), p.shift_most)
     z = min(max(s.z, -p.shift_clip), p.shift_clip)
     half = 0.5 * lasting * lasting
+    for k in (UP, DOWN):
+        if r.evidence[k] == 0.0:
+            r.calm[k] = s.spread  # what is judged must not widen what it is judged by
     up = gather(r, UP, lasting * z - half, s.residual, s.time)
     down = gather(r, DOWN, -lasting * z - half, s.residual, s.time)
     square = min(abs(s.z), p.outlier) ** 2
@@ -150,7 +153,7 @@ def block_error(r: Any, p: Any, s: Any) -> float:
 def weigh_block(r: Any, p: Any, s: Any, mean: float) -> None:
     """Weigh the block that just ended as evidence for a drift."""
     r.blocks += 1.0
-    if r.blocks <= _BLOCKS_KNOWN:
+    if r.blocks <= BLOCKS_KNOWN:
         return
     z = min(max(mean / block_error(r, p, s), -_BLOCK_CLIP), _BLOCK_CLIP)
     half = 0.5 * p.drift_size * p.drift_size
@@ -164,7 +167,7 @@ def learn_block(r: Any, p: Any, s: Any, mean: float) -> None:
     """Learn the scale and correlation of block means; let the reference follow very slowly."""
     rate = max(1.0 / r.blocks, 0.01)
     square = mean * mean
-    if r.blocks > _BLOCKS_KNOWN:
+    if r.blocks > BLOCKS_KNOWN:
         square = min(square, _BLOCK_CLIP * _BLOCK_CLIP * r.block_square)
     r.block_square += rate * (square - r.block_square)
     most = _BLOCK_CLIP * math.sqrt(r.block_square)

@@ -13,11 +13,12 @@ from typing import Any, Final
 import numba as nb
 import numpy as np
 
-from analytics import calibration, evidence, rhythm, score, verdicts
+from analytics import calibration, evidence, lasting, rhythm, score, verdicts
 from analytics.findings import FINDING, Kind, SeriesKind, Severity
 from analytics.parameters import PARAMETERS
 from analytics.records import (
     DOWN,
+    FAULTS,
     LOUDER,
     QUIETER,
     RECORD,
@@ -28,6 +29,7 @@ from analytics.records import (
     TAIL_SHIFT,
     UP,
 )
+from analytics.report import report
 
 FINDINGS_PER_SAMPLE: Final = 8
 """No sample causes more findings than this."""
@@ -67,7 +69,7 @@ def _check_limits(
         r.late_limit_time = s.time
     else:
         r.limit_time = s.time
-    verdicts.report(found, s, _OUT_OF_LIMITS, _CRITICAL, s.time, 0.0, v, r.low, r.high)
+    report(found, s, _OUT_OF_LIMITS, _CRITICAL, s.time, 0.0, v, r.low, r.high)
 
 
 @nb.njit(nogil=True)
@@ -87,13 +89,14 @@ def _weigh(r: Any, p: Any, s: Any) -> None:
     s.step = max(p.tail_step, 1.0 / (5.0 + 0.1 * n))
     s.rate = max(1.0 / p.tail_memory, 1.0 / (20.0 + 0.05 * n))
     square = s.z * s.z
-    s.surprise[TAIL_INNOVATION] = calibration.surprise(r.tail, TAIL_INNOVATION, square)
+    s.surprise[TAIL_INNOVATION] = calibration.surprise(r.tail, TAIL_INNOVATION, square, 0.0)
+    s.spike = calibration.surprise(r.tail, TAIL_INNOVATION, square, p.spike_lean)
     calibration.learn(r.tail, TAIL_INNOVATION, square, _SQUARE_FLOOR, s.step, s.rate, p.tail_cap)
     evidence.weigh(r, p, s)
     shift = max(r.evidence[UP], r.evidence[DOWN])
-    s.surprise[TAIL_SHIFT] = calibration.surprise(r.tail, TAIL_SHIFT, shift)
-    s.surprise[TAIL_LOUDER] = calibration.surprise(r.tail, TAIL_LOUDER, r.evidence[LOUDER])
-    s.surprise[TAIL_QUIETER] = calibration.surprise(r.tail, TAIL_QUIETER, r.evidence[QUIETER])
+    s.surprise[TAIL_SHIFT] = calibration.surprise(r.tail, TAIL_SHIFT, shift, 0.0)
+    s.surprise[TAIL_LOUDER] = calibration.surprise(r.tail, TAIL_LOUDER, r.evidence[LOUDER], 0.0)
+    s.surprise[TAIL_QUIETER] = calibration.surprise(r.tail, TAIL_QUIETER, r.evidence[QUIETER], 0.0)
     s.beyond = score.beyond(r, p, s)
 
 
@@ -106,6 +109,8 @@ def _end_block(r: Any, p: Any, s: Any, found: Any) -> None:
         evidence.open_block(r, s.time)
         r.evidence[UP] = 0.0
         r.evidence[DOWN] = 0.0
+        for slot in range(FAULTS):
+            lasting.end(r, slot)  # bands from before the profile mean nothing after
         return
     if not r.ready or s.time - r.block_start < 1e9 * evidence.block_length(r, p):
         return
@@ -128,6 +133,7 @@ def _observe(r: Any, p: Any, s: Any, t: int, x: float, found: Any) -> float:
     verdicts.spike(r, p, s, found)
     verdicts.variance_change(r, p, s, found)
     verdicts.stuck(r, p, s, found)
+    lasting.judge(r, p, s, found)
     evidence.remember_jump(r, s)
     rhythm.learn(r, p, s)
     _end_block(r, p, s, found)
@@ -145,7 +151,7 @@ def _take(r: Any, p: Any, s: Any, t: int, v: float, found: Any) -> float:
         if usable:
             x = (v - r.value) / ((t - r.time) * 1e-9)
         elif r.samples > 0:
-            verdicts.report(found, s, _COUNTER_RESET, _NOTICE, t, 0.0, v, r.value, np.inf)
+            report(found, s, _COUNTER_RESET, _NOTICE, t, 0.0, v, r.value, np.inf)
     result = 0.0
     if usable:
         if r.learned == 0:

@@ -37,10 +37,14 @@ class Parameters:
             this half-life;
         memory_margin: by this factor, for level shifts and changes of variance,
         drift_margin: by this one for drifts.
+        spike_lean: shape by which the tail of spikes is taken to be lighter than it is estimated.
         reported_margin: a reported shift or variance is remembered as so much more than it was.
         spike_sigma: jumps of so many sigma and more must be exceeded by more, up to twice.
         young_s: a series younger than this
         young_factor: needs so many times the surprise; less only teaches.
+        lasting_size: a fault that lasts becomes a warning if it is off by so many standard deviations of
+            block means, critical if by twice as many;
+        lasting_ratio: of variances, by so many times the upper end of their band.
         noise_memory: samples over which noise, spread and correlation are learned.
         outlier: sigma at which a single innovation stops counting for what is learned.
         level_days: time constant with which the level follows the series,
@@ -54,6 +58,8 @@ class Parameters:
         variance_ratio: ratio of variances that the variance test is most sensitive to.
         shift_hold_samples: while strong evidence for a shift is no older, correlation is not learned
             from what may be the shift itself.
+        shift_extreme: a shift of so many sigma, and more than block means vary, that has lasted for
+            `half_life_s` need only exceed what is remembered, not by `memory_margin`.
         shift_abrupt: a shift of so many sigma explains a drift that begins with it.
         drift_block_s: drifts are judged on means over blocks of so long,
         drift_block_samples: or so many samples, whichever is longer.
@@ -69,32 +75,36 @@ class Parameters:
         tail_cap: excess (relative to the quantile) beyond which a sample teaches no more.
         evidence_cap: the same for peaks of accumulated evidence.
         score_warm: samples after which the score has half its weight.
-        score_half_life: samples in which the memory of past scores halves.
+        score_half_life: samples in which the memory of past scores halves,
+        score_ageing: and so many more for each sample that the series has seen.
+        score_repeat: a score must exceed so many times the memory of past scores.
         score_innovation: weight in the score of the surprise of the innovation,
         score_shift: of the evidence for a level shift,
         score_louder: of the evidence for a greater variance,
-        score_quieter: of the evidence for a smaller variance,
         score_record: of a value beyond all before.
         record_gain: a record beyond the range by this fraction's inverse counts in full.
     """
 
     limit_rearm_s: float = 86_400.0
     warm_samples: float = 120.0
-    spikes_per_week: float = 0.4
+    spikes_per_week: float = 0.3
     shifts_per_week: float = 0.3
-    drifts_per_week: float = 0.15
+    drifts_per_week: float = 0.1
     stuck_per_week: float = 0.2
-    variances_per_week: float = 0.15
+    variances_per_week: float = 0.08
     least_nats: float = 6.0
     half_life_s: float = 21_600.0
     half_life_samples: float = 60.0
     memory_half_life_s: float = 604_800.0
-    memory_margin: float = 1.6
+    memory_margin: float = 1.8
     drift_margin: float = 1.25
     spike_sigma: float = 5.0
+    spike_lean: float = 0.08
     reported_margin: float = 2.0
     young_s: float = 72_000.0
     young_factor: float = 3.0
+    lasting_size: float = 2.0
+    lasting_ratio: float = 4.0
     noise_memory: float = 400.0
     outlier: float = 4.0
     level_days: float = 2.0
@@ -106,12 +116,13 @@ class Parameters:
     shift_least: float = 0.35
     shift_most: float = 1.5
     shift_hold_samples: float = 60.0
+    shift_extreme: float = 3.0
     shift_abrupt: float = 2.0
     variance_ratio: float = 3.0
     drift_block_s: float = 3_600.0
     drift_block_samples: float = 8.0
-    drift_size: float = 1.0
-    drift_correlation: float = 0.8
+    drift_size: float = 1.3
+    drift_correlation: float = 0.65
     stuck_samples: float = 15.0
     stuck_ratio: float = 2.5
     idle_ratio: float = 5.0
@@ -121,14 +132,15 @@ class Parameters:
     tail_memory: float = 300.0
     tail_cap: float = 300.0
     evidence_cap: float = 4.0
-    score_warm: float = 100.0
-    score_half_life: float = 50.0
-    score_innovation: float = 0.15
-    score_shift: float = 0.1
+    score_warm: float = 150.0
+    score_half_life: float = 20.0
+    score_ageing: float = 0.001
+    score_repeat: float = 2.2
+    score_innovation: float = 0.025
+    score_shift: float = 0.35
     score_louder: float = 0.5
-    score_quieter: float = 0.05
-    score_record: float = 1.0
-    record_gain: float = 50.0
+    score_record: float = 4.0
+    record_gain: float = 30.0
 
     def record(self) -> npt.NDArray[np.void]:
         """Return the parameters as an array of one record, as the kernel reads them."""

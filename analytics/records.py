@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """Version of `RECORD` and of what its fields mean.
 
 Add one when a field of `RECORD` comes, goes, moves or changes its type, and also when it keeps its
@@ -40,6 +40,11 @@ TAIL_LOUDER: Final = 2
 TAIL_QUIETER: Final = 3
 TAILS: Final = 4
 
+# Faults that last, by position in `fault_...`.
+LOCATION: Final = 0  # level shifts and drifts: values without their daily profile
+SCALE: Final = 1  # changes of variance: variances of the innovation
+FAULTS: Final = 2
+
 # What is remembered of past evidence, by position in `greatest`: the tails above, and drifts.
 DRIFTS: Final = 4
 REMEMBERED: Final = 5
@@ -58,7 +63,11 @@ RECORD: Final[np.dtype[Any]] = np.dtype(
         ("outside", np.uint8),  # 1 while values are outside the limits
         ("late_outside", np.uint8),
         ("ready", np.uint8),  # 1 once the daily profile is in use
-        ("reserved", np.uint8, 4),  # fills to eight bytes, so that snapshots hold no stray memory
+        # The severities that faults which last were said with; 0 where there is none. With these
+        # the bytes are eight, so that snapshots hold no stray memory.
+        ("fault_kind", np.uint8),  # of the one of location
+        ("fault_severity", np.uint8, FAULTS),
+        ("stuck_severity", np.uint8),
         # The newest sample, and how many.
         ("samples", np.int64),  # in order, whatever became of them
         ("learned", np.int64),  # that the model has learned from
@@ -99,7 +108,8 @@ RECORD: Final[np.dtype[Any]] = np.dtype(
         ("peak", np.float64, EVIDENCES),  # nats, of the present excursion
         ("began", np.int64, EVIDENCES),  # ns
         ("moved", np.float64, EVIDENCES),  # sum since then of what moved
-        ("count", np.float64, EVIDENCES),  # and of how many
+        ("count", np.float32, EVIDENCES),  # and of how many
+        ("calm", np.float32, 2),  # spread before an excursion up or down began
         ("tail", np.float64, (TAILS, 3)),  # quantile, mean and mean square of the relative excess
         # Findings made, by kind - 1.
         ("fired", np.int64, JUDGED),
@@ -109,6 +119,15 @@ RECORD: Final[np.dtype[Any]] = np.dtype(
             np.float64,
             REMEMBERED,
         ),  # evidence in memory that was ordinary in the end; fades
+        # Faults that last.
+        ("fault_since", np.int64, FAULTS),  # ns
+        ("fault_next", np.int64, FAULTS),  # ns; when to look whether they still do
+        ("fault_low", np.float64, FAULTS),  # band from before they began
+        ("fault_high", np.float64, FAULTS),
+        ("fault_sum", np.float64, FAULTS),  # since they were last looked at,
+        ("fault_count", np.float32, FAULTS),  # and of how many
+        ("fault_scale", np.float32),  # of the one of location: deviation of block means before it,
+        ("fault_reference", np.float32),  # and the reference of drifts
         # The daily profile.
         ("seen", np.int64),  # bit b: bin b has a value
         ("profile", np.float32, BINS),
@@ -142,6 +161,7 @@ STEP: Final[np.dtype[Any]] = np.dtype(
         ("step", np.float64),  # of running quantiles at this age
         ("rate", np.float64),  # of tail shapes at this age
         ("surprise", np.float64, TAILS),  # nats
+        ("spike", np.float64),  # nats, of the innovation with a leaner tail
         ("beyond", np.float64),  # nats, of a record
     ],
     align=True,

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numba as nb
 
-from analytics.records import TAIL_INNOVATION, TAIL_LOUDER, TAIL_QUIETER, TAIL_SHIFT
+from analytics.records import TAIL_INNOVATION, TAIL_LOUDER, TAIL_SHIFT
 
 _LN2: Final = math.log(2.0)
 
@@ -37,11 +37,11 @@ def score(r: Any, p: Any, s: Any) -> float:
         p.score_innovation * s.surprise[TAIL_INNOVATION]
         + p.score_shift * s.surprise[TAIL_SHIFT]
         + p.score_louder * s.surprise[TAIL_LOUDER]
-        + p.score_quieter * s.surprise[TAIL_QUIETER]
         + p.score_record * s.beyond
     )
     raw *= r.learned / (r.learned + p.score_warm)
-    r.memory /= 1.0 + _LN2 * min(s.gap, 3.0) / p.score_half_life
-    fresh = max(raw - r.memory, 0.0)
+    half_life = p.score_half_life + p.score_ageing * r.learned
+    r.memory /= 1.0 + _LN2 * min(s.gap, 3.0) / half_life
+    fresh = max(raw - p.score_repeat * r.memory, 0.0)
     r.memory = max(r.memory, raw)
     return float(fresh)

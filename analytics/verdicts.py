@@ -4,7 +4,8 @@
 2. Each kind has its own refractory: after a finding it needs that much more surprise, halving with
    time. A series that a kind keeps finding fault with is unruly rather than faulty: the kind gets
    used to it and asks for more.
-3. A confirmed shift or drift becomes the new baseline, so that it is said once.
+3. A confirmed shift or drift becomes the new baseline, and what it was before is kept for as long as
+   the fault lasts (`lasting`). A stuck value is said again when it has lasted twice as long.
 4. The band is that of what was observed: of one value, of a mean, or of a standard deviation.
 """
 
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 import numba as nb
 
-from analytics import evidence
+from analytics import evidence, lasting
 from analytics.calibration import threshold
 from analytics.findings import Kind, Severity
 from analytics.records import (
@@ -21,30 +22,29 @@ from analytics.records import (
     DRIFT_DOWN,
     DRIFT_UP,
     DRIFTS,
+    LOCATION,
     LOUDER,
     QUIETER,
+    SCALE,
     TAIL_INNOVATION,
     TAIL_LOUDER,
     TAIL_QUIETER,
     TAIL_SHIFT,
     UP,
 )
+from analytics.report import SILENT, report
 
 _SPIKE: Final = int(Kind.SPIKE)
 _LEVEL_SHIFT: Final = int(Kind.LEVEL_SHIFT)
 _DRIFT: Final = int(Kind.DRIFT)
 _STUCK: Final = int(Kind.STUCK)
 _VARIANCE_CHANGE: Final = int(Kind.VARIANCE_CHANGE)
-_SILENT: Final = -1  # adapt to it, say nothing: the series is too young to tell
 _NOTICE: Final = int(Severity.NOTICE)
 _WARNING: Final = int(Severity.WARNING)
 _CRITICAL: Final = int(Severity.CRITICAL)
 
-_PLAINLY: Final = 1.5  # times the needed surprise: a warning
-_PLAINLY_SUMMED: Final = (
-    2.0  # the same for sums over samples, which on regimes come and go in leaps
-)
-_CRITICALLY: Final = 3.0
+_PLAINLY: Final = 1.5  # times the needed surprise: a spike is a warning
+_FAR: Final = 3.0  # critical; what may yet last: a warning
 
 _WEEK_S: Final = 604_800.0
 _LEAST_PERIOD_S: Final = 1e-3
@@ -52,35 +52,6 @@ _CONFIRMED: Final = 4.0  # samples a shift must have lasted; fewer is a spike
 _BAND_NATS: Final = 7.0  # one value in a thousand is outside its band
 _WITHIN: Final = 0.99
 _BAND_ERRORS: Final = 3.0  # half width of the band of a mean, in standard errors
-
-
-@nb.njit(nogil=True)
-def report(
-    found: Any,
-    s: Any,
-    kind: int,
-    severity: int,
-    since: int,
-    nats: float,
-    observed: float,
-    low: float,
-    high: float,
-) -> None:
-    """Write one finding."""
-    if severity == _SILENT:
-        return
-    finding = found[s.findings]
-    s.findings += 1
-    finding.sample = s.sample
-    finding.index = s.index
-    finding.time = s.time
-    finding.since = since
-    finding.kind = kind
-    finding.severity = severity
-    finding.surprise = nats
-    finding.observed = observed
-    finding.expected_low = low
-    finding.expected_high = high
 
 
 @nb.njit(nogil=True)
@@ -104,27 +75,25 @@ def fires(r: Any, p: Any, s: Any, kind: int, nats: float, enough: float) -> int:
     r.fired[kind - 1] = s.time
     r.fired_nats[kind - 1] = nats
     if s.time - r.start < 1e9 * p.young_s:
-        enough *= p.young_factor
-        if nats < enough + before:
-            return _SILENT
-        return _NOTICE
-    warning = _PLAINLY_SUMMED if kind in (_LEVEL_SHIFT, _VARIANCE_CHANGE) else _PLAINLY
-    if nats >= _CRITICALLY * enough:
+        return SILENT if nats < p.young_factor * enough + before else _NOTICE
+    if kind != _SPIKE:  # lasting makes it worse; a leap to another regime does not last
+        return _WARNING if nats >= _FAR * enough else _NOTICE
+    if nats >= _FAR * enough:
         return _CRITICAL
-    return _WARNING if nats >= warning * enough else _NOTICE
+    return _WARNING if nats >= _PLAINLY * enough else _NOTICE
 
 
 @nb.njit(nogil=True)
 def spike(r: Any, p: Any, s: Any, found: Any) -> None:
     """Judge the innovation of one sample."""
-    nats = s.surprise[TAIL_INNOVATION]
+    nats = s.spike
     if nats <= p.least_nats or not evidence.unheard_of(r, p, s):
         return
     severity = fires(r, p, s, _SPIKE, nats, needed(p, p.spikes_per_week, r.cadence))
     if severity:
         middle = r.anchor + s.seasonal + r.level + s.carried
         # The tail has learned from this very sample, which must not move the band past it.
-        half = s.sigma * math.sqrt(threshold(r.tail, TAIL_INNOVATION, _BAND_NATS))
+        half = s.sigma * math.sqrt(threshold(r.tail, TAIL_INNOVATION, _BAND_NATS, p.spike_lean))
         half = min(half, _WITHIN * abs(s.innovation))
         observed = r.anchor + s.value
         report(found, s, _SPIKE, severity, s.time, nats, observed, middle - half, middle + half)
@@ -141,12 +110,17 @@ def variance_change(r: Any, p: Any, s: Any, found: Any) -> None:
         return
     severity = fires(r, p, s, _VARIANCE_CHANGE, nats, needed(p, p.variances_per_week, r.cadence))
     if severity:
-        noise = math.sqrt(max(r.noise, s.floor))
-        error = _BAND_ERRORS * math.sqrt(2.0 / r.count[k])
-        low = noise * math.sqrt(max(1.0 - error, 0.0))
-        high = noise * math.sqrt(1.0 + error)
-        observed = noise * math.sqrt(r.moved[k] / r.count[k])
-        report(found, s, _VARIANCE_CHANGE, severity, r.began[k], nats, observed, low, high)
+        noise = max(r.noise, s.floor)
+        error = _BAND_ERRORS * math.sqrt(2.0 / float(r.count[k]))
+        low = noise * max(1.0 - error, 0.0)
+        high = noise * (1.0 + error)
+        observed = noise * r.moved[k] / float(r.count[k])
+        since = r.began[k]
+        severity = lasting.graded(
+            r, p, s, SCALE, _VARIANCE_CHANGE, severity, since, observed, low, high
+        )
+        low, high, observed = math.sqrt(low), math.sqrt(high), math.sqrt(observed)
+        report(found, s, _VARIANCE_CHANGE, severity, since, nats, observed, low, high)
         r.noise *= p.variance_ratio if louder else 1.0 / p.variance_ratio
         evidence.close(r, p, s, tail, k)
         r.evidence[LOUDER] = 0.0
@@ -158,32 +132,33 @@ def level_shift(r: Any, p: Any, s: Any, found: Any) -> None:
     """Judge the evidence for another level; the new level becomes the baseline."""
     nats = s.surprise[TAIL_SHIFT]
     k = UP if r.evidence[UP] > r.evidence[DOWN] else DOWN
-    if nats <= p.least_nats or r.count[k] < _CONFIRMED:
+    count = float(r.count[k])
+    if nats <= p.least_nats or count < _CONFIRMED:
         return
-    mean = r.moved[k] / r.count[k]
-    inflation = (1.0 + s.correlation) / (1.0 - s.correlation) / r.count[k]
-    half = _BAND_ERRORS * s.spread * min(1.0, math.sqrt(inflation))
-    if abs(mean) <= half or r.evidence[k] <= p.memory_margin * r.greatest[TAIL_SHIFT]:
+    calm = float(r.calm[k])
+    mean = r.moved[k] / count
+    inflation = (1.0 + s.correlation) / (1.0 - s.correlation) / count
+    half = _BAND_ERRORS * calm * min(1.0, math.sqrt(inflation))
+    known = r.blocks > evidence.BLOCKS_KNOWN
+    far = abs(mean) >= max(p.shift_extreme * calm, math.sqrt(r.block_square))
+    worse = known and far and s.time - r.began[k] >= 1e9 * p.half_life_s
+    margin = 1.0 if worse else p.memory_margin
+    if abs(mean) <= half or r.evidence[k] <= margin * r.greatest[TAIL_SHIFT]:
         return
     severity = fires(r, p, s, _LEVEL_SHIFT, nats, needed(p, p.shifts_per_week, r.cadence))
     if severity:
-        middle = r.anchor + s.seasonal + r.level
-        observed = middle + mean
-        report(
-            found,
-            s,
-            _LEVEL_SHIFT,
-            severity,
-            r.began[k],
-            nats,
-            observed,
-            middle - half,
-            middle + half,
+        since = r.began[k]
+        low, high, observed = r.level - half, r.level + half, r.level + mean
+        severity = lasting.graded(
+            r, p, s, LOCATION, _LEVEL_SHIFT, severity, since, observed, low, high
         )
+        usual = r.anchor + s.seasonal
+        low, high, observed = usual + low, usual + high, usual + observed
+        report(found, s, _LEVEL_SHIFT, severity, since, nats, observed, low, high)
         r.level += mean
         r.residual -= mean
-        if abs(mean) >= p.shift_abrupt * s.spread:
-            r.shift_since = r.began[k]
+        if abs(mean) >= p.shift_abrupt * calm:
+            r.shift_since = since
         evidence.close(r, p, s, TAIL_SHIFT, k)
         r.evidence[UP] = 0.0
         r.evidence[DOWN] = 0.0
@@ -199,17 +174,21 @@ def drift(r: Any, p: Any, s: Any, found: Any) -> bool:
     nats = r.evidence[k]
     length = evidence.block_length(r, p)
     enough = needed(p, p.drifts_per_week, length)
-    half = _BAND_ERRORS * evidence.block_error(r, p, s) / math.sqrt(max(r.count[k], 1.0))
+    half = _BAND_ERRORS * evidence.block_error(r, p, s) / math.sqrt(max(float(r.count[k]), 1.0))
     if nats <= max(enough, p.drift_margin * r.greatest[DRIFTS]):
         return False
-    if abs(r.moved[k]) <= half * r.count[k]:
+    if abs(r.moved[k]) <= half * float(r.count[k]):
         return False
     shifted = r.shift_since != 0 and abs(r.began[k] - r.shift_since) <= 1e9 * length
     severity = 0 if shifted else fires(r, p, s, _DRIFT, nats, enough)
     if severity:
-        middle = r.anchor + s.seasonal + r.reference
-        observed = middle + r.moved[k] / r.count[k]
-        report(found, s, _DRIFT, severity, r.began[k], nats, observed, middle - half, middle + half)
+        since = r.began[k]
+        low, high = r.reference - half, r.reference + half
+        observed = r.reference + r.moved[k] / float(r.count[k])
+        severity = lasting.graded(r, p, s, LOCATION, _DRIFT, severity, since, observed, low, high)
+        usual = r.anchor + s.seasonal
+        low, high, observed = usual + low, usual + high, usual + observed
+        report(found, s, _DRIFT, severity, since, nats, observed, low, high)
     evidence.remember_drift(r, nats)
     r.evidence[DRIFT_UP] = 0.0
     r.evidence[DRIFT_DOWN] = 0.0
@@ -225,23 +204,31 @@ def stuck(r: Any, p: Any, s: Any, found: Any) -> None:
         r.runs += 1.0
         r.run = 1
         r.run_since = s.time
+        r.stuck_severity = 0
         return
     r.run += 1
-    if r.fired_nats[_STUCK - 1] > 0.0 and r.fired[_STUCK - 1] >= r.run_since:
-        return  # this run has been reported
+    repeat = (r.learned - r.runs + 1.0) / (r.learned + 2.0)
+    nats = -r.run * math.log(repeat)
+    observed = r.anchor + s.value
+    said = r.fired[_STUCK - 1]
+    if r.fired_nats[_STUCK - 1] > 0.0 and said >= r.run_since:
+        twice = s.time - r.run_since >= 2 * (said - r.run_since)
+        if 0 < r.stuck_severity < _CRITICAL and twice:
+            r.stuck_severity += 1
+            severity = int(r.stuck_severity)
+            r.fired[_STUCK - 1] = s.time
+            report(found, s, _STUCK, severity, r.run_since, nats, observed, -math.inf, math.inf)
+        return
     if r.run_since - r.start < 1e9 * p.stuck_s:
         return  # a night's rest may not have been seen yet
     idles = r.longest > p.stuck_samples
     usual = (p.idle_ratio if idles else p.stuck_ratio) * r.longest
     if r.run <= p.stuck_samples or r.runs <= p.stuck_runs or r.run <= usual:
         return
-    repeat = (r.learned - r.runs + 1.0) / (r.learned + 2.0)
-    nats = -r.run * math.log(repeat)
     if nats <= p.least_nats:
         return
     severity = fires(r, p, s, _STUCK, nats, needed(p, p.stuck_per_week, r.cadence))
     if severity:
-        if idles:
-            severity = min(severity, _NOTICE)
-        observed = r.anchor + s.value
+        severity = min(severity, _NOTICE)
+        r.stuck_severity = 0 if idles else max(severity, 0)
         report(found, s, _STUCK, severity, r.run_since, nats, observed, -math.inf, math.inf)

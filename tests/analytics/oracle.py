@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.analytics.oracle_life import Life
+from tests.analytics.oracle_lasting import Faulty
 from tests.analytics.oracle_parts import (
     BINS,
     COUNTER_RESET,
@@ -24,14 +24,13 @@ from tests.analytics.oracle_parts import (
     STUCK,
     VARIANCE_CHANGE,
     Excursion,
-    Found,
     Tail,
     clamp,
 )
 
 
 @dataclass
-class Series(Life):
+class Series(Faulty):
     """One series under watch."""
 
     # ---- one sample
@@ -62,21 +61,6 @@ class Series(Life):
         self.time, self.raw = t, v
         return score
 
-    def say(
-        self,
-        kind: int,
-        severity: int,
-        since: int,
-        nats: float,
-        observed: float,
-        low: float,
-        high: float,
-    ) -> None:
-        if severity != SILENT:
-            self.found.append(
-                Found(self.sample, self.now, since, kind, severity, nats, observed, low, high)
-            )
-
     def limits(self, v: float, *, behind: bool) -> None:
         if self.low <= v <= self.high:
             if not behind:
@@ -104,6 +88,7 @@ class Series(Life):
         self.judge_spike()
         self.judge_variance()
         self.judge_stuck()
+        self.judge_lasting()
         self.jump = max(self.jump, abs(self.innovation))
         self.learn()
         self.end_block()
@@ -120,12 +105,16 @@ class Series(Life):
         for what in self.greatest:
             self.greatest[what] *= self.fade
         self.s_innovation = self.innovations.surprise(self.z**2)
+        self.s_spike = self.innovations.surprise(self.z**2, p.spike_lean)
         self.innovations.learn(self.z**2, 0.5, self.step, self.rate, p.tail_cap)
         lasting = (
             p.shift_size * (1 - self.phi) * self.scale / math.sqrt(max(self.noise, self.floor))
         )
         d = min(p.shift_most, max(p.shift_least, lasting))
         z = clamp(self.z, p.shift_clip)
+        for e in (self.up, self.down):
+            if e.nats == 0:
+                self.calm[id(e)] = float(np.float32(self.scale))
         ended = max(
             self.up.add(d * z - d * d / 2, self.off, self.now),
             self.down.add(-d * z - d * d / 2, self.off, self.now),
@@ -158,12 +147,12 @@ class Series(Life):
             p.score_innovation * self.s_innovation
             + p.score_shift * self.s_shift
             + p.score_louder * self.s_louder
-            + p.score_quieter * self.s_quieter
             + p.score_record * self.beyond
         )
         raw *= n / (n + p.score_warm)
-        self.memory /= 1 + math.log(2) * min(self.gap, 3) / p.score_half_life
-        news = max(0.0, raw - self.memory)
+        half_life = p.score_half_life + p.score_ageing * n
+        self.memory /= 1 + math.log(2) * min(self.gap, 3) / half_life
+        news = max(0.0, raw - p.score_repeat * self.memory)
         self.memory = max(self.memory, raw)
         return news
 
@@ -188,14 +177,12 @@ class Series(Life):
         self.fired[kind] = (self.now, nats)
         if self.young():
             return 1 if nats >= p.young_factor * enough + blocked else SILENT
-        warning = 2 if kind in {LEVEL_SHIFT, VARIANCE_CHANGE} else 1.5
-        return 3 if nats >= 3 * enough else 2 if nats >= warning * enough else 1
-
-    def young(self) -> bool:
-        return self.now - self.start < self.p.young_s * 1e9
+        if kind != SPIKE:
+            return 2 if nats >= 3 * enough else 1
+        return 3 if nats >= 3 * enough else 2 if nats >= 1.5 * enough else 1
 
     def judge_spike(self) -> None:
-        nats = self.s_innovation
+        nats = self.s_spike
         usual = self.jump + max(0.0, self.jump - self.p.spike_sigma * self.sigma)
         if (
             nats > self.p.least_nats
@@ -203,7 +190,7 @@ class Series(Life):
             and (severity := self.fires(SPIKE, nats, self.p.spikes_per_week, self.cadence))
         ):
             middle = self.anchor + self.seasonal + self.level + self.carried
-            half = self.sigma * math.sqrt(self.innovations.value_at(7.0))
+            half = self.sigma * math.sqrt(self.innovations.value_at(7.0, self.p.spike_lean))
             half = min(half, 0.99 * abs(self.innovation))
             observed = self.anchor + self.x
             self.say(SPIKE, severity, self.now, nats, observed, middle - half, middle + half)
@@ -222,17 +209,13 @@ class Series(Life):
                 )
             )
         ):
-            noise = math.sqrt(max(self.noise, self.floor))
+            noise = max(self.noise, self.floor)
             error = 3 * math.sqrt(2 / e.count)
-            self.say(
-                VARIANCE_CHANGE,
-                severity,
-                e.began,
-                nats,
-                noise * math.sqrt(e.moved / e.count),
-                noise * math.sqrt(max(0.0, 1 - error)),
-                noise * math.sqrt(1 + error),
-            )
+            low, high = noise * max(0.0, 1 - error), noise * (1 + error)
+            mean = noise * e.moved / e.count
+            severity = self.grade("scale", VARIANCE_CHANGE, severity, e.began, mean, low, high)
+            roots = [math.sqrt(x) for x in (mean, low, high)]
+            self.say(VARIANCE_CHANGE, severity, e.began, nats, *roots)
             self.noise *= self.p.variance_ratio if up else 1 / self.p.variance_ratio
             self.remember(which, self.louds if up else self.quiets, e.peak)
             self.reported(which, e)
@@ -248,9 +231,19 @@ class Series(Life):
             self.longest = max(self.longest, self.run)
             self.runs += 1
             self.run, self.run_since = 1, self.now
+            self.stuck_severity = 0
             return
         self.run += 1
+        nats = -self.run * math.log((self.learned - self.runs + 1) / (self.learned + 2))
+        observed = self.anchor + self.x
         if STUCK in self.fired and self.fired[STUCK][0] >= self.run_since:
+            said, before = self.fired[STUCK]
+            twice = self.now - self.run_since >= 2 * (said - self.run_since)
+            if self.stuck_severity in {1, 2} and twice:
+                self.stuck_severity += 1
+                self.fired[STUCK] = (self.now, before)
+                severity = self.stuck_severity
+                self.say(STUCK, severity, self.run_since, nats, observed, -math.inf, math.inf)
             return
         if self.run_since - self.start < p.stuck_s * 1e9:
             return
@@ -258,12 +251,11 @@ class Series(Life):
         usual = max(p.stuck_samples, (p.idle_ratio if idles else p.stuck_ratio) * self.longest)
         if self.run <= usual or self.runs <= p.stuck_runs:
             return
-        nats = -self.run * math.log((self.learned - self.runs + 1) / (self.learned + 2))
         if nats > p.least_nats and (
             severity := self.fires(STUCK, nats, self.p.stuck_per_week, self.cadence)
         ):
-            severity = min(severity, 1) if idles else severity
-            observed = self.anchor + self.x
+            severity = min(severity, 1)
+            self.stuck_severity = 0 if idles else max(severity, 0)
             self.say(STUCK, severity, self.run_since, nats, observed, -math.inf, math.inf)
 
     def judge_shift(self) -> None:
@@ -273,17 +265,23 @@ class Series(Life):
             return
         mean = e.moved / e.count
         inflation = (1 + self.phi) / (1 - self.phi) / e.count
-        half = 3 * self.scale * min(1.0, math.sqrt(inflation))
-        if abs(mean) <= half or e.nats <= self.p.memory_margin * self.greatest[LEVEL_SHIFT]:
+        calm = self.calm[id(e)]
+        half = 3 * calm * min(1.0, math.sqrt(inflation))
+        far = max(self.p.shift_extreme * calm, math.sqrt(self.block_square))
+        long = self.now - e.began >= 1e9 * self.p.half_life_s
+        worse = self.blocks > 8 and abs(mean) >= far and long
+        margin = 1.0 if worse else self.p.memory_margin
+        if abs(mean) <= half or e.nats <= margin * self.greatest[LEVEL_SHIFT]:
             return
         if severity := self.fires(LEVEL_SHIFT, nats, self.p.shifts_per_week, self.cadence):
-            middle = self.anchor + self.seasonal + self.level
-            self.say(
-                LEVEL_SHIFT, severity, e.began, nats, middle + mean, middle - half, middle + half
-            )
+            low, high = self.level - half, self.level + half
+            now = self.level + mean
+            severity = self.grade("place", LEVEL_SHIFT, severity, e.began, now, low, high)
+            usual = self.anchor + self.seasonal
+            self.say(LEVEL_SHIFT, severity, e.began, nats, usual + now, usual + low, usual + high)
             self.level += mean
             self.residual -= mean
-            if abs(mean) >= self.p.shift_abrupt * self.scale:
+            if abs(mean) >= self.p.shift_abrupt * calm:
                 self.shift_since = e.began
             self.remember(LEVEL_SHIFT, self.shifts, e.peak)
             self.reported(LEVEL_SHIFT, e)
@@ -306,6 +304,7 @@ class Series(Life):
             self.residual = self.x - self.seasonal
             self.block, self.block_start = [], self.now
             self.up.nats = self.down.nats = 0.0
+            self.lasting.clear()
             return
         length = max(p.drift_block_s, p.drift_block_samples * self.cadence)
         if not self.ready or self.now - self.block_start < 1e9 * length:
@@ -341,9 +340,11 @@ class Series(Life):
         shifted = self.shift_since and abs(e.began - self.shift_since) <= 1e9 * length
         often = self.p.drifts_per_week
         if not shifted and (severity := self.fires(DRIFT, e.nats, often, length)):
-            middle = self.anchor + self.seasonal + self.reference
-            observed = middle + e.moved / e.count
-            self.say(DRIFT, severity, e.began, e.nats, observed, middle - half, middle + half)
+            low, high = self.reference - half, self.reference + half
+            now = self.reference + e.moved / e.count
+            severity = self.grade("place", DRIFT, severity, e.began, now, low, high)
+            usual = self.anchor + self.seasonal
+            self.say(DRIFT, severity, e.began, e.nats, usual + now, usual + low, usual + high)
         self.greatest[DRIFT] = max(self.greatest[DRIFT], e.nats)
         self.drift_up.nats = self.drift_down.nats = 0.0
         return True

@@ -16,6 +16,7 @@ from tests.analytics.oracle_parts import (
     QUIETER,
     Excursion,
     Found,
+    Lasting,
     Tail,
     clamp,
 )
@@ -33,7 +34,7 @@ class Life:
 
     def __post_init__(self) -> None:
         self.samples = self.learned = 0
-        self.now = self.start = self.run_since = 0
+        self.now = self.start = self.run_since = self.sample = 0
         self.anchor = self.last = 0.0
         self.outside = self.late_outside = self.ready = False
         self.limit_time = self.late_limit_time = self.time = 0
@@ -47,6 +48,9 @@ class Life:
         self.drift_up, self.drift_down = Excursion(), Excursion()
         self.fired: dict[int, tuple[int, float]] = {}
         self.shift_since = 0
+        self.calm: dict[int, float] = {}
+        self.lasting: dict[str, Lasting] = {}
+        self.stuck_severity = 0
         self.run, self.runs, self.longest = 1, 0, 0.0
         self.jump = 0.0
         self.greatest: dict[int, float] = {LEVEL_SHIFT: 0.0, LOUDER: 0.0, QUIETER: 0.0, DRIFT: 0.0}

@@ -1,7 +1,7 @@
 """Parts of the slow detector: tails, excursions, what was found."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 DAY = 86_400 * 10**9
 BINS = 48
@@ -23,22 +23,22 @@ class Tail:
     mean: float = 0.3
     square: float = 0.2
 
-    def pareto(self) -> tuple[float, float]:
+    def pareto(self, lean: float) -> tuple[float, float]:
         variance = self.square - self.mean**2
         ratio = self.mean**2 / max(variance, 1e-12 * self.mean**2 + 1e-300)
-        shape = (1 - ratio) / 2
-        return (0.0, self.mean) if shape < 1e-3 else (shape, self.mean * (1 + ratio) / 2)
+        shape = (1 - ratio) / 2 - lean
+        return (0.0, self.mean) if shape < 1e-3 else (shape, self.mean * (1 - shape))
 
-    def surprise(self, x: float) -> float:
+    def surprise(self, x: float, lean: float = 0.0) -> float:
         if x <= self.quantile:
             return -math.log(0.05) * x / self.quantile
         excess = x / self.quantile - 1
-        shape, scale = self.pareto()
+        shape, scale = self.pareto(lean)
         survival = excess / scale if shape == 0 else math.log(1 + shape * excess / scale) / shape
         return -math.log(0.05) + survival
 
-    def value_at(self, nats: float) -> float:
-        shape, scale = self.pareto()
+    def value_at(self, nats: float, lean: float = 0.0) -> float:
+        shape, scale = self.pareto(lean)
         rest = nats + math.log(0.05)
         excess = scale * rest if shape == 0 else scale * (math.exp(shape * rest) - 1) / shape
         return self.quantile * (1 + excess)
@@ -72,6 +72,21 @@ class Excursion:
         self.moved += what
         self.count += 1
         return self.peak if self.nats == 0 else 0.0
+
+
+@dataclass
+class Lasting:
+    """A reported fault that may still be there, and the band from before it."""
+
+    kind: int
+    severity: int
+    since: int
+    low: float
+    high: float
+    scale: float = 0.0
+    reference: float = 0.0
+    due: int = 0
+    seen: list[float] = field(default_factory=list)
 
 
 @dataclass

@@ -212,15 +212,15 @@ class Screen:
         """Show that the push was applied."""
         settings = ", ".join(f"{name} = {value}" for name, value in product.configuration.items())
         self.event(
-            f"[bold green]Pushed[/] by support, applied by {product.serial} after "
+            f"[bold green]Pushed[/] by Sam from support, applied by {product.serial} after "
             f"{seconds * 1000:.0f} ms: {settings}"
         )
 
     def staying(self) -> None:
         """Say what can be done now, and how to stop."""
         self.event(
-            "The products live on, a row a second each. In another terminal: "
-            "[bold]homeport trigger[/] lets more go wrong. Ctrl-C stops everything"
+            "The products live on, a report every few seconds each. In another terminal: "
+            "[bold]homeport trigger[/] lets more go wrong. Ctrl-C stops everything."
         )
 
     def _plain(self, line: str) -> None:

@@ -88,6 +88,9 @@ class Sender:
         self._online = True
         self._timeouts = 0
         self._allowance = DEFAULT_WINDOW
+        for progress in self._progress.values():
+            # The hub may have gone back to a backup meanwhile; it tells anew how far it is.
+            progress.watermark, progress.settled = None, []
         self._rewind()
         self.pump(now)
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -78,24 +78,40 @@ class Disk:
 
     def lose_power(self) -> None:
         """Keep what was synced, and of the rest a part: cut anywhere, with a hole anywhere."""
-        for path in self._folder.rglob("*.hpj"):
-            state = path.stat()
-            safe = max(self._synced.get(state.st_ino, 0), SEGMENT_HEADER_SIZE)
-            if state.st_size <= safe:
-                continue
-            data = bytearray(path.read_bytes())
-            del data[
-                self._chance.randint(safe, len(data))
-                if self._chance.random() < 0.5
-                else len(data) :
-            ]
+        for path, safe, data in self._unsynced():
+            if self._chance.random() < 0.5:
+                del data[self._chance.randint(safe, len(data)) :]
             if len(data) > safe and self._chance.random() < 0.7:
                 hole = self._chance.randrange(safe, len(data))
                 size = min(self._chance.randint(1, 512), len(data) - hole)
                 data[hole : hole + size] = bytes(size)
-            with path.open("r+b") as file:  # the same inode: it is the same file
-                file.truncate(0)
-                file.write(data)
+            _rewrite(path, data)
+
+    def lose_unsynced(self) -> None:
+        """Keep what was synced and nothing else."""
+        for path, safe, data in self._unsynced():
+            _rewrite(path, data[:safe])
+
+    def spoil_unsynced(self) -> None:
+        """Keep everything, but the last bytes that were not synced are zeros."""
+        for path, safe, data in self._unsynced():
+            size = min(64, len(data) - safe)
+            data[-size:] = bytes(size)
+            _rewrite(path, data)
+
+    def _unsynced(self) -> Iterator[tuple[Path, int, bytearray]]:
+        """Yield files that were not synced to their end: path, bytes that were, all bytes."""
+        for path in self._folder.rglob("*.hpj"):
+            state = path.stat()
+            safe = max(self._synced.get(state.st_ino, 0), SEGMENT_HEADER_SIZE)
+            if state.st_size > safe:
+                yield path, safe, bytearray(path.read_bytes())
+
+
+def _rewrite(path: Path, data: bytes | bytearray) -> None:
+    with path.open("r+b") as file:  # the same inode: it is the same file
+        file.truncate(0)
+        file.write(data)
 
 
 class _Wire:
@@ -209,10 +225,10 @@ class SimulatedHub:
         self.end()
         self.start()
 
-    def lose_power(self) -> None:
-        """Lose power and start again."""
+    def lose_power(self, how: Callable[[Disk], None] = Disk.lose_power) -> None:
+        """Lose power and start again; `how` tells what the disk keeps."""
         self.end()
-        self.disk.lose_power()
+        how(self.disk)
         self.start()
 
     def back_up(self, copy: Path) -> None:
@@ -382,10 +398,11 @@ class Simulation:
         self.switch_on()
 
     def restore_device(self) -> None:
-        """Put the device's folder back to the copy."""
+        """Put the device's folder back to the copy; that takes longer than any message is in flight."""
         if not (self.folder / "device-copy").exists():
             return
         self.switch_off()
+        self._up.clear()
         shutil.rmtree(self.folder / "device")
         shutil.copytree(self.folder / "device-copy", self.folder / "device")
         self.ledger.forgive_held(self._device_copied + 0.0005)

@@ -230,3 +230,16 @@ def test_a_spool_of_a_later_version_is_refused_and_left_alone(tmp_path: Path) ->
     with pytest.raises(SpoolError, match="later version"):
         Spool(path, new_stream=lambda: b"streamid")
     assert path.read_bytes()[100:] == before[100:]
+
+
+def test_a_hub_that_went_back_unsaid_is_believed_after_a_reconnection(bench: Bench) -> None:
+    bench.connect()
+    for value in (1, 2, 3, 4):
+        settled(bench, value)
+    stream = bench.engine.spool.stream
+    bench.hub.rows = {key: row for key, row in bench.hub.rows.items() if key[1] < 2}
+    bench.disconnect()
+    bench.connect()
+    settled(bench, 5)
+    assert bench.hub.values() == [1, 2, 5]
+    assert bench.hub.lost == {(stream, 2), (stream, 3)}

@@ -16,7 +16,7 @@ ALL = {
 }
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_no_promise_is_broken(tmp_path: Path, seed: int) -> None:
     simulation = Simulation(tmp_path, seed)
     play(simulation, {**HAPPENINGS, **HUB_FAULTS}, 150)
@@ -26,7 +26,7 @@ def test_no_promise_is_broken(tmp_path: Path, seed: int) -> None:
     assert (stuck, verdict.kept, verdict.acked) == (0, True, simulation.rows), verdict
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_no_promise_is_broken_when_backups_are_put_back(tmp_path: Path, seed: int) -> None:
     simulation = Simulation(tmp_path, seed)
     play(simulation, ALL, 150)

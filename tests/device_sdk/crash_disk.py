@@ -75,6 +75,10 @@ class _Vfs(c.Structure):
     )
 
 
+_alive: list["CrashDisk"] = []
+"""Every disk there was: SQLite may call one for as long as a connection is not collected."""
+
+
 @dataclass
 class _Content:
     safe: bytes = b""
@@ -103,6 +107,7 @@ class CrashDisk:
         self._methods = _IoMethods(1, **{k: t(self._guarded(k)) for k, t in _METHODS.items()})
         services = {k: t(getattr(self, f"_{k}")) for k, t in _SERVICES.items() if t is not _P}
         self._vfs = _Vfs(1, c.sizeof(_File), 512, None, b"crash", None, **services)
+        _alive.append(self)
 
     @contextmanager
     def mounted(self) -> Iterator[None]:

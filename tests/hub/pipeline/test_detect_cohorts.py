@@ -77,8 +77,8 @@ def live(detector: DetectStage, begin: int, end: int) -> Said:
             50 + rng.standard_normal() + (9.0 if s == 3 and minute >= 100 else 0.0) for s in present
         ]
         heard += said(detector.detect(batch(present, values, now), now), 1000 * minute)
-        for beat in range(1, 12):
-            heard += said(detector.beat(now + beat * 5 * S), 1000 * minute + beat)
+        for beat in range(1, 4):
+            heard += said(detector.beat(now + beat * 15 * S), 1000 * minute + beat)
     return heard
 
 

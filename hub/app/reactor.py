@@ -60,6 +60,7 @@ _FIELDS: Mapping[int, Mapping[str, type]] = {
         "high": float,
         "offset": int,
         "historical": bool,
+        "hidden": bool,
         "cohort": int,
         "members": int,
     },
@@ -77,7 +78,7 @@ _FIELDS: Mapping[int, Mapping[str, type]] = {
         "rows": list,
     },
 }
-_ABSENT: Mapping[str, Any] = {"cohort": 0, "members": 0, "stream": b"", "rows": []}
+_ABSENT: Mapping[str, Any] = {"hidden": False, "cohort": 0, "members": 0, "stream": b"", "rows": []}
 """What logs of versions before 0.2 do not hold."""
 
 

@@ -143,6 +143,7 @@ class DetectStage:
             slot=batch.slot[rows],
             metric=batch.metric[findings["sample"]],
             historical=(batch.flags[rows] & (HISTORICAL | REASON_MASK)) != 0,
+            hidden=(batch.flags[rows] & REASON_MASK) != 0,
         )
         of_cohorts = FoundIn.of(
             shifts.findings, cohort=shifts.cohort, metric=shifts.metric, members=shifts.members

@@ -103,6 +103,7 @@ class FoundIn:
         slot: u32[F]. metric: u16[F].
         historical: bool[F], about rows recorded earlier and sent in bulk, or quarantined: worth knowing, not worth
             waking anybody.
+        hidden: bool[F], about rows that were quarantined: for staff only.
         cohort: u32[F], for findings about many products (their slot is 0), 0 for all products.
         members: u32[F], how many products such a finding is about.
     """
@@ -111,6 +112,7 @@ class FoundIn:
     slot: U32
     metric: U16
     historical: NDArray[np.bool_]
+    hidden: NDArray[np.bool_]
     cohort: U32
     members: U32
 
@@ -121,6 +123,7 @@ class FoundIn:
             "slot": np.uint32,
             "metric": np.uint16,
             "historical": np.bool_,
+            "hidden": np.bool_,
             "cohort": np.uint32,
             "members": np.uint32,
         }

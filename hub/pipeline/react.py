@@ -88,6 +88,7 @@ class ReactStage:
             "high": float(f["expected_high"]),
             "offset": offset,
             "historical": bool(found.historical[i]),
+            "hidden": bool(found.hidden[i]),
             "cohort": int(found.cohort[i]),
             "members": int(found.members[i]),
         }

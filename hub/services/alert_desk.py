@@ -354,7 +354,8 @@ def _seen_by(caller: Caller, what: type[Alert] | type[Finding] = Alert) -> Colum
         .correlate(Device)
         .scalar_subquery()
     )
-    return and_(what.slot.in_(own), what.epoch >= since, what.kind < FIRST_OF_HUB)
+    seen = and_(what.slot.in_(own), what.epoch >= since, what.kind < FIRST_OF_HUB)
+    return and_(seen, ~what.hidden) if issubclass(what, Finding) else seen
 
 
 def _one(session: Session, caller: Caller, alert_id: str) -> tuple[Alert, Device, str | None]:

@@ -318,5 +318,6 @@ def _row(found: Found, epoch: int, alert_id: str | None) -> dict[str, Any]:
         "observed": found.observed,
         "expected_low": found.low,
         "expected_high": found.high,
+        "hidden": found.hidden,
         "alert_id": alert_id,
     }

@@ -36,6 +36,7 @@ class Found:
     low: float | None
     high: float | None
     historical: bool = False
+    hidden: bool = False
     cohort: int = 0
     members: int = 0
 

@@ -3,7 +3,7 @@
 1. Only a browser that asks for a page outside the API gets a page; everything else is as it was.
 """
 
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -17,22 +17,18 @@ from hub.web.context import hub_of
 from hub.web.guard import problem_page
 from hub.web.pages import pages_of
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
 _NOT_FOUND = 404
 
 
 def install(app: FastAPI) -> None:
     """Answer browsers with a page where there is nothing; the handler that is there stays."""
-    answer = cast(
-        "Callable[[Request, Exception], Awaitable[Response]]", app.exception_handlers[HTTPException]
-    )
+    answer: Any = app.exception_handlers[HTTPException]
 
     async def missing(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.status_code == _NOT_FOUND and _wants(request):
             return await run_in_threadpool(_page, request)
-        return await answer(request, error)
+        response: Response = await answer(request, error)
+        return response
 
     app.add_exception_handler(HTTPException, missing)
 

@@ -12,7 +12,7 @@ from hub.ports.database.tables import Base, Document, Id, Identity16, Instant, N
 
 
 class Finding(Base):
-    """One remark of the detector on one series."""
+    """One remark of the detector on one series; `hidden`: on rows that the owner could not see then."""
 
     __tablename__ = "finding"
     __table_args__ = (Index(None, "alert_id", "at"), Index(None, "slot", "at"))
@@ -29,6 +29,7 @@ class Finding(Base):
     observed: Mapped[float]
     expected_low: Mapped[float | None]
     expected_high: Mapped[float | None]
+    hidden: Mapped[bool] = mapped_column(default=False)
     alert_id: Mapped[Name | None] = mapped_column(ForeignKey("alert.id"))
     incident_id: Mapped[Name | None] = mapped_column(ForeignKey("incident.id"))
 

@@ -42,6 +42,7 @@ def finding(number: int, **other: Any) -> dict[str, Any]:
         "high": 60.0,
         "offset": 64,
         "historical": False,
+        "hidden": False,
         "cohort": 0,
         "members": 0,
     } | other

@@ -33,7 +33,19 @@ def found(
     identity = hashlib.sha256(f"{slot}/{number}/{kind}/{metric}/{cohort}".encode()).digest()[:16]
     at = T0 + number * S
     return Found(
-        identity, slot, metric, kind, severity, at, at, 9.5, 80.0, 20.0, 25.0, False, cohort, 12
+        identity,
+        slot,
+        metric,
+        kind,
+        severity,
+        at,
+        at,
+        9.5,
+        80.0,
+        20.0,
+        25.0,
+        cohort=cohort,
+        members=12,
     )
 
 

@@ -122,6 +122,16 @@ def test_a_finding_in_a_recording_is_kept_but_wakes_nobody(world: World) -> None
     assert live.change is Change.OPENED
 
 
+def test_a_finding_on_rows_that_the_owner_cannot_see_is_for_staff(world: World) -> None:
+    caller, product_id, slot = owned(world)
+    quiet = replace(found(slot, 1), historical=True, hidden=True)
+    assert apply(world, quiet) == []
+    with read_session(world.engine) as session:
+        assert alert_desk.findings(session, caller, product_id=product_id) == []
+        (seen,) = alert_desk.findings(session, HUB, product_id=product_id)
+        assert seen.id == quiet.id
+
+
 def test_notices_go_out_when_it_matters_and_when_it_gets_worse(world: World) -> None:
     _, _, slot = owned(world)
     (mild,) = apply(world, found(slot, 1, severity=Severity.NOTICE))

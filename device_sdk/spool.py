@@ -257,8 +257,10 @@ class Spool:
     def close(self) -> None:
         """Commit and close the file."""
         with self._lock:
-            self.commit()
-            self._db.close()
+            try:
+                self.commit()
+            finally:  # a disk that fails must not keep the file from being opened anew
+                self._db.close()
 
     @contextmanager
     def _commit(self) -> Iterator[None]:

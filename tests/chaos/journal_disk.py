@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-_ROOM = 256 << 20
+_ROOM = 1 << 30  # a hub keeps a quarter of this in reserve; memory is used for what is written only
 
 
 class JournalDisk:

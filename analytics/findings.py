@@ -56,7 +56,12 @@ class SeriesKind(IntEnum):
     """How the values of a series are meant; the numbers of the catalogue's `metric_kind`."""
 
     GAUGE = 0
+    """A quantity."""
     COUNTER = 1
+    """Only rises; its rate is judged."""
+    STATE = 2
+    """One of a few states, numbered (on or off, a mode): no number of them is more than another, so
+    only limits are judged."""
 
 
 FINDING: Final = np.dtype(

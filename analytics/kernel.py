@@ -37,6 +37,7 @@ FINDINGS_PER_SAMPLE: Final = 8
 _OUT_OF_LIMITS: Final = int(Kind.OUT_OF_LIMITS)
 _COUNTER_RESET: Final = int(Kind.COUNTER_RESET)
 _COUNTER: Final = int(SeriesKind.COUNTER)
+_STATE: Final = int(SeriesKind.STATE)
 _NOTICE: Final = int(Severity.NOTICE)
 _CRITICAL: Final = int(Severity.CRITICAL)
 _SQUARE_FLOOR: Final = 0.5  # quantile of the squared innovation never falls below
@@ -152,6 +153,8 @@ def _take(r: Any, p: Any, s: Any, t: int, v: float, found: Any) -> float:
             x = (v - r.value) / ((t - r.time) * 1e-9)
         elif r.samples > 0:
             report(found, s, _COUNTER_RESET, _NOTICE, t, 0.0, v, r.value, np.inf)
+    elif r.kind == _STATE:
+        usable = False
     result = 0.0
     if usable:
         if r.learned == 0:

@@ -13,12 +13,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from analytics.findings import Severity
-from benchmarks.injection import watch
+from analytics.detector import Detector
+from analytics.findings import SeriesKind, Severity
 from benchmarks.ordinary import DAY_S, NS, Floats, Ints
+from firmware_sim.products.ev_charger import EvCharger
 from firmware_sim.products.fault import Fault, FaultKind
 from firmware_sim.products.heat_pump import HeatPump
 from firmware_sim.products.product import Product
+from firmware_sim.products.robot_vacuum import RobotVacuum
 
 _WINTER: Final = 1_767_225_600 * NS  # 1 January 2026
 _SUMMER: Final = 1_782_864_000 * NS  # 1 July 2026
@@ -28,25 +30,29 @@ _ILL_DAYS: Final = 4
 _SAME_NS: Final = 12 * 3_600 * NS  # what the twin says within so long says nothing of the fault
 
 
+Life = dict[str, tuple[Ints, Floats]]
+"""By metric, the times (ns) at which it was reported and its values; what rests may not be reported."""
+
+
 @dataclass(frozen=True, slots=True)
 class Species:
     """A kind of product to watch.
 
     Attributes:
         make: makes one from a seed.
-        counters: metrics that only rise.
+        kinds: metrics that are not gauges.
         faults: severity gained in an hour, and the metrics that show it.
     """
 
     make: Callable[[int], Product]
-    counters: tuple[str, ...]
+    kinds: dict[str, SeriesKind]
     faults: dict[FaultKind, tuple[float, tuple[str, ...]]]
 
 
 PRODUCTS: Final = {
     "heat_pumps": Species(
         HeatPump,
-        ("energy_kwh",),
+        {"energy_kwh": SeriesKind.COUNTER},
         {
             FaultKind.BEARING_WEAR: (0.02, ("vibration_mm_s",)),
             FaultKind.STUCK_SENSOR: (np.inf, ("flow_temp_c",)),
@@ -56,33 +62,51 @@ PRODUCTS: Final = {
             ),
         },
     ),
+    "ev_chargers": Species(
+        EvCharger,
+        {"energy_kwh": SeriesKind.COUNTER, "connector_state": SeriesKind.STATE},
+        {
+            FaultKind.STUCK_SENSOR: (np.inf, ("connector_temp_c",)),
+            FaultKind.LEAK: (0.02, ("residual_ma",)),
+        },
+    ),
+    "robot_vacuums": Species(
+        RobotVacuum,
+        {"area_m2": SeriesKind.COUNTER, "docked": SeriesKind.STATE},
+        {
+            FaultKind.BEARING_WEAR: (0.02, ("suction_current_a", "motor_temp_c")),
+            FaultKind.STUCK_SENSOR: (np.inf, ("filter_pressure_pa",)),
+        },
+    ),
 }
 
 
-def live(
-    species: Species, seed: int, start: int, days: int, fault: Fault | None = None
-) -> tuple[tuple[str, ...], Ints, Floats]:
-    """Let one product live; returns metrics, times, and what it reported each minute, [metrics, N]."""
+def live(species: Species, seed: int, start: int, days: int, fault: Fault | None = None) -> Life:
+    """Let one product live; returns what it reported each minute."""
     product = species.make(seed)
     if fault is not None:
         product.inject(fault)
-    time = start + np.arange(1, days * 1440 + 1) * 60 * NS
-    rows = [product.step(60.0, int(now)) for now in time]
-    return tuple(rows[0]), time, np.array([list(row.values()) for row in rows]).T
+    times: dict[str, list[int]] = {}
+    values: dict[str, list[float]] = {}
+    for now in (start + np.arange(1, days * 1440 + 1) * 60 * NS).tolist():
+        for name, value in product.step(60.0, now).items():
+            times.setdefault(name, []).append(now)
+            values.setdefault(name, []).append(value)
+    return {
+        name: (np.array(times[name], np.int64), np.array(values[name], np.float64))
+        for name in times
+    }
 
 
-def observe(
-    species: Species, metrics: tuple[str, ...], time: Ints, values: Floats
-) -> npt.NDArray[np.void]:
-    """Run the detector over all metrics of one product; `index` is the position of the metric."""
-    said = []
-    for counter in (False, True):
-        rows = [i for i, name in enumerate(metrics) if (name in species.counters) == counter]
-        if rows:
-            findings = watch(time, values[rows], counter=counter)
-            findings["index"] = np.array(rows)[findings["index"]]
-            said.append(findings)
-    return np.concatenate(said)
+def observe(species: Species, life: Life) -> dict[str, npt.NDArray[np.void]]:
+    """Run the detector over all metrics of one product; returns the findings of each."""
+    said = {}
+    for name, (time, values) in life.items():
+        detector = Detector(1)
+        index = np.full(len(time), detector.allocate(1), np.int64)
+        detector.configure(0, np.nan, np.nan, species.kinds.get(name, SeriesKind.GAUGE))
+        said[name] = detector.update(index, time, values, np.zeros(len(time), np.bool_))
+    return said
 
 
 def measure(name: str, seed: int, count: int) -> dict[str, Any]:
@@ -102,18 +126,17 @@ def measure(name: str, seed: int, count: int) -> dict[str, Any]:
     waits: dict[str, list[float]] = {kind.value: [] for kind in species.faults}
     for number in range(seed, seed + count):
         for start in (_WINTER, _SUMMER):
-            life = live(species, number, start, _DAYS)
-            said = observe(species, *life)
-            series += len(life[0])
-            findings += len(said)
-            alerts += int(np.count_nonzero(said["severity"] >= Severity.WARNING))
+            said = observe(species, live(species, number, start, _DAYS))
+            series += len(said)
+            for of_metric in said.values():
+                findings += len(of_metric)
+                alerts += int(np.count_nonzero(of_metric["severity"] >= Severity.WARNING))
         onset = _WINTER + _ONSET_DAYS * DAY_S * NS
         days = _ONSET_DAYS + _ILL_DAYS
-        twin = observe(species, *live(species, number, _WINTER, days))
+        twin = observe(species, live(species, number, _WINTER, days))
         for kind, (rate, telling) in species.faults.items():
             life = live(species, number, _WINTER, days, Fault(kind, onset, rate))
-            rows = [life[0].index(metric) for metric in telling]
-            waits[kind.value].append(delay(observe(species, *life), twin, rows, onset))
+            waits[kind.value].append(delay(observe(species, life), twin, telling, onset))
     weeks = series * _DAYS / 7
     return {
         "findings_per_series_week": round(findings / weeks, 4),
@@ -125,14 +148,20 @@ def measure(name: str, seed: int, count: int) -> dict[str, Any]:
 
 
 def delay(
-    ill: npt.NDArray[np.void], twin: npt.NDArray[np.void], telling: list[int], onset: int
+    ill: dict[str, npt.NDArray[np.void]],
+    twin: dict[str, npt.NDArray[np.void]],
+    telling: tuple[str, ...],
+    onset: int,
 ) -> float:
     """Return after how long a telling metric gets a finding its twin does not get, s, or infinity."""
-    for finding in ill[(ill["time"] >= onset) & np.isin(ill["index"], telling)]:
-        same = twin[(twin["index"] == finding["index"]) & (twin["kind"] == finding["kind"])]
-        if not (np.abs(same["time"] - finding["time"]) <= _SAME_NS).any():
-            return float(finding["time"] - onset) / NS
-    return float(np.inf)
+    first = np.inf
+    for metric in telling:
+        for finding in ill[metric][ill[metric]["time"] >= onset]:
+            same = twin[metric][twin[metric]["kind"] == finding["kind"]]
+            if not (np.abs(same["time"] - finding["time"]) <= _SAME_NS).any():
+                first = min(first, float(finding["time"] - onset) / NS)
+                break
+    return first
 
 
 def _median_hours(waits: list[float]) -> float | None:

@@ -31,6 +31,7 @@ class MetricKind(StrEnum):
 
     GAUGE = "gauge"
     COUNTER = "counter"
+    STATE = "state"
 
 
 class HoldKind(StrEnum):

@@ -29,7 +29,7 @@ _T = TypeVar("_T", bound=np.generic)
 _ROOM = 1024
 _SHARED = 1 << 16
 _MOST_BUDGETS = 65_535
-_METRIC_KIND = {MetricKind.GAUGE: 0, MetricKind.COUNTER: 1}
+_METRIC_KIND = {MetricKind.GAUGE: 0, MetricKind.COUNTER: 1, MetricKind.STATE: 2}
 
 
 class GateSpan(NamedTuple):

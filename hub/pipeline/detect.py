@@ -94,6 +94,7 @@ class DetectStage:
         if changed:
             for slot in np.flatnonzero(self._base >= 0).tolist():
                 self._configure(slot, int(self._base[slot]), int(self._room[slot]))
+                self._join(slot)
         moved = np.flatnonzero(self._cohort[: cohort.size] != cohort[: self._cohort.size])
         if moved.size:
             self._cohort[moved] = cohort[moved]
@@ -229,16 +230,16 @@ class DetectStage:
                 )
 
     def _join(self, slot: int) -> None:
-        """Compare a device's series with those of its cohort."""
+        """Compare a device's series with those of its cohort, but for states: they have no median."""
         m = self._metrics
         assert m is not None  # noqa: S101  as above
         first, room = int(self._base[slot]), int(self._room[slot])
         of_model = m.models == self._model_of(slot)
         counters = set(m.index[of_model & (m.kind == SeriesKind.COUNTER)].tolist())
+        states = set(m.index[of_model & (m.kind == SeriesKind.STATE)].tolist())
         for metric in range(room):
-            self._cohorts.join(
-                first + metric, int(self._cohort[slot]), metric, counter=metric in counters
-            )
+            cohort = 0 if metric in states else int(self._cohort[slot])
+            self._cohorts.join(first + metric, cohort, metric, counter=metric in counters)
 
 
 def _silent(silences: Silences) -> FoundIn:

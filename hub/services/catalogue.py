@@ -145,7 +145,7 @@ def _apply_metrics(
             )
         for term, stands, now in (
             ("unit", metric.unit, wanted.unit),
-            ("kind", metric.kind, wanted.kind),
+            ("kind", _stored(metric.kind), _stored(wanted.kind)),
         ):
             if stands != now:
                 raise ConflictError(
@@ -153,7 +153,12 @@ def _apply_metrics(
                     "would give stored values another meaning. Append a metric with a new name.",
                     metric=metric.name,
                 )
-        terms = {"title": wanted.title or wanted.name, "low": wanted.low, "high": wanted.high}
+        terms = {
+            "title": wanted.title or wanted.name,
+            "kind": wanted.kind,
+            "low": wanted.low,
+            "high": wanted.high,
+        }
         _update(metric, terms, what, difference)
     for index in range(len(present), len(entries)):
         entry = entries[index]
@@ -265,6 +270,11 @@ def _apply_version(
         for name, value in features.items()
     )
     difference.added.append(what)
+
+
+def _stored(kind: str) -> str:
+    """Say what the stored values of a metric mean: those of a gauge and of a state stand as they are."""
+    return kind if kind == "counter" else "gauge"
 
 
 def _update(row: object, terms: dict[str, Any], what: str, difference: Difference) -> None:

@@ -5,6 +5,7 @@
     [[models.heat-pump.metrics]]        # in this order for ever; append only
     name = "temp_c"
     unit = "Cel"                        # UCUM
+    kind = "gauge"                      # or "counter" (only rises), "state" (one of a few, numbered)
     low = -40.0
     high = 95.0
     [models.heat-pump.budget]           # how much a product may send; what is left out has a default
@@ -46,7 +47,7 @@ class MetricEntry(Entry):
     name: MetricName
     unit: Annotated[str, Field(pattern=r"^[!-~]{0,48}$")] = ""
     title: Title = ""
-    kind: Literal["gauge", "counter"] = "gauge"
+    kind: Literal["gauge", "counter", "state"] = "gauge"
     low: float | None = None
     high: float | None = None
 

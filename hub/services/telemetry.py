@@ -33,7 +33,7 @@ _RELEASED = frozenset({Quarantine.LAPSED, Quarantine.HOLD, Quarantine.UNCLAIMED}
 
 @dataclass(frozen=True, slots=True)
 class MetricView:
-    """A metric of a model; `kind` is `gauge` or `counter`, `unit` a UCUM code."""
+    """A metric of a model; `kind` is `gauge`, `counter` or `state`, `unit` a UCUM code."""
 
     index: int
     name: str

@@ -332,3 +332,23 @@ def test_sentences_carry_their_arguments() -> None:
     said = sentence(finding)
     assert said.code == "finding.drift.above"
     assert set(said.args) == {"observed", "expected_low", "expected_high", "since", "time"}
+
+
+def test_a_state_gets_limit_checks_only() -> None:
+    detector = Detector(1)
+    detector.allocate(1)
+    detector.configure(0, 0.0, 2.0, SeriesKind.STATE)
+    rng = np.random.default_rng(5)
+    value = np.where(np.arange(6_000) % 3_000 < 2_900, 0.0, 2.0)
+    value[5_000] = 7.0
+    value[5_500:] = rng.integers(0, 3, 500)
+    n = len(value)
+    time = 1_700_000_000 * S + np.arange(n) * 60 * S
+    index, late = np.zeros(n, np.int64), np.zeros(n, np.bool_)
+    findings = detector.update(index, time, value, late)
+    assert [(f["sample"], Kind(f["kind"])) for f in findings] == [(5_000, Kind.OUT_OF_LIMITS)]
+    detector.configure(0, np.nan, np.nan, SeriesKind.GAUGE)
+    value = rng.standard_normal(n)
+    value[5_000] = 12.0
+    findings = detector.update(index, time + n * 60 * S, value, late)
+    assert 5_000 in findings["sample"][findings["kind"] == Kind.SPIKE]

@@ -33,7 +33,7 @@ class Metric(Base):
     __table_args__ = (
         UniqueConstraint("model_number", "name"),
         CheckConstraint('"index" BETWEEN 0 AND 65535', name="index_range"),
-        CheckConstraint("kind IN ('gauge', 'counter')", name="kind"),
+        CheckConstraint("kind IN ('gauge', 'counter', 'state')", name="kind"),
     )
 
     model_number: Mapped[int] = mapped_column(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analytics.findings import OVER, Kind
+from analytics.findings import OVER, Kind, SeriesKind
 from hub.pipeline.detect import DetectStage
 from hub.pipeline.directory import Directory
 from hub.pipeline.outcome import NO_METRIC, FoundIn
@@ -99,6 +99,16 @@ def test_deviation_and_silence_come_from_the_journal_alone() -> None:
     again = live(two, 120, 200)
     assert again[: len(lost)] == lost
     assert first + again == whole
+
+
+def test_a_state_is_not_compared() -> None:
+    arrays = gate_arrays()
+    arrays["metric_kind"] = np.full_like(arrays["metric_kind"], SeriesKind.STATE)
+    one = stage()
+    live(one, 0, 50)
+    states = Directory.build(2, arrays, "hp/1").metrics
+    one.use(np.ones(DEVICES + 1, np.uint16), states, np.full(DEVICES + 1, 5, np.uint32))
+    assert {kind for *_, kind, _ in live(one, 50, 200)} == {Kind.SILENCE}
 
 
 def test_a_checkpoint_of_a_version_without_cohorts_is_taken() -> None:

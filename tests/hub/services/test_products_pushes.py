@@ -294,6 +294,10 @@ def test_the_catalogue_is_append_only_and_idempotent(world: World) -> None:
             with pytest.raises(ConflictError, match=error):
                 catalogue.apply(session, HUB, catalogue.parse(changed), T0)
             session.rollback()
+        enumeration = CATALOGUE.replace('unit = "Cel"\n', 'unit = "Cel"\nkind = "state"\n')
+        done = catalogue.apply(session, HUB, catalogue.parse(enumeration), T0)
+        assert done.changed == ["metric heat-pump.temp_c: kind"]
+        catalogue.apply(session, HUB, catalogue.parse(CATALOGUE), T0)
         more = CATALOGUE.replace(
             "[models.heat-pump.features.telemetry]",
             '[[models.heat-pump.metrics]]\nname = "new_one"\n[models.heat-pump.features.telemetry]',

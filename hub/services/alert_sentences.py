@@ -7,6 +7,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hub.services.quantities import plain
+
 TEMPLATES: Mapping[str, str] = {
     "finding.spike": "{title} jumped to {observed}.",
     "finding.spike.above": "{title} jumped to {observed}; {expected_high} or less was expected.",
@@ -64,9 +66,4 @@ def sentence(code: str, arguments: Mapping[str, Any], title: str, unit: str) -> 
 
 
 def _shown(value: Any, unit: str) -> str:
-    if value is None:
-        return "unknown"
-    return f"{value:.4g} {_UNITS.get(unit, unit)}".strip()
-
-
-_UNITS = {"Cel": "°C", "1": "", "[degF]": "°F"}
+    return "unknown" if value is None else plain(float(value), unit)

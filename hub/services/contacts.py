@@ -3,28 +3,30 @@
 1. Words of a device that is not known are ignored: the broker lets only known ones in, so it was
    revoked or removed a moment ago.
 2. Nothing here is trusted for a decision; it is shown to people.
-3. What happened to a device is kept too, the latest `KEPT` of each: no device can fill the disk.
+3. What happened to a device is kept too (`happenings`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, delete, select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from device_sdk.wire.messages import Event, Presence, Reported
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Device, DeviceEvent
 from hub.services import cohorts
+from hub.services.happenings import (
+    APPLIED,
+    CAME,
+    FIRMWARE,
+    MAX_TEXT,
+    NOT_APPLIED,
+    WENT,
+    keep,
+)
 from hub.services.pushes import plain
-
-MAX_TEXT = 200
-MAX_ARGUMENTS = 16
-KEPT = 200
-"""Happenings of each device that are kept."""
-CAME, WENT, FIRMWARE = "hub.came", "hub.went", "hub.firmware"
-"""What the hub saw by itself; these have no `event_id`, whatever a device calls its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ def reported(session: Session, device_id: str, message: Reported, at: int) -> Co
     if device is None:
         return None
     device.last_contact = at
+    _keep_applied(session, device, message, at)
     device.state_version_reported = message.state_version
     device.entitlement_version_reported = message.entitlement_version
     device.reported = dict(message.configuration)
@@ -78,11 +81,8 @@ def event(session: Session, device_id: str, message: Event, at: int) -> Contact 
         DeviceEvent.slot == device.slot, DeviceEvent.event_id == message.id
     )
     if session.scalar(told) is None:
-        arguments = {
-            name[:MAX_TEXT]: _bounded(value)
-            for name, value in list(message.arguments.items())[:MAX_ARGUMENTS]
-        }
-        _keep(session, device.slot, at, message.name[:MAX_TEXT], arguments, message.id)
+        arguments = {name: plain(value) for name, value in message.arguments.items()}
+        keep(session, device.slot, at, message.name, arguments, message.id)
     return _contact(session, device)
 
 
@@ -106,40 +106,25 @@ def _keep_presence(session: Session, device: Device, message: Presence, at: int)
     birth = message.birth
     again = birth is None or birth.boot == device.boot
     if message.online and not (device.online and again):
-        _keep(session, device.slot, at, CAME, {"firmware": birth.firmware if birth else None})
+        keep(session, device.slot, at, CAME, {"firmware": birth.firmware if birth else None})
     if device.online and not message.online:
-        _keep(session, device.slot, at, WENT, {})
+        keep(session, device.slot, at, WENT, {})
     if birth is not None and device.firmware not in {None, birth.firmware[:MAX_TEXT]}:
         change = {"before": device.firmware, "after": birth.firmware[:MAX_TEXT]}
-        _keep(session, device.slot, at, FIRMWARE, change)
+        keep(session, device.slot, at, FIRMWARE, change)
 
 
-def _keep(
-    session: Session,
-    slot: int,
-    at: int,
-    name: str,
-    arguments: dict[str, Any],
-    event_id: bytes | None = None,
-) -> None:
-    row = DeviceEvent(slot=slot, at=at, event_id=event_id, name=name, arguments=arguments)
-    session.add(row)
-    session.flush()
-    oldest = (
-        select(DeviceEvent.id)
-        .where(DeviceEvent.slot == slot)
-        .order_by(DeviceEvent.id.desc())
-        .offset(KEPT)
-        .limit(1)
-    )
-    if (last := session.scalar(oldest)) is not None:
-        session.execute(delete(DeviceEvent).where(DeviceEvent.slot == slot, DeviceEvent.id <= last))
-
-
-def _bounded(value: Any) -> Any:
-    found = plain(value)
-    scalar = found is None or isinstance(found, bool | int | float)
-    return found if scalar else str(found)[:MAX_TEXT]
+def _keep_applied(session: Session, device: Device, message: Reported, at: int) -> None:
+    """Keep that a device came to have in force what was asked for, or could not apply it."""
+    errors = _short(message.errors)
+    if errors and errors != device.reported_errors:
+        keep(session, device.slot, at, NOT_APPLIED, errors)
+    asked = device.desired
+    if not asked or errors:
+        return
+    before = device.reported.items() >= asked.items() and not device.reported_errors
+    if message.configuration.items() >= asked.items() and not before:
+        keep(session, device.slot, at, APPLIED, {"version": device.desired_version})
 
 
 def _device(session: Session, device_id: str) -> Device | None:

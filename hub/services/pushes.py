@@ -23,7 +23,7 @@ from device_sdk.wire.codes import Severity
 from hub.errors import ConflictError, InvalidInputError
 from hub.ports.database.alert_tables import Command, Notice
 from hub.ports.database.product_tables import Device
-from hub.services import audit, changes, ownership, products
+from hub.services import audit, changes, happenings, ownership, products
 from hub.services.caller import Caller, Scope
 
 Scalar = bool | int | float | str | None
@@ -97,11 +97,13 @@ def configure(
     # As text: in Python 1 == 1.0 == True, on a device they differ.
     changed = json.dumps(desired) != json.dumps(dict(sorted(device.desired.items())))
     if changed:
+        asked = _differing(device.desired, desired)
         device.desired = desired
         device.desired_version += 1
         session.flush()
         details = {"names": sorted(values), "version": device.desired_version}
         _record(session, caller, product_id, "device.configure", at, details)
+        happenings.keep(session, device.slot, at, happenings.ASKED, asked)
         changes.note(session, product_id)
     return configuration_of(device, changed=changed)
 
@@ -243,6 +245,15 @@ def notice_payload(row: Notice) -> bytes:
 def command_payload(row: Command) -> bytes:
     """Return a command as bytes for `down/command`."""
     return messages.Command(row.id, row.name, row.arguments, row.expires_at).encode()
+
+
+def _differing(before: Mapping[str, Scalar], after: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return the settings that differ, with what they are to be; null if they are taken away."""
+    return {
+        name: after.get(name)
+        for name in sorted({*before, *after})
+        if json.dumps(before.get(name)) != json.dumps(after.get(name))
+    }
 
 
 def _check_setting(name: str, value: Scalar) -> None:

@@ -21,7 +21,7 @@ from hub.ports.database.catalogue_tables import Feature, Metric, Plan, ProductMo
 from hub.ports.database.ownership_tables import Grant, Hold, Ownership
 from hub.ports.database.people_tables import Owner
 from hub.ports.database.product_tables import Certificate, Device, DeviceEvent
-from hub.services import alert_desk, contacts, products
+from hub.services import alert_desk, happenings, products
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
 from hub.services.ownership import own_epochs
@@ -30,7 +30,16 @@ RECENT = 30
 """Commands, notices and certificates of a product that the line of time goes back to."""
 
 
-_SEEN = {contacts.CAME: "came", contacts.WENT: "silent", contacts.FIRMWARE: "firmware"}
+_SEEN = {
+    happenings.CAME: "came",
+    happenings.WENT: "silent",
+    happenings.FIRMWARE: "firmware",
+    happenings.ASKED: "configuration_asked",
+    happenings.APPLIED: "configuration_applied",
+    happenings.NOT_APPLIED: "configuration_refused",
+}
+_OF_SETTINGS = {happenings.ASKED, happenings.NOT_APPLIED}
+"""Their arguments have names of settings."""
 
 
 class Side(StrEnum):
@@ -242,7 +251,10 @@ def _happenings(session: Session, slot: int) -> Iterator[Entry]:
         .limit(RECENT)
     )
     for row in session.scalars(latest):
-        if row.event_id is None:
+        if row.event_id is None and row.name in _OF_SETTINGS:
+            about = {"arguments": row.arguments}
+            yield Entry(row.at, Side.TECHNICAL, _SEEN[row.name], about)
+        elif row.event_id is None:
             yield Entry(row.at, Side.TECHNICAL, _SEEN[row.name], row.arguments)
         else:
             about = {"name": row.name, "arguments": row.arguments}

@@ -1,13 +1,12 @@
 """Numbers, units and times as a visitor reads them.
 
 1. Times are shown in the visitor's zone; machines get them in UTC beside it.
-2. A number has four significant digits at most: more is noise on a page.
+2. A number has three significant digits, or more if it has them before the point: more is noise.
 3. Units are UCUM codes inside and their usual symbols outside.
 """
 
 import datetime as dt
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -16,27 +15,11 @@ from babel import Locale
 from babel.dates import format_date, format_datetime, format_time, format_timedelta
 from babel.numbers import format_decimal
 
+from hub.services.quantities import decimals_of, symbol
+
 NS: Final = 1_000_000_000
 DASH: Final = "\N{EN DASH}"
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_UNITS: Mapping[str, str] = {
-    "Cel": "°C",
-    "[degF]": "°F",
-    "1": "",
-    "{count}": "",
-    "kW.h": "kWh",
-    "W.h": "Wh",
-    "m3": "m³",
-    "m3/h": "m³/h",
-    "m2": "m²",
-    "Ohm": "Ω",
-    "L/min": "l/min",
-    "dB[SPL]": "dB",
-    "dBm": "dBm",
-    "By": "B",
-    "KiBy": "KiB",
-    "MiBy": "MiB",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +30,10 @@ class Formats:
     zone: ZoneInfo
 
     def number(self, value: float | None) -> str:
-        """Return a number with at most four significant digits."""
+        """Return a number with three significant digits; what is before the point is in full."""
         if value is None or not math.isfinite(value):
             return DASH
-        magnitude = math.floor(math.log10(abs(value))) if value else 0
-        decimals = min(max(0, 3 - magnitude), 6)
+        decimals = decimals_of(value)
         rounded = round(value, decimals) + 0.0  # -0.0 becomes 0.0
         pattern = "#,##0." + "#" * decimals if decimals else "#,##0"
         return str(format_decimal(rounded, format=pattern, locale=self.locale))
@@ -104,14 +86,6 @@ class Formats:
 def machine(at: int) -> str:
     """Return an instant as RFC 3339 in UTC, for the attribute `datetime`."""
     return f"{_instant(at):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def symbol(unit: str) -> str:
-    """Return the usual symbol of a UCUM code."""
-    base, slash, per = unit.partition("/h")
-    if slash and not per and base in _UNITS:
-        return f"{_UNITS[base]}/h"
-    return _UNITS.get(unit, unit.replace(".", "·"))
 
 
 def _instant(at: int) -> dt.datetime:

@@ -14,13 +14,15 @@ from starlette.responses import RedirectResponse, Response
 
 from hub.errors import ConflictError, HubError, NotFoundError, RateLimitedError
 from hub.ports.database.engine import read_session, write_session
-from hub.services import ownership, product_detail, products, timeline
+from hub.services import ownership, product_detail, products, telemetry, timeline
 from hub.services.products import ProductSummary
+from hub.services.telemetry import LatestValue
 from hub.web import verdict
-from hub.web.context import hub_of
+from hub.web.context import Hub, hub_of
 from hub.web.guard import PageRoute, form_of, visitor_of
 from hub.web.languages import N_
 from hub.web.pages import pages_of
+from hub.web.product import reading_since
 from hub.web.sentences import Sentences
 from hub.web.verdict import Problem
 from hub.web.visitor import Visitor
@@ -50,6 +52,7 @@ class Card:
     sentence: str
     action: str
     more: int
+    reading: LatestValue | None
 
 
 @ROUTER.get("/", operation_id="page_home")
@@ -61,7 +64,7 @@ def page_home(request: Request) -> Response:
     at = hub.clock()
     with read_session(hub.engine) as session:
         found = products.listed(session, visitor.known, limit=MAX_PRODUCTS)
-        cards = [_card(session, visitor, summary, at) for summary in found]
+        cards = [_card(session, hub, visitor, summary, at) for summary in found]
     cards.sort(key=lambda card: (-card.problem.level, card.summary.serial))
     worst = next((card for card in cards if card.problem.level > verdict.Level.NOTICE), None)
     return pages_of(request).page(request, "home.html", cards=cards, worst=worst)
@@ -96,18 +99,25 @@ def do_claim(request: Request) -> Response:
     )
 
 
-def _card(session: Session, visitor: Visitor, summary: ProductSummary, at: int) -> Card:
+def _card(session: Session, hub: Hub, visitor: Visitor, summary: ProductSummary, at: int) -> Card:
     found = product_detail.detail(session, visitor.known, summary.product_id, at)
     listed = verdict.problems(found, at)
     worst = verdict.verdict(listed)
     titles = timeline.titles(session, summary.model)
     said = Sentences(visitor.language, visitor.formats, titles.counters)
+    reading = None
+    if worst.alert is not None:
+        latest = telemetry.latest(
+            session, hub.store, visitor.known, summary.product_id, at, facts=found.facts
+        )
+        reading = reading_since(latest, worst.alert, titles.counters)
     return Card(
         summary=summary,
         problem=worst,
         sentence=said.problem(worst, summary.model_title, titles),
         action=said.action(worst),
         more=max(0, len(listed) - 1),
+        reading=reading,
     )
 
 

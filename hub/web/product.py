@@ -5,7 +5,7 @@
 3. After the transaction everybody who listens is told, as by the API.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -40,6 +40,9 @@ MUTE_NS = 7 * 86_400_000_000_000
 MAX_SHOWN = 4
 """Alerts that are not folded away."""
 
+WITHOUT_READING = ("finding.silence", "finding.stuck")
+"""Findings to which the present value adds nothing."""
+
 AlertId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 
 
@@ -67,6 +70,10 @@ class View:
     def sentence(self, problem: Problem) -> str:
         """Say a problem of this product."""
         return self.said.problem(problem, self.found.summary.model_title, self.titles)
+
+    def now(self, alert: AlertView | None) -> LatestValue | None:
+        """Return what the metric of an unresolved alert reads since it was last found unusual."""
+        return None if alert is None else reading_since(self.latest, alert, self.titles.counters)
 
     def reason(self, decision: Decision) -> str:
         """Say why a feature of this product is or is not available."""
@@ -175,6 +182,26 @@ def viewed(hub: Hub, visitor: Visitor, product_id: str, metric: str, span: str) 
             notices=timeline.notices(session, caller, product_id),
             said=Sentences(visitor.language, visitor.formats, titles.counters),
         )
+
+
+def reading_since(
+    latest: Sequence[LatestValue], alert: AlertView, counters: Container[str]
+) -> LatestValue | None:
+    """Return the latest value of an alert's metric if it is newer than what the alert says.
+
+    Args:
+        latest: values of the product, as far as the visitor may see them.
+        alert: any; about one that is resolved, or is of no metric, the present value says nothing.
+        counters: names of metrics that count up, of which the same is true.
+    """
+    if alert.status == "resolved" or alert.metric in counters:
+        return None
+    if alert.code.startswith(WITHOUT_READING):
+        return None
+    for one in latest:
+        if one.metric.name == alert.metric and one.time > alert.last_at:
+            return one
+    return None
 
 
 def _chosen(

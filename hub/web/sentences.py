@@ -83,6 +83,9 @@ EVENTS: Mapping[str, str] = {
     "came": N_("Connected"),
     "silent": N_("Went offline"),
     "firmware": N_("Firmware {before} was replaced by {after}"),
+    "configuration_asked": N_("Configuration asked for: {arguments}"),
+    "configuration_applied": N_("The product has the configuration in force"),
+    "configuration_refused": N_("The product could not apply: {arguments}"),
     "device_event": N_("The product reported: {name}"),
     "device_event.more": N_("The product reported: {name} ({arguments})"),
     "notice": N_("The product was told: {sentence}"),
@@ -288,10 +291,11 @@ class Sentences:
         if entry.code in {"held", "hold_ended"}:
             details["kind"] = self.language.text(HOLDS[details["kind"]])
         code = "made.order" if details.get("order") else entry.code
-        if entry.code == "device_event" and details["arguments"]:
-            code = "device_event.more"
+        if details.get("arguments"):
+            code = "device_event.more" if entry.code == "device_event" else entry.code
             details["arguments"] = ", ".join(
-                f"{name} {value}" for name, value in sorted(details["arguments"].items())
+                f"{name} {DASH if value is None else value}"
+                for name, value in sorted(details["arguments"].items())
             )
         return self.language.text(EVENTS[code], **details)
 

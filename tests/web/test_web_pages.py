@@ -5,17 +5,22 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from babel import Locale
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from firmware_sim import catalogue as simulated
 from hub.ports.database.engine import write_session
 from hub.ports.database.people_tables import Person
 from hub.ports.database.product_tables import Device, Product
 from hub.services.people import HASHER
+from hub.services.quantities import plain, symbol
 from hub.services.sessions import COOKIE
 from hub.web import languages
 from hub.web.formats import Formats
 from hub.web.sentences import Sentences
 from tests.hub.api.api_world import SECOND, START, Unit, World
+from tests.hub.api.memory_store import Row
 from tests.web.pages_world import browser, measured, noticed, text_of
 
 MS = 1_000_000
@@ -268,3 +273,74 @@ def test_what_is_found_on_a_counter_is_said_per_hour() -> None:
     assert rate == "Energy used jumped to 3.6\u00a0kWh/h; 1.8\u00a0kWh/h or less was expected."
     count = said.finding("finding.counter_reset", {"observed": 3.0}, *about)
     assert count == "Energy used fell back to 3\u00a0kWh, although it can only rise."
+
+
+@pytest.mark.parametrize(
+    ("unit", "shown"),
+    [
+        ("Cel", "°C"),
+        ("dB{mW}", "dBm"),
+        ("kBy", "kB"),
+        ("{rotation}/min", "rpm"),
+        ("L/min", "l/min"),
+        ("m3/h", "m³/h"),
+        ("kW.h", "kWh"),
+        ("kW.h/h", "kWh/h"),
+        ("{count}", ""),
+        ("m/s2", "m/s2"),
+        ("N.m", "N·m"),
+        ("1", ""),
+        ("", ""),
+    ],
+)
+def test_units_are_shown_by_their_usual_symbols(unit: str, shown: str) -> None:
+    assert symbol(unit) == shown
+
+
+def test_every_unit_of_the_demo_is_shown_without_the_signs_of_ucum() -> None:
+    models = simulated.document()["models"]
+    units = {metric["unit"] for model in models.values() for metric in model["metrics"]}
+    assert len(units) > 10
+    for unit in units:
+        assert not set("{}[]") & set(symbol(unit)), unit
+
+
+@given(st.floats(-1e9, 1e9))
+def test_a_number_has_three_digits_that_say_something(value: float) -> None:
+    text = Formats(Locale.parse("en_GB"), ZoneInfo("UTC")).number(value)
+    read = float(text.replace(",", ""))
+    assert read == pytest.approx(value, rel=0.005 + 1e-9, abs=5.1e-7)
+    _, _, decimals = text.partition(".")
+    assert not decimals.endswith("0")
+    if abs(value) >= 100:
+        assert not decimals
+    assert plain(value, "") == text.replace(",", "")
+
+
+def test_the_headline_says_what_the_metric_reads_now(
+    world: World, ada: TestClient, support: TestClient, unit: Unit
+) -> None:
+    noticed(world)
+    world.store.rows.append(Row(slot=1, metric=0, time=START - SECOND, value=75.25, seq=99))
+    for client, path in [
+        (ada, "/"),
+        (ada, f"/products/{unit.product_id}"),
+        (support, f"/support/products/{unit.product_id}"),
+    ]:
+        text = text_of(browser(world, client).get(path))
+        assert "Flow temperature is 71.5\u00a0°C, above its limit of 70\u00a0°C." in text.replace(
+            "71.5 °C", "71.5\u00a0°C"
+        ).replace("70 °C", "70\u00a0°C")
+        assert "Now: 75.2" in text
+
+
+def test_the_present_value_is_left_out_where_it_says_nothing(
+    world: World, ada: TestClient, unit: Unit
+) -> None:
+    alert = noticed(world)  # measured 60 s ago, and so is the newest value
+    client = browser(world, ada)
+    assert "Now:" not in text_of(client.get(f"/products/{unit.product_id}"))
+    world.store.rows.append(Row(slot=1, metric=0, time=START - SECOND, value=75.25, seq=99))
+    assert "Now:" in text_of(client.get(f"/products/{unit.product_id}"))
+    assert client.post(f"/alerts/{alert}/resolve").status_code == 303
+    assert "Now:" not in text_of(client.get(f"/products/{unit.product_id}"))

@@ -13,6 +13,15 @@
   document.body.addEventListener("htmx:responseError", (event) => {
     if (event.detail.xhr.status === 401) location.reload();
   });
+  // Where a sentence tells a reading of now, it is the one that the values show.
+  document.body.addEventListener("htmx:afterSettle", () => {
+    const shown = new Map();
+    for (const value of document.querySelectorAll("[data-value]")) shown.set(value.dataset.value, value.dataset.text);
+    for (const reading of document.querySelectorAll("[data-reads]")) {
+      const text = shown.get(reading.dataset.reads);
+      if (text && reading.textContent !== text) reading.textContent = text;
+    }
+  });
   // Streams end with the session.
   document.body.addEventListener("htmx:sseClose", (event) => {
     if (event.detail.type === "message") location.reload();

@@ -10,7 +10,11 @@
   const rows = part("rows"), marks = part("marks"), failed = part("failed");
   const zone = figure.dataset.zone, language = figure.dataset.locale;
   const HEIGHT = 272, MIN_SPAN = 10_000, LIVE_MS = 5_000, GAP = 6;
-  const number = new Intl.NumberFormat(language, { maximumSignificantDigits: 4 });
+  // Three significant digits, and what is before the point in full: as the server writes them.
+  const numbers = [0, 1, 2, 3, 4, 5, 6].map((most) => new Intl.NumberFormat(language, { maximumFractionDigits: most }));
+  const number = {
+    format: (value) => numbers[Math.min(Math.max(2 - Math.floor(Math.log10(Math.abs(value) || 1)), 0), 6)].format(value),
+  };
   const axisNumber = new Intl.NumberFormat(language, { maximumFractionDigits: 3 });
   const format = (options) => new Intl.DateTimeFormat(language, { timeZone: zone, ...options });
   const second = format({ hour: "2-digit", minute: "2-digit", second: "2-digit" });

@@ -252,8 +252,7 @@ def _happenings(session: Session, slot: int) -> Iterator[Entry]:
     )
     for row in session.scalars(latest):
         if row.event_id is None and row.name in _OF_SETTINGS:
-            about = {"arguments": row.arguments}
-            yield Entry(row.at, Side.TECHNICAL, _SEEN[row.name], about)
+            yield Entry(row.at, Side.TECHNICAL, _SEEN[row.name], {"arguments": row.arguments})
         elif row.event_id is None:
             yield Entry(row.at, Side.TECHNICAL, _SEEN[row.name], row.arguments)
         else:

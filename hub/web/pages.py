@@ -15,9 +15,10 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from hub.services.quantities import symbol
 from hub.web import languages as tongues
 from hub.web.assets import Assets
-from hub.web.formats import machine, symbol
+from hub.web.formats import machine
 from hub.web.languages import Language
 
 POLICY = (

@@ -47,3 +47,8 @@ def test_it_equals_counting_everything(sent: list[Row], stored: list[Row]) -> No
 def test_a_lost_row_hidden_by_a_doubled_one_is_seen() -> None:
     sent = [Row(0, 1.0), Row(HOUR, 1.0), Row(2 * HOUR, 1.0)]
     assert outcome(sent, [sent[0], sent[0], sent[2]]) == (3, 3, 1, 1)
+
+
+def test_rows_that_swap_their_values_are_other_rows() -> None:
+    sent = [Row(HOUR, -2.0), Row(11 * HOUR, 0.0)]
+    assert outcome(sent, [Row(5 * HOUR, 0.0), Row(7 * HOUR, -2.0)]) == (2, 2, 2, 2)

@@ -185,6 +185,12 @@ class LimitSettings(Section):
 
     request_bytes: Positive = 1_048_576
     """Largest body of an API request."""
+    dead_letters: Positive = 20_000
+    """Dead letters kept in the database; the oldest go first."""
+    dead_letters_of_device: Positive = 1_000
+    """Dead letters kept of one device."""
+    dead_letter_bytes: Positive = 268_435_456
+    """Bytes of frames kept in dead letters, all together."""
 
 
 def _user_cache() -> Path:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from device_sdk.wire.topics import Down
 from hub.app.device_desk import Send
-from hub.app.reactor import Entry
+from hub.app.log_records import Entry
 from hub.services import alert_desk, alerts, pushes
 from hub.services.alert_desk import AlertView
 from hub.services.alerts import AlertChange

@@ -56,6 +56,9 @@ _THROTTLED = ("gate", "product_budget", "owner_budget", "load")
 _LOOK_S = 0.25  # between two looks at the free space
 _BACK = 1.25  # times the reserve must be free again, so that the worker does not come and go
 _STABLE_S = 60.0
+_LOG_ROTATION = Rotation(
+    size=8 << 20
+)  # of findings and dead letters: small, as only whole segments are deleted
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.5, 10.0
 
 FILTERS = [f"{ROOT}/+/+/up/{channel}" for channel in (Up.PACK, Up.JSON, Up.SENML, Up.PRESENCE)]
@@ -139,7 +142,7 @@ def run_worker(
             else min(2 * pause, _LAST_PAUSE_S)
         )
         stop.wait(pause)
-        while not stop.is_set() and not _has_room(config, _BACK):
+        while not stop.is_set() and _spare_bytes(config, _BACK) < 0:
             stop.wait(_LOOK_S)
 
 
@@ -155,10 +158,10 @@ class _Once:
             call()
 
 
-def _has_room(config: IngestConfig, share: float = 1.0) -> bool:
-    """Whether the disk has the reserve free, or more of it: `share` times."""
+def _spare_bytes(config: IngestConfig, share: float = 1.0) -> int:
+    """Bytes that are free beyond the reserve, or beyond more of it: `share` times; negative if there are too few."""
     config.journal.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return free_bytes(config.journal) >= config.reserve_bytes * share
+    return free_bytes(config.journal) - int(config.reserve_bytes * share)
 
 
 def _say_paused(config: IngestConfig) -> None:
@@ -182,8 +185,8 @@ def _run_until_full(config: IngestConfig, stop: threading.Event, ready: Callable
     rotation = Rotation(size=config.segment_bytes)
     with (
         JournalWriter.open(config.journal, now_ns=now, rotation=rotation) as journal,
-        JournalWriter.open(config.findings, now_ns=now) as findings,
-        JournalWriter.open(config.dead_letters, now_ns=now) as dead_letters,
+        JournalWriter.open(config.findings, now_ns=now, rotation=_LOG_ROTATION) as findings,
+        JournalWriter.open(config.dead_letters, now_ns=now, rotation=_LOG_ROTATION) as dead_letters,
         contextlib.closing(Attempts(config.checkpoints)) as attempts,
     ):
         directory = _first_directory(config, stop)
@@ -221,6 +224,7 @@ class _Worker:
         self._config = config
         self._attempts = attempts
         self._journal = journal
+        self._logs = (journal, findings, dead_letters)
         self._metrics = Metrics(f"ingest-{config.worker}")
         self._followers = StoreStage(config.progress)
         reactions = ReactStage(findings, config.worker)
@@ -242,6 +246,7 @@ class _Worker:
         )
         self._last_checkpoint = time.monotonic()
         self._last_publish = self._last_look = self._last_replay = 0.0
+        self._written = self._spare = 0
         self._started = time.monotonic()
         self._changed = False  # by more than beats, which are quickly replayed
 
@@ -312,12 +317,17 @@ class _Worker:
         return turn
 
     def _room(self) -> bool:
-        """Whether the disk has room for telemetry; looked at a few times a second."""
-        now = time.monotonic()
-        if now - self._last_look < _LOOK_S:
+        """Whether the disk has room for telemetry.
+
+        Looked at a few times a second, and as soon as this worker alone may have used up what was free beyond the
+        reserve: of that itself no more than the writes of one turn are taken.
+        """
+        now, written = time.monotonic(), sum(log.end for log in self._logs)
+        if now - self._last_look < _LOOK_S and written - self._written < self._spare:
             return True
-        self._last_look = now
-        return _has_room(self._config)
+        self._last_look, self._written = now, written
+        self._spare = _spare_bytes(self._config)
+        return self._spare >= 0
 
     def _wait_for_room(self, stop: threading.Event) -> None:
         """Unsubscribe, and wait until more than the reserve is free; what is in memory stays good."""
@@ -330,7 +340,7 @@ class _Worker:
             },
         )
         self._paused(full=True)
-        while not stop.is_set() and not _has_room(self._config, _BACK):
+        while not stop.is_set() and _spare_bytes(self._config, _BACK) < 0:
             stop.wait(_LOOK_S)
             self._between_turns()
         self._paused(full=False)

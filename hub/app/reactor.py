@@ -7,31 +7,33 @@
 3. Pushes and live events go out after the commit and are best effort; the database is the truth.
 4. A record that cannot be read or applied is counted, logged and passed over, alone. A database or
    disk that fails is not the records' fault: nothing moves, and it is tried again.
+5. What the committed cursor has passed is deleted from the log, a sealed segment at a time: the database syncs each
+   commit, so a power failure cannot take the cursor back behind it.
 
 What a finding means is the business of `hub.services`; nothing of it is known here.
 """
 
 import logging
-import math
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from device_sdk.wire import cbor
+from hub.app.log_records import Entry, Record, checked, items
 from hub.errors import StorageError
 from hub.metrics import Metrics
 from hub.ports.database.engine import read_session, write_session
-from hub.ports.database.record_tables import Cursor, DeadLetter
-from hub.ports.journal.block import MAX_PAYLOAD, Block, Kind
+from hub.ports.database.record_tables import Cursor
+from hub.ports.journal.block import Block, Kind
 from hub.ports.journal.durability import sync_file
 from hub.ports.journal.reader import JournalReader
+from hub.ports.journal.segments import Segment, list_segments, prune
 
 BATCH_BYTES = 4_194_304
 """About how many bytes of a log one transaction takes."""
@@ -42,52 +44,6 @@ RETRY_S = 1.0
 _log = logging.getLogger("homeport.reactor")
 
 R = TypeVar("R")
-
-Record = Mapping[str, Any]
-
-_FIELDS: Mapping[int, Mapping[str, type]] = {
-    Kind.FINDINGS: {
-        "id": bytes,
-        "slot": int,
-        "metric": int,
-        "kind": int,
-        "severity": int,
-        "time": int,
-        "since": int,
-        "surprise": float,
-        "observed": float,
-        "low": float,
-        "high": float,
-        "offset": int,
-        "historical": bool,
-        "hidden": bool,
-        "cohort": int,
-        "members": int,
-    },
-    Kind.DEAD_LETTERS: {
-        "id": bytes,
-        "slot": int,
-        "topic": str,
-        "code": int,
-        "detail": str,
-        "sha256": bytes,
-        "size": int,
-        "bytes": bytes,
-        "time": int,
-        "stream": bytes,
-        "rows": list,
-    },
-}
-_ABSENT: Mapping[str, Any] = {"hidden": False, "cohort": 0, "members": 0, "stream": b"", "rows": []}
-"""What logs of versions before 0.2 do not hold."""
-
-
-class Entry(NamedTuple):
-    """A record and its place: offset of its block in the log, position in the block."""
-
-    offset: int
-    position: int
-    record: Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +57,7 @@ class Follower(Generic[R]):
         apply: takes entries into the database, in the given session and at the given time (ns
             UTC). It must not commit, and raises for records it cannot take.
         publish: told, after the commit, what `apply` returned.
+        waits: asked before each step; while it says so the log is left as it is.
     """
 
     name: str
@@ -108,6 +65,7 @@ class Follower(Generic[R]):
     kind: Kind
     apply: Callable[[Session, Sequence[Entry], int], R]
     publish: Callable[[R], None]
+    waits: Callable[[], bool] = lambda: False
 
 
 class Reactor:
@@ -143,7 +101,7 @@ class Reactor:
             How many records were taken, those passed over included.
 
         Raises:
-            StorageError: a log is damaged, pruned or older than its cursor.
+            StorageError: a log is damaged or older than its cursor.
             OSError: a log cannot be read or synced.
             SQLAlchemyError: the database failed. In each case nothing of that log has moved.
         """
@@ -175,9 +133,12 @@ class _Trail(Generic[R]):
         self._follower = follower
         self._metrics = metrics
         self._reader: JournalReader | None = None
+        self._pruned: Segment | None = None
 
     def step(self, at: int) -> int:
         """Take one batch; see `Reactor.step`."""
+        if self._follower.waits():
+            return 0
         reader = self._reader or self._open()
         self._reader = None  # after a failure, begin again at the cursor
         entries, bad, moved = self._read(reader)
@@ -185,12 +146,40 @@ class _Trail(Generic[R]):
             results = self._commit(entries, reader.offset, at)
             self._publish(results)
         self._reader = reader
+        self._prune(reader)
         return len(entries) + bad
 
     def _open(self) -> JournalReader:
         with read_session(self._engine) as session:
             cursor = session.get(Cursor, self._follower.name)
-        return JournalReader(self._follower.folder, cursor.offset if cursor else 0)
+        offset = cursor.offset if cursor else 0
+        segments = list_segments(self._follower.folder)
+        if segments and offset < segments[0].first:
+            # A database restored from a backup, without the log of that time: what it lacks is gone, and alerts must
+            # not stop for good because of that.
+            self._metrics.dropped_frames.labels("reactor_gap").inc()
+            _log.error(
+                "%s begins at offset %d, but the database stands at %d: what is between is not taken. "
+                "Was the database restored from a backup without the log?",
+                self._follower.name,
+                segments[0].first,
+                offset,
+            )
+            offset = segments[0].first
+        return JournalReader(self._follower.folder, offset)
+
+    def _prune(self, reader: JournalReader) -> None:
+        """Delete the segments that the cursor has passed, if it has come to another one; at `reader` it stands."""
+        if reader.segment is None or reader.segment == self._pruned:
+            return
+        self._pruned = reader.segment
+        try:
+            deleted = prune(self._follower.folder, reader.offset)
+        except OSError as error:  # they only take room; the next segment brings another try
+            _log.warning("%s: what was read cannot be deleted: %s", self._follower.name, error)
+        else:
+            if deleted:
+                _log.info("%s: %d segments deleted", self._follower.name, len(deleted))
 
     def _read(self, reader: JournalReader) -> tuple[list[Entry], int, bool]:
         """Read and sync a batch: its entries, how many were bad, whether the reader moved."""
@@ -220,12 +209,12 @@ class _Trail(Generic[R]):
         if block.kind != self._follower.kind:
             return
         try:
-            items = _items(block)
+            found = items(block)
         except ValueError as error:
             self._pass_over(block.offset, None, error)
             yield None
             return
-        for position, item in enumerate(items):
+        for position, item in enumerate(found):
             try:
                 record = checked(self._follower.kind, item)
             except ValueError as error:
@@ -281,83 +270,6 @@ def _blames_records(error: Exception) -> bool:
     if isinstance(error, DBAPIError):
         return isinstance(error, IntegrityError | DataError)
     return not isinstance(error, StorageError | OSError)
-
-
-def _items(block: Block) -> list[Any]:
-    items = cbor.decode(bytes(block.payload), max_bytes=MAX_PAYLOAD)
-    if not isinstance(items, list):
-        raise ValueError("the payload is not an array")  # noqa: TRY004  the log is wrong
-    return items
-
-
-def checked(kind: int, item: object) -> Record:
-    """Check a record of a log.
-
-    Args:
-        kind: kind of the block it stood in.
-        item: what was decoded.
-
-    Returns:
-        Exactly the keys of that kind. A float may have been written as an integer; a bound of a
-        finding that is not a number becomes `None`: there is none.
-
-    Raises:
-        ValueError: not a map, or a field is missing or of another type.
-    """
-    if not isinstance(item, dict):
-        raise ValueError("the record is not a map")  # noqa: TRY004  the log is wrong, no caller is
-    record: dict[str, Any] = {}
-    for name, kind_of_value in _FIELDS[kind].items():
-        value = item.get(name, _ABSENT.get(name))
-        if kind_of_value is float and type(value) is int:
-            value = float(value)
-        if type(value) is not kind_of_value:
-            raise ValueError(f"field {name} is not of type {kind_of_value.__name__}")
-        record[name] = value
-    for bound in ("low", "high"):
-        if bound in record and math.isnan(record[bound]):
-            record[bound] = None
-    return record
-
-
-def keep_dead_letters(log: str) -> Callable[[Session, Sequence[Entry], int], int]:
-    """Return the `apply` of a dead letter log.
-
-    Args:
-        log: name of the log, such as `deadletters/0`; part of the letters' identity.
-
-    Returns:
-        A function that adds one row for each letter and returns how many.
-    """
-
-    def apply(session: Session, entries: Sequence[Entry], _at: int) -> int:
-        for offset, position, letter in entries:
-            row = DeadLetter(
-                log=log,
-                offset=offset,
-                position=position,
-                at=letter["time"],
-                slot=letter["slot"],
-                channel=letter["topic"].rpartition("/")[2],
-                reason=letter["code"],
-                hash=letter["sha256"],
-                size=letter["size"],
-                sample=letter["bytes"],
-                detail=letter["detail"],
-                rows=_rows(letter),
-            )
-            session.add(row)
-        session.flush()
-        return len(entries)
-
-    return apply
-
-
-def _rows(letter: Record) -> dict[str, Any] | None:
-    """Say which rows a letter rejected, as the database keeps it; `None` if they have no identity."""
-    if not letter["stream"]:
-        return None
-    return {"stream": letter["stream"].hex(), "ranges": [list(pair) for pair in letter["rows"]]}
 
 
 def _sync(path: Path) -> None:

@@ -223,7 +223,7 @@ class Decoder:
             if column.presence is not None:
                 bits = np.frombuffer(column.presence, np.uint8)
                 present[:, m] = np.unpackbits(bits, count=count, bitorder="little").astype(np.bool_)
-            values[present[:, m], m] = np.asarray(column.values.numbers(), np.float64)
+            values[present[:, m], m] = _quiet(np.asarray(column.values.numbers()))
         finite = np.asarray((np.isfinite(values) | ~present).all(axis=1), np.bool_)
         if len(_runs(~finite)) > _MAX_BAD_RUNS:
             finite[:] = (
@@ -380,6 +380,16 @@ def _append(
     rows.value[cells] = values[present]
     rows.rows += n
     rows.samples += samples
+
+
+def _quiet(numbers: NDArray[Any]) -> NDArray[Any]:
+    """The elements of a column with each that is not finite as a quiet NaN; they are rejected whatever their bits say.
+
+    A signalling NaN (IEEE 754, 6.2) is an invalid operand even of a conversion to float64, of which numpy warns.
+    """
+    if numbers.dtype.kind != "f":
+        return numbers
+    return np.where(np.isfinite(numbers), numbers, numbers.dtype.type(np.nan))
 
 
 def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:

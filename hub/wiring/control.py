@@ -20,17 +20,20 @@ from hub.app import web_server
 from hub.app.alert_clock import AlertClock
 from hub.app.child import Child
 from hub.app.control_link import ControlLink
+from hub.app.dead_letter_desk import DeadLetterSweep, keep_dead_letters
 from hub.app.device_desk import DeviceDesk, StateDesk
 from hub.app.findings_desk import FindingsDesk
 from hub.app.http import create_app
-from hub.app.reactor import Follower, Reactor, keep_dead_letters
+from hub.app.reactor import Follower, Reactor
 from hub.app.shut_out import keep_out
 from hub.config import Settings
 from hub.metrics import Metrics
 from hub.ports.broker.port import CONTROL, Broker
 from hub.ports.database.engine import read_session
 from hub.ports.journal.block import Kind
+from hub.ports.journal.durability import free_bytes
 from hub.services import admission
+from hub.services.dead_letter_limits import DeadLetterLimits
 from hub.services.events import Broadcaster
 from hub.services.gate import GatePublisher
 from hub.services.identity import incarnation
@@ -73,7 +76,8 @@ def run(settings: Settings, child: Child) -> None:
     desk = DeviceDesk(engine, states, send, live.publish)
     link = ControlLink(broker.identity(CONTROL), desk, metrics, compose.now)
     findings = FindingsDesk(send, live.publish)
-    followers = _followers(settings, findings)
+    sweep = DeadLetterSweep(engine, _letter_limits(settings), metrics)
+    followers = _followers(settings, findings, sweep)
     reactor = Reactor(engine, followers, metrics, compose.now)
     gate = GatePublisher(engine, settings.gate_dir, compose.now)
     gate.step()
@@ -85,6 +89,7 @@ def run(settings: Settings, child: Child) -> None:
             "states": states.run,
             "reactor": reactor.run,
             "alerts": AlertClock(engine, findings, compose.now).run,
+            "dead letters": sweep.run,
             "metrics": _publisher(metrics, settings.run_dir / "metrics"),
             **_sweeps(settings, engine),
         }.items()
@@ -159,9 +164,22 @@ def _hook_secret_hash(settings: Settings) -> str:
     return secret_hash(secret) if secret else ""
 
 
-def _followers(settings: Settings, desk: FindingsDesk) -> list[Follower[Any]]:
+def _letter_limits(settings: Settings) -> DeadLetterLimits:
+    limits = settings.limits
+    return DeadLetterLimits(
+        limits.dead_letters, limits.dead_letters_of_device, limits.dead_letter_bytes
+    )
+
+
+def _followers(
+    settings: Settings, desk: FindingsDesk, sweep: DeadLetterSweep
+) -> list[Follower[Any]]:
     """Return what the reactor reads: findings and dead letters of each worker."""
     followers: list[Follower[Any]] = []
+
+    def nearly_full() -> bool:
+        return free_bytes(settings.data_dir) < settings.ingest.reserve_bytes
+
     for worker in range(settings.ingest.workers):
         followers.append(
             Follower(
@@ -179,7 +197,8 @@ def _followers(settings: Settings, desk: FindingsDesk) -> list[Follower[Any]]:
                 settings.deadletters_dir(worker),
                 Kind.DEAD_LETTERS,
                 keep_dead_letters(name),
-                lambda _count: None,
+                sweep.added,
+                nearly_full,
             )
         )
     return followers

@@ -6,6 +6,8 @@
 2. A segment file appears whole (header written and synced under another name, then renamed).
 3. A segment is sealed when a later one exists; it was synced before that one was made, so any
    defect in it is damage. Only the last segment may have a torn tail.
+4. Any process may prune, also while the writer's and readers' are at work: the oldest segment goes first, the last one
+   stays, and whoever listed a segment that is gone since passes over it.
 What must never live here: the payloads of blocks.
 """
 
@@ -92,13 +94,16 @@ def read_created_ns(segment: Segment) -> int:
 
 
 def check_contiguous(segments: list[Segment]) -> None:
-    """Check that each segment ends where the next one starts.
+    """Check that each segment ends where the next one starts; one pruned since it was listed is passed over.
 
     Raises:
         StorageError: names the file and offset from which bytes are missing.
     """
     for segment, following in itertools.pairwise(segments):
-        end = segment.first + segment.path.stat().st_size - SEGMENT_HEADER_SIZE
+        try:
+            end = segment.first + segment.path.stat().st_size - SEGMENT_HEADER_SIZE
+        except FileNotFoundError:
+            continue
         if end != following.first:
             raise StorageError(
                 f"{segment.path.name} ends at offset {end} but {following.path.name} starts at "

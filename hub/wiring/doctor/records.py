@@ -7,7 +7,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -83,7 +83,7 @@ def check_journal(case: Case) -> Iterator[Line]:
 
 
 def check_lags(case: Case) -> Iterator[Line]:
-    """Look at how far detector and reactor are behind the journals."""
+    """Look at how far detector and reactor are behind the journals and logs."""
     settings = case.settings
     if not case.exists:
         return
@@ -106,7 +106,20 @@ def check_lags(case: Case) -> Iterator[Line]:
             progress.synced - progress.checkpoint,
             "A restart reads that again. Look at the log of the ingest worker.",
         )
-        yield _reactor(case, worker)
+        yield _reactor(
+            case,
+            f"reactor {worker}",
+            f"findings/{worker}",
+            settings.findings_dir(worker),
+            "of findings are not alerts yet",
+        )
+        yield _reactor(
+            case,
+            f"dead letter reactor {worker}",
+            f"deadletters/{worker}",
+            settings.deadletters_dir(worker),
+            "of dead letters are not in the database yet",
+        )
 
 
 def check_store(case: Case) -> Iterator[Line]:
@@ -173,7 +186,8 @@ def _tail(case: Case, name: str, folder: Path) -> Line:
     try:
         check_contiguous(segments)
         for segment in segments:
-            read_created_ns(segment)
+            with suppress(FileNotFoundError):  # a running hub deletes those that are done with
+                read_created_ns(segment)
         last = segments[-1]
         reader = JournalReader(folder, last.first)
         blocks = sum(1 for _ in reader.blocks())
@@ -191,29 +205,30 @@ def _tail(case: Case, name: str, folder: Path) -> Line:
     return ok(name, seen)
 
 
-def _reactor(case: Case, worker: int) -> Line:
-    name = f"findings/{worker}"
-    folder = case.settings.findings_dir(worker)
+def _reactor(case: Case, check: str, log: str, folder: Path, what: str) -> Line:
+    """Say how far the reactor is behind a log, or why that makes no sense."""
     segments = list_segments(folder)
-    end = 0
+    first = end = 0
     if segments:
-        last = segments[-1]
+        first, last = segments[0].first, segments[-1]
         end = last.first + last.path.stat().st_size - SEGMENT_HEADER_SIZE
-    offset = _cursor(case, name)
+    offset = _cursor(case, log)
     if offset is None:
-        return ok(f"reactor {worker}", "its place is not known without the database")
+        return ok(check, "its place is not known without the database")
     if offset > end:
         return problem(
-            f"reactor {worker}",
-            f"is at offset {offset:,} of findings that end at {end:,}",
-            "Database and findings are of different times: restore both from one backup.",
+            check,
+            f"is at offset {offset:,} of {log}, which ends at {end:,}",
+            "Database and log are of different times: restore both from one backup.",
         )
-    return _lag(
-        f"reactor {worker}",
-        "of findings are not alerts yet",
-        end - offset,
-        "Look at the line of the process `control` and its log.",
-    )
+    if offset < first:
+        return problem(
+            check,
+            f"is at offset {offset:,} of {log}, which begins at {first:,}",
+            "Database and log are of different times: restore both from one backup, or start the hub: "
+            "it goes on where the log begins.",
+        )
+    return _lag(check, what, end - offset, "Look at the line of the process `control` and its log.")
 
 
 def _lag(check: str, what: str, behind: int, advice: str) -> Line:

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
 from device_sdk.wire import cbor
 from hub.app import reactor as module
-from hub.app.reactor import Entry, Follower, Reactor, checked, keep_dead_letters
+from hub.app.dead_letter_desk import keep_dead_letters
+from hub.app.log_records import Entry, checked
+from hub.app.reactor import Follower, Reactor
 from hub.errors import StorageError
 from hub.metrics import Metrics
 from hub.ports.database.engine import open_engine, read_session, write_session
@@ -264,8 +266,98 @@ def test_segments_are_followed_from_one_to_the_next(tmp_path: Path) -> None:
         if number % 2:
             scene.reactor.step()
     scene.reactor.step()
-    assert len(list_segments(scene.folder)) > 1
     assert scene.applied() == [0, 1, 2, 3, 4]
+    scene.log.close()
+    scene.engine.dispose()
+
+
+def test_a_log_that_grows_for_long_stays_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_BYTES", 4_096)
+    scene = Scene(tmp_path)
+    scene.log.close()
+    scene.log = JournalWriter.open(scene.folder, now_ns=NOW, rotation=Rotation(size=8_192))
+    largest = 0
+    for number in range(2_000):
+        scene.write(finding(number))
+        if number % 40 == 39:
+            while scene.reactor.step():
+                pass
+            largest = max(largest, sum(s.path.stat().st_size for s in list_segments(scene.folder)))
+    assert scene.applied() == list(range(2_000))
+    assert scene.log.end > 10 * largest
+    assert largest < 3 * 8_192
+    # What is left still opens, for the writer and for a reactor after a restart.
+    end = scene.log.end
+    scene.log.close()
+    scene.log = JournalWriter.open(scene.folder, now_ns=NOW, rotation=Rotation(size=8_192))
+    assert scene.log.end == end
+    scene.write(finding(2_000))
+    assert scene.fresh().step() == 1
+    scene.log.close()
+    scene.engine.dispose()
+
+
+def test_nothing_is_deleted_that_is_not_committed(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.log.close()
+    scene.log = JournalWriter.open(scene.folder, now_ns=NOW, rotation=Rotation(size=1))
+    for number in range(5):
+        scene.write(finding(number))
+    before = list_segments(scene.folder)
+    scene.failures.append(OperationalError("insert", {}, Exception("database is locked")))
+    with pytest.raises(OperationalError):
+        scene.reactor.step()
+    assert list_segments(scene.folder) == before
+    waiting = Follower(NAME, scene.folder, Kind.FINDINGS, scene.apply, print, lambda: True)
+    assert Reactor(scene.engine, [waiting], scene.metrics, lambda: NOW).step() == 0
+    assert list_segments(scene.folder) == before
+    assert scene.fresh().step() == 5
+    assert list_segments(scene.folder) == before[-1:]
+    scene.log.close()
+    scene.engine.dispose()
+
+
+def test_a_segment_that_cannot_be_deleted_holds_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    scene = Scene(tmp_path)
+    scene.log.close()
+    scene.log = JournalWriter.open(scene.folder, now_ns=NOW, rotation=Rotation(size=1))
+    for number in range(3):
+        scene.write(finding(number))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        assert scene.reactor.step() == 3
+    scene.write(finding(3))
+    assert scene.reactor.step() == 1
+    assert scene.applied() == [0, 1, 2, 3]
+    assert len(list_segments(scene.folder)) == 1
+    scene.log.close()
+    scene.engine.dispose()
+
+
+def test_a_database_older_than_what_is_left_of_the_log_goes_on_there(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.log.close()
+    scene.log = JournalWriter.open(scene.folder, now_ns=NOW, rotation=Rotation(size=1))
+    for number in range(3):
+        scene.write(finding(number))
+    scene.reactor.step()
+    with write_session(scene.engine) as session:
+        session.merge(Cursor(name=NAME, offset=0))
+        session.execute(delete(Setting))
+    scene.write(finding(3))
+    assert scene.fresh().step() == 2
+    assert scene.applied() == [2, 3]
+    gaps = scene.metrics.registry.get_sample_value(
+        "homeport_dropped_frames_total", {"reason": "reactor_gap"}
+    )
+    assert gaps == 1
     scene.log.close()
     scene.engine.dispose()
 

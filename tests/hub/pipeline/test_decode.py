@@ -262,6 +262,26 @@ def test_rows_that_are_not_finite_are_rejected_by_themselves() -> None:
     assert {r.stream for r in rejections} == {int.from_bytes(STREAM, "big")}
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("value", "signalling"),
+    [
+        (struct.pack("<f", 0.625), struct.pack("<I", 0x7F80_0001)),
+        (struct.pack("<f", 0.625), struct.pack("<I", 0xFFA0_0000)),
+        (struct.pack("<d", 0.1), struct.pack("<Q", 0x7FF0_0000_0000_0001)),
+    ],
+)
+def test_a_signalling_nan_is_rejected_like_any_other(value: bytes, signalling: bytes) -> None:
+    (number,) = struct.unpack("<f" if len(value) == 4 else "<d", value)
+    payload = pack_of([1.5, number, 2.5], first=10)
+    assert payload.count(value) == 1
+    rows, rejections, _, _ = BENCH.decode(
+        publish(topic_of(1, "t"), payload.replace(value, signalling))
+    )
+    assert [r[3] for r in rows_of(rows)] == [10, 12]
+    assert [(r.code, r.start, r.end) for r in rejections] == [(RejectCode.NOT_FINITE, 11, 12)]
+
+
 def test_a_pack_full_of_scattered_bad_rows_is_rejected_as_a_whole() -> None:
     payload = pack_of([math.nan if i % 2 else 1.0 for i in range(40)])
     rows, rejections, _, _ = BENCH.decode(publish(topic_of(1, "t"), payload))

@@ -373,6 +373,30 @@ def test_telemetry_leaves_the_reserve_free_and_comes_back_by_itself(
     assert worker.error is None
 
 
+def test_of_the_reserve_no_more_than_one_turn_is_taken_before_the_disk_is_looked_at(
+    tmp_path: Path, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    monkeypatch.setattr("hub.app.ingest._LOOK_S", 1e9)  # only what was written makes it look
+
+    def used() -> int:
+        return sum(file.stat().st_size for file in (tmp_path / "letters").glob("*.hpj"))
+
+    monkeypatch.setattr("hub.app.ingest.free_bytes", lambda _folder: 1_008_192 - used())
+    worker = Worker(tmp_path, pipe.port)
+    worker.config = replace(worker.config, reserve_bytes=1_000_000)
+    frame = b"{" + b"x" * 999
+    with worker:
+        for _ in range(40):
+            if pipe.closed.wait(0.02):
+                break
+            with contextlib.suppress(OSError):  # it hangs up as soon as it looks
+                pipe.send(publish(topic_of(1, "json"), frame))
+        wait_until(lambda: read_progress(tmp_path / "progress").paused == 1)
+    assert worker.error is None
+    assert 8_192 <= used() <= 8_192 + 40 * 1_300
+
+
 def test_a_worker_that_starts_on_a_full_disk_says_ready_and_waits(
     tmp_path: Path, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -257,6 +257,22 @@ def test_findings_older_than_the_database(stopped: Settings) -> None:
     assert "restore both from one backup" in wrong(stopped)["reactor 0"].advice
 
 
+def test_how_far_the_reactor_is_behind_both_logs(stopped: Settings) -> None:
+    for folder in (stopped.findings_dir(0), stopped.deadletters_dir(0)):
+        with JournalWriter.open(folder, now_ns=0, first_offset=8_000) as log:
+            log.append(Kind.FINDINGS, [b"x" * 88], 0)
+    begins = {name: line for name, line in wrong(stopped).items() if "reactor" in name}
+    assert set(begins) == {"reactor 0", "dead letter reactor 0"}
+    assert all("which begins at 8,000" in line.seen for line in begins.values())
+    with closing(sqlite3.connect(stopped.data_dir / "homeport.db")) as connection:
+        connection.execute('INSERT INTO cursor (name, "offset") VALUES ("findings/0", 8120)')
+        connection.execute('INSERT INTO cursor (name, "offset") VALUES ("deadletters/0", 8000)')
+        connection.commit()
+    lines = look(stopped)
+    assert lines["reactor 0"].seen == "0 bytes of findings are not alerts yet"
+    assert lines["dead letter reactor 0"].seen.startswith("120 bytes of dead letters")
+
+
 def test_a_check_that_fails_is_a_line_and_the_others_go_on(
     stopped: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

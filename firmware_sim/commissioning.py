@@ -8,7 +8,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +26,12 @@ from firmware_sim.simulated import Home, SimulatedProduct
 AT_ONCE: Final = 8  # enrolments; each is a TLS connection and a signature
 
 
-def make(vendor: HubClient, members: Sequence[Member], folder: Path) -> list[Made]:
+def make(
+    vendor: HubClient,
+    members: Sequence[Member],
+    folder: Path,
+    made_ns: Mapping[str, int] | None = None,
+) -> list[Made]:
     """Register the products of a fleet that have not been made yet.
 
     Args:
@@ -34,6 +39,7 @@ def make(vendor: HubClient, members: Sequence[Member], folder: Path) -> list[Mad
         members: the products.
         folder: state folder; a subfolder per serial number. Secrets and claim codes are kept there
             (mode 0600), so that a fleet whose making was interrupted can go on.
+        made_ns: when they were made, ns since 1970 UTC, by serial number; others are made now.
 
     Returns:
         What was made, now or before, in the order of `members`.
@@ -44,7 +50,7 @@ def make(vendor: HubClient, members: Sequence[Member], folder: Path) -> list[Mad
     """
     made = {member.serial: _note(folder, member.serial) for member in members}
     wanted = [member for member in members if made[member.serial] is None]
-    for entry in onboarding.make_all(vendor, wanted):
+    for entry in onboarding.make_all(vendor, wanted, made_ns):
         home = folder / entry.serial
         files.private_folder(home)
         note = {

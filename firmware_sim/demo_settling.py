@@ -194,7 +194,13 @@ class Settling:
     def _settle(self, vendor: HubClient, homes: Sequence[Home]) -> None:
         """Make, sell and switch on what some households own."""
         units = [unit for home in homes for unit in home.units]
-        made = commissioning.make(vendor, units, self._folder)
+        now = self._clock()
+        made_ns = {
+            unit.serial: now - home.household.standing.made_days * DAY_NS
+            for home in homes
+            for unit in home.units
+        }
+        made = commissioning.make(vendor, units, self._folder, made_ns)
         by_serial = {entry.serial: entry for entry in made}
         for home in homes:
             self._sell(vendor, home, [by_serial[unit.serial] for unit in home.units])
@@ -234,6 +240,15 @@ class Settling:
                 paid_until=_after(now, standing.paid_days),
                 cancelled_at=_after(now, standing.cancelled_days),
             )
+        if standing.hold is not None:
+            for entry in made:
+                onboarding.hold(
+                    vendor,
+                    entry.product_id,
+                    standing.hold.kind,
+                    standing.hold.reason,
+                    _after(now, standing.hold.days),
+                )
         home.customer = customer
 
     def _listen(self, product: SimulatedProduct) -> None:

@@ -1,6 +1,7 @@
 """The demo's customers: who they are, and how they stand with their plan.
 
-1. Dates are relative to an instant given; every state of a subscription occurs at least once.
+1. Dates are relative to an instant given; every state of a subscription occurs at least once, and
+   so do holds with an end and without one.
 2. The first household is the one whose heat pump will fail. Two people live there, each with an
    account, and they own a product of each model.
 3. The first ones have a story each; the others fill the fleet up, the same each time.
@@ -12,6 +13,26 @@ from dataclasses import dataclass
 from itertools import count as counting
 from itertools import cycle, islice
 from typing import Final
+
+SHELF_DAYS: Final = 20
+"""How long a product lay in the shop."""
+PAST_DAYS: Final = 30
+"""Products with a past were in use for so long at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why a household's products are blocked for a while.
+
+    Args:
+        kind: one of the hub's words.
+        reason: what support wrote down.
+        days: when it ends by itself, counted from now; None: when it is lifted.
+    """
+
+    kind: str
+    reason: str
+    days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +47,7 @@ class Standing:
         paid_days: paid until then; None is never paid.
         cancelled_days: cancelled then, if it is.
         claimed: whether they claimed the product.
+        hold: what blocks their product, if anything does.
     """
 
     words: str
@@ -35,6 +57,12 @@ class Standing:
     paid_days: int | None = None
     cancelled_days: int | None = None
     claimed: bool = True
+    hold: Hold | None = None
+
+    @property
+    def made_days(self) -> int:
+        """How many days ago their product was made: before they used it, and some time before."""
+        return max(-self.starts_days, PAST_DAYS) + SHELF_DAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +140,26 @@ NAMED: Final[Sequence[Household]] = (
         "Luis Romero",
         "luis@example.com",
         Standing("cancelled, over", "care", paid_days=-20, cancelled_days=-45),
+    ),
+    Household(
+        "Mila Petrova",
+        "mila@example.com",
+        Standing(
+            "on hold, payment charged back",
+            "comfort",
+            paid_days=80,
+            hold=Hold("payment", "The bank charged the last payment back", days=14),
+        ),
+    ),
+    Household(
+        "Noor Haddad",
+        "noor@example.com",
+        Standing(
+            "on hold, reported stolen",
+            "care",
+            paid_days=150,
+            hold=Hold("theft", "Reported stolen by its owner"),
+        ),
     ),
 )
 

@@ -5,7 +5,7 @@
 3. Never here: what the product measures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -88,12 +88,15 @@ def make(vendor: HubClient, model: str, serial: str, **facts: str) -> Made:
     return _made(answer["products"][0])
 
 
-def make_all(vendor: HubClient, members: Sequence[Member]) -> list[Made]:
+def make_all(
+    vendor: HubClient, members: Sequence[Member], made_ns: Mapping[str, int] | None = None
+) -> list[Made]:
     """Register products of a fleet.
 
     Args:
         vendor: the manufacturer.
         members: the products; none is fine.
+        made_ns: when they were made, ns since 1970 UTC, by serial number; others are made now.
 
     Returns:
         What was made, in the same order.
@@ -102,6 +105,7 @@ def make_all(vendor: HubClient, members: Sequence[Member]) -> list[Made]:
         HubAnswerError: the hub refused; of each thousand products all are made or none.
     """
     made: list[Made] = []
+    days = {serial: rfc3339(at) for serial, at in (made_ns or {}).items()}
     for first in range(0, len(members), MOST_AT_ONCE):
         units = [
             {
@@ -110,6 +114,7 @@ def make_all(vendor: HubClient, members: Sequence[Member]) -> list[Made]:
                 "hardware_lot": member.lot,
                 "region": member.region.name,
                 "zone": member.region.zone,
+                "made_at": days.get(member.serial),
             }
             for member in members[first : first + MOST_AT_ONCE]
         ]
@@ -179,6 +184,26 @@ def subscribe(
         **dates,
     }
     vendor.call("POST", f"/owners/{owner_id}/subscriptions", body)
+
+
+def hold(
+    vendor: HubClient, product_id: str, kind: str, reason: str, ends_ns: int | None = None
+) -> None:
+    """Put a product on hold.
+
+    Args:
+        vendor: the manufacturer, or support.
+        product_id: which product.
+        kind: why, as one of the hub's words.
+        reason: why, in words for support.
+        ends_ns: when it ends by itself, ns since 1970 UTC; None: when it is lifted.
+    """
+    body = {
+        "kind": kind,
+        "reason": reason,
+        "ends_at": None if ends_ns is None else rfc3339(ends_ns),
+    }
+    vendor.call("POST", f"/products/{product_id}/holds", body)
 
 
 def sign_in(address: Address, email: str, password: str) -> HubClient:

@@ -69,6 +69,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "register_products": Rule(OPERATORS, body_bytes=None),
         "revoke_device": Rule(OPERATORS),
         "create_subscription": Rule(STAFF),
+        "place_hold": Rule(STAFF),
+        "list_holds": Rule(STAFF),
+        "lift_hold": Rule(STAFF),
         # Telemetry and what follows from it
         "get_telemetry": Rule(SIGNED_IN),
         "get_fleet_telemetry": Rule(STAFF),

@@ -19,6 +19,7 @@ class Registration(Request):
     hardware_lot: Line | None = None
     region: Line | None = None
     zone: Line = Field(default="UTC", description="IANA time zone where it will stand.")
+    made_at: Instant | None = Field(default=None, description="Null: now; never in the future.")
 
     model_config = examples(
         {"model": "heat-pump", "serial": "HP-2026-000017", "order_reference": "SO-4711"}

@@ -49,6 +49,7 @@ def register_products(
                 hardware_lot=unit.hardware_lot,
                 region=unit.region,
                 zone=unit.zone,
+                made_at=unit.made_at,
             )
             for unit in body.products
         ]

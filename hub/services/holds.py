@@ -4,16 +4,19 @@
 2. Each says who placed it and why.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from entitlements.facts import HoldKind
+from entitlements.grants import feature_names
 from hub.errors import InvalidInputError, NotFoundError
 from hub.ports.database.ownership_tables import Grant, Hold
 from hub.services import audit, changes, products
 from hub.services.caller import Caller, Scope
+from hub.services.facts import load_one
 from hub.services.tokens import Tokens
 
 R = TypeVar("R", Hold, Grant)
@@ -45,12 +48,14 @@ def place(
         ends_at: when it ends by itself, ns.
 
     Raises:
-        InvalidInputError: no reason, no features, or an end in the past.
+        InvalidInputError: no reason, an end in the past, or features that are none of the product.
         NotFoundError: no such product.
     """
     _check(session, caller, product_id, reason, at, ends_at)
     if features is not None and not features:
         raise InvalidInputError("The hold names no feature. Leave them out to hold all.")
+    if features is not None:
+        _check_features(session, product_id, features)
     row = Hold(
         id=tokens.new_id(),
         product_id=product_id,
@@ -63,6 +68,19 @@ def place(
     )
     _keep(session, caller, row, "hold.place", at, {"kind": str(kind)})
     return row
+
+
+def listed(session: Session, caller: Caller, product_id: str) -> Sequence[Hold]:
+    """List the holds of a product, those that are over too, the latest first.
+
+    Raises:
+        ForbiddenError: the caller is not staff.
+        NotFoundError: no such product.
+    """
+    caller.require(Scope.RECORDS_READ)
+    products.visible(session, caller, product_id)
+    query = select(Hold).where(Hold.product_id == product_id)
+    return session.scalars(query.order_by(Hold.starts_at.desc(), Hold.id)).all()
 
 
 def lift(session: Session, caller: Caller, hold_id: str, at: int) -> Hold:
@@ -136,6 +154,18 @@ def _check(
         raise InvalidInputError("Say why, in 1 to 200 characters.")
     if ends_at is not None and ends_at <= at:
         raise InvalidInputError("The end lies in the past. Choose a later one or none.")
+
+
+def _check_features(session: Session, product_id: str, features: Collection[str]) -> None:
+    facts = load_one(session, product_id)
+    known, model = feature_names(facts), facts.model
+    for name in sorted(features):
+        if name not in known:
+            raise InvalidInputError(f"A {model.code} has no feature {name!r}.", feature=name)
+        if name in model.features and model.features[name].safe:
+            raise InvalidInputError(
+                f"The feature {name!r} is a safe function, which no hold takes away.", feature=name
+            )
 
 
 def _keep(

@@ -77,12 +77,27 @@ def register(
     hardware_lot: str | None = None,
     region: str | None = None,
     zone: str = "UTC",
+    made_at: int | None = None,
 ) -> Manufactured:
     """Register a product that was made.
 
+    Args:
+        session: a writing session.
+        caller: needs `products:register`.
+        model: name of the model.
+        serial: serial number.
+        at: now, ns.
+        tokens: source of ids and secrets.
+        order_reference: order that it was made for.
+        hardware_lot: lot of its hardware.
+        region: where it is sold.
+        zone: IANA time zone where it will stand.
+        made_at: when it was made, ns; None: now.
+
     Raises:
         ConflictError: the model has a product with this serial.
-        InvalidInputError: the serial is not 1 to 64 visible ASCII characters.
+        InvalidInputError: the serial is not 1 to 64 visible ASCII characters, or it would have
+            been made in the future.
         NotFoundError: no such model.
     """
     caller.require(Scope.PRODUCTS_REGISTER)
@@ -90,6 +105,8 @@ def register(
         raise InvalidInputError(
             f"The serial number {serial!r} must be 1 to 64 visible ASCII characters."
         )
+    if made_at is not None and not 0 <= made_at <= at:
+        raise InvalidInputError(f"{serial} would have been made in the future. Correct the date.")
     number = session.scalar(select(ProductModel.number).where(ProductModel.name == model))
     if number is None:
         raise NotFoundError(
@@ -112,7 +129,7 @@ def register(
         region=region,
         enrolment_secret_hash=secret_hash(secret),
         claim_code_hash=tokens.claim_hash(code),
-        made_at=at,
+        made_at=at if made_at is None else made_at,
     )
     session.add(product)
     session.flush()

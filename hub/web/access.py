@@ -45,5 +45,7 @@ RULES: Mapping[str, Roles] = MappingProxyType(
         # Support
         "page_lookup": STAFF,
         "page_support_product": STAFF,
+        "do_hold": STAFF,
+        "do_lift": STAFF,
     }
 )

@@ -3,25 +3,51 @@
 1. The box takes what somebody on the phone can say: serial, e-mail, order, device id.
 2. The screen begins with a sentence; what was decided stands beside what the product believes.
 3. Business and technical events are on one line of time.
+4. What support does here it does by the services, audited as through the API.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
-from hub.ports.database.engine import read_session
-from hub.services import incidents, products, timeline
+from entitlements.facts import HoldKind, in_force
+from hub.errors import InvalidInputError
+from hub.ports.database.engine import read_session, write_session
+from hub.ports.database.ownership_tables import Hold
+from hub.services import holds, incidents, products, timeline
 from hub.web.context import hub_of
-from hub.web.guard import PageRoute, visitor_of
+from hub.web.guard import PageRoute, form_of, visitor_of
 from hub.web.pages import pages_of
 from hub.web.product import viewed
-from hub.web.sentences import LEVELS, STATUSES, Sentences
+from hub.web.sentences import HOLDS, LEVELS, STATUSES, Sentences
 from hub.web.series import ID, RANGES
 
 ROUTER = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 MAX_FOUND = 25
 MAX_CAUSES = 5
+MAX_HOLD_DAYS = 3_650
+DAY_NS = 86_400_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A hold in force; instants in ns."""
+
+    id: str
+    kind: str
+    reason: str
+    starts_at: int
+    ends_at: int | None
+    features: Sequence[str] | None
+
+    @classmethod
+    def of(cls, row: Hold) -> "Held":
+        """Take what a page shows of a hold."""
+        return cls(row.id, row.kind, row.reason, row.starts_at, row.ends_at, row.features)
 
 
 @ROUTER.get("/support", operation_id="page_lookup")
@@ -51,18 +77,68 @@ def page_support_product(
     product_id: ID,
     metric: str = "",
     range: str = "",  # noqa: A002  name in the address
+    hold_failed: str = "",
 ) -> Response:
     """Show everything about a product on one screen."""
     hub, visitor = hub_of(request), visitor_of(request)
     view = viewed(hub, visitor, product_id, metric, range)
+    at = hub.clock()
     with read_session(hub.engine) as session:
-        entries = timeline.timeline(session, visitor.known, product_id, hub.clock())
+        entries = timeline.timeline(session, visitor.known, product_id, at)
+        placed = holds.listed(session, visitor.known, product_id)
+        held = [Held.of(one) for one in placed if in_force(one.starts_at, one.ends_at, at)]
     return pages_of(request).page(
         request,
         "support_product.html",
         view=view,
         entries=entries,
+        held=held,
+        kinds=HOLDS,
+        hold_failed=bool(hold_failed),
         ranges=RANGES,
         levels=LEVELS,
         statuses=STATUSES,
     )
+
+
+@ROUTER.post("/support/products/{product_id}/holds", operation_id="do_hold")
+def do_hold(request: Request, product_id: ID) -> Response:
+    """Put a product on hold."""
+    hub, visitor, form = hub_of(request), visitor_of(request), form_of(request)
+    page, at = f"/support/products/{product_id}", hub.clock()
+    try:
+        kind = HoldKind(form.get("kind", ""))
+        days = _days(form.get("days", "").strip())
+        ends_at = None if days is None else at + days * DAY_NS
+        with write_session(hub.engine) as session:
+            holds.place(
+                session,
+                visitor.known,
+                product_id,
+                kind,
+                form.get("reason", "").strip(),
+                at,
+                hub.tokens,
+                ends_at=ends_at,
+            )
+    except (InvalidInputError, ValueError):  # of a form whose limits the browser did not keep
+        return RedirectResponse(f"{page}?hold_failed=1#plan", 303)
+    return RedirectResponse(f"{page}#plan", 303)
+
+
+@ROUTER.post("/support/holds/{hold_id}/lift", operation_id="do_lift")
+def do_lift(request: Request, hold_id: ID) -> Response:
+    """Lift a hold."""
+    hub, visitor = hub_of(request), visitor_of(request)
+    with write_session(hub.engine) as session:
+        product_id = holds.lift(session, visitor.known, hold_id, hub.clock()).product_id
+    return RedirectResponse(f"/support/products/{product_id}#plan", 303)
+
+
+def _days(text: str) -> int | None:
+    if not text:
+        return None
+    days = int(text)
+    if not 1 <= days <= MAX_HOLD_DAYS:
+        raise ValueError(text)
+    return days

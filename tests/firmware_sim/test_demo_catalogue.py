@@ -1,5 +1,6 @@
 import re
 
+from entitlements.facts import HoldKind
 from firmware_sim import catalogue
 from firmware_sim.households import NAMED, households
 from firmware_sim.products.heat_pump import HeatPump
@@ -42,3 +43,16 @@ def test_there_are_as_many_households_as_asked_for_each_another() -> None:
     assert len({home.email for home in households(600)}) == 600
     assert households(1) == [NAMED[0]]
     assert households(30) == households(40)[:30]
+
+
+def test_products_were_made_before_their_plans_began_and_before_their_past() -> None:
+    for home in households(60):
+        standing = home.standing
+        assert standing.made_days > max(-standing.starts_days, 30)
+
+
+def test_there_are_holds_with_an_end_and_without_of_kinds_that_the_hub_knows() -> None:
+    held = [home.standing.hold for home in NAMED if home.standing.hold is not None]
+    assert {hold.days is None for hold in held} == {True, False}
+    assert {hold.kind for hold in held} <= set(HoldKind)
+    assert all(home.standing.plan for home in NAMED if home.standing.hold is not None)

@@ -11,7 +11,7 @@ from hub.services.sessions import COOKIE
 from hub.web import access, application
 from hub.web.guard import MAX_FORM, PageRoute
 from hub.web.pages import POLICY
-from tests.hub.api.api_world import Unit, World
+from tests.hub.api.api_world import Unit, World, ok
 from tests.web.pages_world import ORIGIN, Reader, browser, measured, noticed, text_of
 
 STATIC = Path(application.__file__).parent / "static"
@@ -33,7 +33,13 @@ def call(
 ) -> tuple[int, str]:
     method, path = operations()[operation]
     path = (
-        path.format(product_id=unit.product_id, alert_id=alert, version="x", name="app.css")
+        path.format(
+            product_id=unit.product_id,
+            alert_id=alert,
+            hold_id=hold_of(world, unit) if operation == "do_lift" else "",
+            version="x",
+            name="app.css",
+        )
         if "{name:path}" not in path
         else f"/static/{world.app.state.pages.assets.version}/app.css"
     )
@@ -41,6 +47,12 @@ def call(
         path += "?metric=temp_c&start=0&end=1000000"
     answer = client.request(method, path)
     return answer.status_code, answer.headers.get("location", "")
+
+
+def hold_of(world: World, unit: Unit) -> str:
+    body = {"kind": "payment", "reason": "charged back"}
+    made = ok(world.operator.post(f"/api/v1/products/{unit.product_id}/holds", json=body), 201)
+    return str(made["id"])
 
 
 @pytest.fixture

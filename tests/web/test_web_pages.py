@@ -19,7 +19,7 @@ from hub.services.sessions import COOKIE
 from hub.web import languages
 from hub.web.formats import Formats
 from hub.web.sentences import Sentences
-from tests.hub.api.api_world import SECOND, START, Unit, World
+from tests.hub.api.api_world import SECOND, START, Unit, World, ok
 from tests.hub.api.memory_store import Row
 from tests.web.pages_world import browser, measured, noticed, text_of
 
@@ -344,3 +344,46 @@ def test_the_present_value_is_left_out_where_it_says_nothing(
     assert "Now:" in text_of(client.get(f"/products/{unit.product_id}"))
     assert client.post(f"/alerts/{alert}/resolve").status_code == 303
     assert "Now:" not in text_of(client.get(f"/products/{unit.product_id}"))
+
+
+def test_support_puts_a_product_on_hold_and_lifts_it(
+    world: World, ada: TestClient, support: TestClient, unit: Unit
+) -> None:
+    client = browser(world, support)
+    page = f"/support/products/{unit.product_id}"
+    form = {"kind": "payment", "reason": "charged back", "days": "3"}
+    placed = client.post(f"{page}/holds", data=form)
+    assert (placed.status_code, placed.headers["location"]) == (303, f"{page}#plan")
+    text = text_of(client.get(page))
+    assert "payment : charged back" in text
+    assert "Put on hold (payment): charged back" in text  # on the line of time
+    assert "Blocked since" in text_of(browser(world, ada).get(f"/products/{unit.product_id}"))
+    assert "charged back" not in text_of(browser(world, ada).get(f"/products/{unit.product_id}"))
+    (hold,) = ok(support.get(f"/api/v1/products/{unit.product_id}/holds"))["holds"]
+    lifted = client.post(f"/support/holds/{hold['id']}/lift")
+    assert lifted.headers["location"] == f"{page}#plan"
+    world.clock.now += SECOND
+    assert "payment : charged back" not in text_of(client.get(page))
+    assert "Blocked since" not in text_of(browser(world, ada).get(f"/products/{unit.product_id}"))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {},
+        {"kind": "payment", "reason": " "},
+        {"kind": "mood", "reason": "x"},
+        {"kind": "payment", "reason": "x", "days": "0"},
+        {"kind": "payment", "reason": "x", "days": "soon"},
+        {"kind": "payment", "reason": "x" * 201},
+    ],
+)
+def test_a_hold_that_makes_no_sense_is_refused_in_words(
+    world: World, support: TestClient, unit: Unit, form: dict[str, str]
+) -> None:
+    client = browser(world, support)
+    refused = client.post(f"/support/products/{unit.product_id}/holds", data=form)
+    assert refused.status_code == 303
+    page = client.get(refused.headers["location"])
+    assert "A hold needs a reason" in text_of(page)
+    assert ok(support.get(f"/api/v1/products/{unit.product_id}/holds"))["holds"] == []

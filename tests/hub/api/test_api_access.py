@@ -33,6 +33,7 @@ BODIES: dict[str, Any] = {
     "revoke_device": {"reason": "stolen"},
     "replace_configuration": {"values": {"target_c": 21}},
     "change_configuration": {"values": {"target_c": 21}},
+    "place_hold": {"kind": "payment", "reason": "charged back"},
     "send_notice": {"code": "service.due"},
     "send_command": {"name": "restart"},
     "put_catalogue": {"models": {}},
@@ -58,6 +59,7 @@ def call(
     method, path = operations(world)[operation]
     path = path.replace("{device_id}", unit.device_id).replace("{feature}", "telemetry")
     path = path.replace("{alert_id}", "0" * 32).replace("{key_id}", "a" * 16)
+    path = path.replace("{hold_id}", "a" * 16).replace("{letter_id}", "0-1-1")
     path = path.replace("{owner_id}", owner) + QUERIES.get(operation, "")
     assert "{" not in path
     body = BODIES.get(operation)

@@ -185,3 +185,16 @@ def test_bad_catalogues_change_nothing(
     problem(answer, status, code)
     again = ok(world.operator.post("/api/v1/catalogue", json=CATALOGUE))
     assert (again["added"], again["changed"]) == ([], [])
+
+
+def test_a_product_of_the_past_keeps_its_date(world: World) -> None:
+    unit = {"model": "heat-pump", "serial": "HP-OLD", "made_at": "2025-11-03T10:00:00Z"}
+    made = ok(world.operator.post("/api/v1/products", json={"products": [unit]}), 201)
+    (product,) = made["products"]
+    shown = ok(world.operator.get(f"/api/v1/products/{product['product_id']}"))
+    assert shown["made_at"] == "2025-11-03T10:00:00Z"
+    late = {"model": "heat-pump", "serial": "HP-LATE", "made_at": "2026-01-31T08:00:01Z"}
+    problem(
+        world.operator.post("/api/v1/products", json={"products": [late]}), 422, "invalid-input"
+    )
+    assert ok(world.operator.get("/api/v1/products?q=HP-LATE"))["items"] == []

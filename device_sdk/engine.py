@@ -259,6 +259,7 @@ class Engine:
             entitlement_version=self.trust.entitlement_version,
             clock=self.clock_state,
             time=self._clocks.wall_ns(),
+            sent=self.spool.sent,
         )
         self._link.publish(Up.PRESENCE, Presence(birth).encode())
 

@@ -83,6 +83,10 @@ class Metrics:
         self.duplicate_rows = self._counter(
             "duplicate_rows", "Rows received again and stored once."
         )
+        self.unverified_rows = self._counter(
+            "unverified_rows",
+            "Those of them that are stored for so long that their content was not compared.",
+        )
         self.beyond_rows = self._counter(
             "beyond_rows",
             "Rows not taken because their device holds too many streams, gaps or rows without receipt.",

@@ -19,7 +19,8 @@ from device_sdk.wire.fields import Fields
 class Birth:
     """What a device says of itself when it connects.
 
-    `stream` and `boot` are 8 bytes, `time` is ns since 1970.
+    `stream` and `boot` are 8 bytes, `time` is ns since 1970. `sent`: no row of the stream from this
+    seq on was sent; None if the device does not say.
     """
 
     stream: bytes
@@ -31,6 +32,7 @@ class Birth:
     entitlement_version: int
     clock: ClockState
     time: int
+    sent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +50,22 @@ class Presence:
         """Return the bytes for channel `presence`."""
         if (b := self.birth) is None:
             return cbor.encode({0: cbor.VERSION, 1: False})
-        return cbor.encode(
-            {
-                0: cbor.VERSION,
-                1: True,
-                2: b.stream,
-                3: b.boot,
-                4: b.firmware,
-                5: b.sdk,
-                6: list(b.capabilities),
-                7: b.state_version,
-                8: b.entitlement_version,
-                9: int(b.clock),
-                10: b.time,
-            }
-        )
+        said: dict[int, Any] = {
+            0: cbor.VERSION,
+            1: True,
+            2: b.stream,
+            3: b.boot,
+            4: b.firmware,
+            5: b.sdk,
+            6: list(b.capabilities),
+            7: b.state_version,
+            8: b.entitlement_version,
+            9: int(b.clock),
+            10: b.time,
+        }
+        if b.sent is not None:
+            said[11] = b.sent
+        return cbor.encode(said)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -81,6 +84,7 @@ class Presence:
                 entitlement_version=fields.uint(8),
                 clock=clock_state(fields, 9),
                 time=fields.int64(10),
+                sent=fields.uint(11) if fields.has(11) else None,
             )
         )
 

@@ -237,6 +237,7 @@ class _Worker:
         self._pipeline = Pipeline(
             self._receiver,
             directory,
+            self._streams,
             JournalStage(journal, dead_letters, self._streams),
             self._receipts,
             self._detector,
@@ -431,6 +432,7 @@ class _Worker:
         m.received_frames.inc(turn.messages)
         m.received_bytes.inc(turn.bytes)
         m.duplicate_rows.inc(stored.duplicates)
+        m.unverified_rows.inc(stored.unverified)
         m.beyond_rows.inc(stored.beyond)
         m.journalled_rows.inc(stored.batch.rows)
         m.journalled_samples.inc(stored.batch.samples)

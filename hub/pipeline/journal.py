@@ -127,8 +127,12 @@ class JournalStage:
             if again is not None:
                 self._streams.remember(batch, received)
         synced = self._telemetry.sync()
-        duplicates = counts[DUPLICATE] + counts[FORGOTTEN]
-        return Stored(batch, offset, synced, rejected, duplicates, counts[BEYOND], kept, conflicts)
+        unverified = int((status == FORGOTTEN).sum())  # now that those beside a conflict are one
+        duplicates = counts[DUPLICATE] + unverified
+        beyond = counts[BEYOND]
+        return Stored(
+            batch, offset, synced, rejected, duplicates, unverified, beyond, kept, conflicts
+        )
 
     @staticmethod
     def _keep_new(rows: Rows, status: U8) -> None:

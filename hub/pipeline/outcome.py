@@ -71,6 +71,23 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
+class OlderCopy:
+    """A device that knows less of a stream than the hub.
+
+    Attributes:
+        slot: of the device whose spool was restored, or whose identity two use.
+        stream: the stream.
+        sent: it has sent no row from this seq on, as far as it knows.
+        settled: end of what is settled.
+    """
+
+    slot: int
+    stream: int
+    sent: int
+    settled: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """What this micro-batch left behind.
 
@@ -80,6 +97,7 @@ class Stored:
         synced: journal offset below which everything is on disk.
         rejected: (entry in the stream table, start, end, code) to be told in receipts.
         duplicates, beyond: rows dropped because they were settled, or could not be remembered.
+        unverified: duplicates whose stored content is forgotten, so that it was not compared.
         dead_letters: messages kept as dead letters.
         conflicts: rows dropped because something else is stored under their identity; one entry a stream.
     """
@@ -89,6 +107,7 @@ class Stored:
     synced: int
     rejected: list[tuple[int, int, int, int]]
     duplicates: int
+    unverified: int
     beyond: int
     dead_letters: int
     conflicts: list[Conflict]

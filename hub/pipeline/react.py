@@ -11,9 +11,9 @@ from collections import Counter
 
 from analytics.findings import Severity
 from device_sdk.wire import cbor
-from hub.pipeline.outcome import Conflict, FoundIn, Journal
+from hub.pipeline.outcome import Conflict, FoundIn, Journal, OlderCopy
 from hub.ports.journal.block import Kind
-from hub.services.alert_kinds import IDENTITY_CONFLICT
+from hub.services.alert_kinds import IDENTITY_CONFLICT, OLDER_COPY
 
 _BLOCK = 512  # findings in one block, so that the reactor's transactions stay small
 
@@ -49,23 +49,48 @@ class ReactStage:
 
     def raise_conflicts(self, conflicts: list[Conflict], received: int) -> None:
         """Log that devices sent other content under a known identity: one finding for a stream and its first seq."""
-        if conflicts:
-            block = [self._conflict(conflict, received) for conflict in conflicts]
+        self._log_all(
+            [
+                self._of_hub(
+                    IDENTITY_CONFLICT, "conflict", c.slot, c.stream, c.start, c.rows, received
+                )
+                for c in conflicts
+            ],
+            received,
+        )
+
+    def raise_older_copies(self, older: list[OlderCopy], received: int) -> None:
+        """Log that devices know less than the hub: one finding for a stream and what the device knows."""
+        self._log_all(
+            [
+                self._of_hub(
+                    OLDER_COPY, "older", o.slot, o.stream, o.sent, o.settled - o.sent, received
+                )
+                for o in older
+            ],
+            received,
+        )
+
+    def _log_all(self, block: list[dict[str, object]], received: int) -> None:
+        if block:
             self._log.append(Kind.FINDINGS, [cbor.encode(block)], received)
             self._log.sync()
 
-    def _conflict(self, conflict: Conflict, received: int) -> dict[str, object]:
-        about = f"conflict/{self._worker}/{conflict.slot}/{conflict.stream}/{conflict.start}"
+    def _of_hub(
+        self, kind: int, word: str, slot: int, stream: int, seq: int, rows: int, received: int
+    ) -> dict[str, object]:
+        """A finding of the hub itself about `rows` rows of a stream from `seq` on; the same again has the same id."""
+        about = f"{word}/{self._worker}/{slot}/{stream}/{seq}"
         return {
             "id": hashlib.sha256(about.encode()).digest()[:16],
-            "slot": conflict.slot,
+            "slot": slot,
             "metric": 0,
-            "kind": IDENTITY_CONFLICT,
+            "kind": kind,
             "severity": int(Severity.WARNING),
             "time": received,
             "since": received,
             "surprise": 0.0,
-            "observed": float(conflict.rows),
+            "observed": float(rows),
             "low": math.nan,
             "high": math.nan,
             "offset": 0,

@@ -11,11 +11,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from device_sdk.wire.codes import RejectCode
-from device_sdk.wire.errors import WireError
-from device_sdk.wire.messages import Presence
+from device_sdk.wire.messages import Birth
 from device_sdk.wire.receipt import Receipt, StreamReceipt
 from hub.pipeline import packets
-from hub.pipeline.frames import I64, U8, Frames
+from hub.pipeline.frames import U8, Frames
 from hub.pipeline.identity import MAX_RANGES, StreamTable
 
 _SECOND = 1_000_000_000
@@ -201,26 +200,18 @@ class ReceiptStage:
             self._pending.clear()
         return told + self._in_bulk(plain, now), int(np.unique(t.slot[due]).size)
 
-    def greet(self, frames: Frames, births: I64, now: int) -> bytes:
+    def greet(self, births: list[tuple[int, Birth]], now: int) -> bytes:
         """Tell devices that have just connected how far the stream they are at is settled.
 
         A stream that is known gets a receipt by `receipts`, at once; the answer for others is returned. A device in
         doubt whether its spool is an older copy of itself waits for this before it sends new rows.
 
         Args:
-            frames: authenticated.
-            births: which of them speak of presence, i64[K]; malformed ones are not this stage's to judge.
+            births: slots and what their devices said.
             now: ns since 1970 UTC.
         """
         out = b""
-        for i in births.tolist():
-            try:
-                birth = Presence.decode(frames.payload_bytes(i)).birth
-            except WireError:
-                continue
-            if birth is None:
-                continue
-            slot = int(frames.slot[i])
+        for slot, birth in births:
             entry = self._streams.find(slot, int.from_bytes(birth.stream, "big"))
             if entry is not None:
                 self._streams.dirty[entry] = 1

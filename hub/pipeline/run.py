@@ -16,6 +16,7 @@ from analytics.detector import Detector
 from analytics.silence import TICK_NS as BEAT_NS
 from analytics.silence import SilenceWatch
 from device_sdk.wire.codes import RejectCode
+from hub.pipeline.births import older_copies, read_births
 from hub.pipeline.detect import DetectStage
 from hub.pipeline.directory import Directory
 from hub.pipeline.frames import NO_ROWS, THROTTLE, U8, Frames, Rows
@@ -63,6 +64,7 @@ class Pipeline:
     Args:
         receiver: connected (or about to be) to the broker.
         directory: the gate snapshot to start with.
+        streams: which rows are settled; the stages have the same table.
         journal, receipts, detector, followers, reactions: the stages that hold state.
         share: what the worker can take.
     """
@@ -71,6 +73,7 @@ class Pipeline:
         self,
         receiver: Receiver,
         directory: Directory,
+        streams: StreamTable,
         journal: JournalStage,
         receipts: ReceiptStage,
         detector: DetectStage,
@@ -79,6 +82,7 @@ class Pipeline:
         share: FairShare,
     ) -> None:
         self._receiver = receiver
+        self._streams = streams
         self._journal = journal
         self._receipts = receipts
         self._detector = detector
@@ -132,7 +136,8 @@ class Pipeline:
         directory, rows = self.directory, self._rows
         directory.authenticator.authenticate(frames)
         directory.gate.gate(frames, now_ns)
-        births = frames.pass_over_presence()
+        births = read_births(frames, frames.pass_over_presence())
+        older = older_copies(births, self._streams) if births else []
         if again is None:
             directory.budgets.charge(frames, monotonic_ns)
         received = now_ns if again is None else again.received
@@ -140,8 +145,9 @@ class Pipeline:
         stored = self._journal.write(frames, rows, rejections, lost, now_ns, again)
         # Before the receipt: a device that was told does not send the rows again, so this is the only chance.
         self._reactions.raise_conflicts(stored.conflicts, now_ns)
+        self._reactions.raise_older_copies(older, now_ns)
         self._receipts.reject(stored.rejected)
-        self._receiver.send(self._receipts.greet(frames, births, now_ns))
+        self._receiver.send(self._receipts.greet(births, now_ns))
         sent = self._receipt(now_ns)
         self._receiver.send(self._receipts.waits(frames, now_ns))
         found = self._detector.detect(stored.batch, now_ns) if stored.offset >= 0 else NOTHING

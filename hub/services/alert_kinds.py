@@ -11,8 +11,10 @@ from analytics.findings import Kind
 FIRST_OF_HUB: Final = 128
 IDENTITY_CONFLICT: Final = 128
 """Other content came under a row identity that is known: a cloned device, or one restored from a backup."""
+OLDER_COPY: Final = 129
+"""A device connected and knows less of its stream than the hub: restored from an older copy of itself, or cloned."""
 
-_HUB: Final = {IDENTITY_CONFLICT: "identity_conflict"}
+_HUB: Final = {IDENTITY_CONFLICT: "identity_conflict", OLDER_COPY: "older_copy"}
 
 
 def kind_word(kind: int) -> str:

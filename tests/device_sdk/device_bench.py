@@ -76,6 +76,7 @@ class FakeHub:
         self.reloads = 0
         self.greets = True
         self.born: list[bytes] = []
+        self.older = 0  # births of a device that knows less of its stream than the hub
 
     def start(self, listener: Listener) -> None: ...
 
@@ -92,6 +93,9 @@ class FakeHub:
             return False
         if channel == "presence" and (birth := Presence.decode(payload).birth):
             self.born.append(birth.stream)
+            settled = [q for s, q in [*self.rows, *self.rejected, *self.lost] if s == birth.stream]
+            if birth.sent is not None and birth.sent <= max(settled, default=-1):
+                self.older += 1
         if channel != "t":
             self.heard.append((channel, payload))
         elif not self.lose():

@@ -71,6 +71,7 @@ def test_rows_measured_before_the_hub_was_asked_are_all_stored(
     bench.measure(30)
     bench.settle()
     assert bench.hub.values() == [1, 2, 3, 4, 5, 6, 7, *(10 + i for i in range(offline)), 30]
+    assert bench.hub.older == 1
     assert bench.engine.pending == 0
 
 
@@ -86,6 +87,7 @@ def test_what_the_copy_still_held_is_not_stored_a_second_time(bench: Bench) -> N
     assert bench.hub.values() == [1, 2, 3, 4, 5, 6]
     assert bench.engine.counters().streams_left == 1
     assert bench.hub.conflicts == []
+    assert bench.hub.older == 1
 
 
 def test_rows_in_doubt_wait_until_the_hub_has_said_how_far_it_knows_the_stream(
@@ -140,6 +142,7 @@ def test_a_receipt_lost_before_a_restart_is_no_sign_of_an_older_copy(bench: Benc
     bench.settle()
     assert bench.hub.values() == [1, 2]
     assert bench.engine.spool.stream == stream
+    assert bench.hub.older == 0
 
 
 def test_a_new_device_does_not_wait(bench: Bench) -> None:

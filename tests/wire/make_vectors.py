@@ -8,6 +8,7 @@ and a `.json` that says what it is, who reads it, and what must come out: `value
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -370,6 +371,7 @@ def controls() -> dict[str, tuple[str, str, bytes]]:
         "receipt": receipt,
         "receipt_smallest": Receipt(b"hub-one.", TIME, (), 4096, 1000),
         "presence_birth": m.Presence(birth),
+        "presence_birth_sent": m.Presence(replace(birth, sent=130)),
         "presence_gone": m.Presence(),
         "get": m.Get(("state",), 4),
         "reported": m.Reported(

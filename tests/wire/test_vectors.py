@@ -58,6 +58,7 @@ def test_the_encoder_gives_the_golden_bytes_again(name: str) -> None:
     [
         ("receipt", Receipt),
         ("presence_birth", Presence),
+        ("presence_birth_sent", Presence),
         ("presence_gone", Presence),
         ("event", Event),
     ],

@@ -18,6 +18,7 @@ import pytest
 from analytics.detector import Detector
 from device_sdk.wire import cbor
 from device_sdk.wire.codes import ClockState
+from device_sdk.wire.messages import Birth, Presence
 from device_sdk.wire.pack import Pack, encode_pack
 from hub.app.ingest import IngestConfig, run_worker
 from hub.errors import StorageError
@@ -35,7 +36,7 @@ from hub.ports.journal.telemetry import TelemetryBatch, decode
 from hub.ports.journal.writer import JournalWriter
 from hub.ports.store.embedded import EmbeddedStore
 from hub.ports.store.port import Visibility
-from hub.services.alert_kinds import IDENTITY_CONFLICT
+from hub.services.alert_kinds import IDENTITY_CONFLICT, OLDER_COPY
 from hub.services.replays import Replay, replays_in
 from hub.services.snapshot_file import publish_snapshot
 from tests.hub.pipeline.frame_bench import NOW, gate_arrays, publish, topic_of
@@ -500,6 +501,31 @@ def test_a_clone_raises_one_finding_and_is_told_to_leave_the_stream(
     assert one["id"] == again["id"]
     assert (one["kind"], one["slot"], one["observed"]) == (IDENTITY_CONFLICT, 1, 1.0)
     assert stored(tmp_path) == [0, 1, 2]
+
+
+def birth(sent: int | None) -> bytes:
+    said = Birth(STREAM, b"boot.boo", "1.0", "test", (), 0, 0, ClockState.SYNCED, NOW, sent)
+    return publish(topic_of(1, "presence"), Presence(said).encode())
+
+
+def test_a_device_that_knows_less_than_the_hub_raises_one_finding_however_long_ago_that_was(
+    tmp_path: Path, pipe: Pipe
+) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    with Worker(tmp_path, pipe.port):
+        pipe.send(birth(0) + pack(0, [1.0, 2.0]))  # settled by what follows the birth itself
+        pipe.wait_for(lambda: STREAM + b"\x02" in pipe.heard)
+        for said in (2, 7, None, 1, 1):  # only 1 is less than what is settled
+            pipe.heard.clear()
+            pipe.send(birth(said))
+            pipe.wait_for(lambda: STREAM + b"\x02" in pipe.heard)
+    (one, again) = [
+        finding
+        for block in JournalReader(tmp_path / "findings").blocks()
+        for finding in cbor.decode(bytes(block.payload), max_bytes=1 << 28)
+    ]
+    assert one["id"] == again["id"]
+    assert (one["kind"], one["slot"], one["observed"]) == (OLDER_COPY, 1, 1.0)
 
 
 def hand_back(folder: Path, payload: bytes, stream: int | None, *rows: tuple[int, int]) -> Path:

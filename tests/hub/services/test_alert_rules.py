@@ -10,7 +10,7 @@ from hub.errors import ConflictError, NotFoundError
 from hub.ports.database.alert_tables import Alert, Finding, Notice
 from hub.ports.database.engine import read_session, write_session
 from hub.services import alert_desk, alerts, audit, ownership, pushes
-from hub.services.alert_kinds import IDENTITY_CONFLICT
+from hub.services.alert_kinds import IDENTITY_CONFLICT, OLDER_COPY
 from hub.services.alerts import AlertChange, Change
 from hub.services.caller import HUB, Caller
 from hub.services.deadletters import listed as dead_letters
@@ -218,9 +218,18 @@ def test_dead_letters_are_for_staff(world: World) -> None:
         assert dead_letters(session, HUB) == []
 
 
-def test_a_conflict_of_identity_is_an_alert_for_support_alone(world: World) -> None:
+@pytest.mark.parametrize(
+    ("kind", "word", "begins"),
+    [
+        (IDENTITY_CONFLICT, "identity_conflict", "Another device uses this identity"),
+        (OLDER_COPY, "older_copy", "It came back without knowing of rows"),
+    ],
+)
+def test_doubt_about_identity_is_an_alert_for_support_alone(
+    world: World, kind: int, word: str, begins: str
+) -> None:
     caller, product_id, slot = owned(world)
-    clash = replace(found(slot, 1), kind=IDENTITY_CONFLICT, low=None, high=None)
+    clash = replace(found(slot, 1), kind=kind, low=None, high=None)
     (change,) = apply(world, clash)
     assert (change.change, change.product_id, change.owner_id) == (Change.OPENED, product_id, None)
     assert change.notice is None  # the device is told by its receipt
@@ -229,6 +238,6 @@ def test_a_conflict_of_identity_is_an_alert_for_support_alone(world: World) -> N
         assert alert_desk.listed(session, caller) == []
         assert alert_desk.findings(session, caller) == []
         assert len(alert_desk.findings(session, HUB)) == 1
-    assert (seen.kind, seen.code) == ("identity_conflict", "finding.identity_conflict")
-    assert seen.sentence.startswith("Another device uses this identity")
+    assert (seen.kind, seen.code) == (word, f"finding.{word}")
+    assert seen.sentence.startswith(begins)
     assert apply(world, clash) == []

@@ -105,7 +105,7 @@ def test_a_finding_becomes_an_alert_a_notice_and_a_live_event(scene: Scene) -> N
     (event,) = scene.told
     assert (event.kind, event.product_id) == ("alert", scene.made.product_id)
     assert (event.owner_id, event.at) == (scene.caller.owner_id, T0 + 5 * S)
-    sentence = "Flow temperature jumped to 80.25 °C; 60 °C or less was expected."
+    sentence = "Flow temperature jumped to 80.2 °C; 60 °C or less was expected."
     assert event.data == {
         "change": "opened",
         "alert_id": alert.id,

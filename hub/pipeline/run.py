@@ -137,7 +137,7 @@ class Pipeline:
         directory.authenticator.authenticate(frames)
         directory.gate.gate(frames, now_ns)
         births = read_births(frames, frames.pass_over_presence())
-        older = older_copies(births, self._streams) if births else []
+        older = older_copies(births, self._streams, now_ns) if births else []
         if again is None:
             directory.budgets.charge(frames, monotonic_ns)
         received = now_ns if again is None else again.received

@@ -4,7 +4,7 @@ import pytest
 
 from device_sdk.wire.codes import ClockState
 from device_sdk.wire.messages import Birth
-from hub.pipeline.births import older_copies
+from hub.pipeline.births import REST_NS, older_copies
 from hub.pipeline.identity import StreamTable
 from hub.pipeline.outcome import OlderCopy
 
@@ -37,4 +37,5 @@ def test_more_settled_than_sent_is_an_older_copy(
         assert streams.settle(1, NUMBER, start, end, 0)
     streams.settle(2, NUMBER, 0, 500, 0)  # another device's
     expected = [] if older is None else [OlderCopy(1, NUMBER, sent or 0, older)]
-    assert older_copies([birth(sent)], streams) == expected
+    assert older_copies([birth(sent)], streams, REST_NS) == expected
+    assert older_copies([birth(sent)], streams, REST_NS - 1) == []  # it may have come late

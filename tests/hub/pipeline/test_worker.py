@@ -515,6 +515,10 @@ def test_a_device_that_knows_less_than_the_hub_raises_one_finding_however_long_a
     with Worker(tmp_path, pipe.port):
         pipe.send(birth(0) + pack(0, [1.0, 2.0]))  # settled by what follows the birth itself
         pipe.wait_for(lambda: STREAM + b"\x02" in pipe.heard)
+    later = Worker(tmp_path, pipe.port)
+    hours = itertools.count(NOW + 10**13, 10_000_000)
+    later.config = replace(later.config, clock=lambda: next(hours))
+    with later:
         for said in (2, 7, None, 1, 1):  # only 1 is less than what is settled
             pipe.heard.clear()
             pipe.send(birth(said))

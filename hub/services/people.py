@@ -164,6 +164,14 @@ def person_view(session: Session, caller: Caller, person_id: str) -> PersonView:
     )
 
 
+def prefer_language(session: Session, caller: Caller, tag: str) -> None:
+    """Keep the language that somebody chose, so that every browser of theirs begins with it."""
+    person = session.get(Person, caller.person_id)
+    if person is not None and person.locale != tag:
+        person.locale = tag
+        session.flush()
+
+
 def check_new_password(password: str) -> None:
     """Raise `InvalidInputError` unless a password is of a length we take."""
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:

@@ -112,12 +112,15 @@ def do_password(request: Request) -> Response:
 
 @ROUTER.post("/preferences", operation_id="do_prefer")
 def do_prefer(request: Request) -> Response:
-    """Keep a language, or light or dark, in this browser."""
-    form = form_of(request)
+    """Keep a language, or light or dark, in this browser; a language with the account too."""
+    form, visitor = form_of(request), visitor_of(request)
     response = RedirectResponse(local(form.get("next")), 303)
     language, theme = form.get("language"), form.get("theme")
     if language in pages_of(request).languages:
         set_preference(response, LANGUAGE_COOKIE, str(language))
+        if visitor.caller is not None:
+            with write_session(hub_of(request).engine) as session:
+                people.prefer_language(session, visitor.caller, str(language))
     if theme in {"", "light", "dark"}:
         set_preference(response, THEME_COOKIE, str(theme))
     return response

@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 
 from tests.conftest import reach, start_hub, stop_hub
 from tests.web.browsing import CHROMIUM, WITHOUT, Surfer, surfing, wait_for_chart
-from tests.web.showcase import FAILING, opened
+from tests.web.showcase import FAILING, HELD, opened
 
 WIDTHS = (1280, 390)
 
@@ -37,6 +37,8 @@ def pages(units: dict[str, str]) -> dict[str, tuple[str, str]]:
         "password": (ada, "/password"),
         "lookup": (sam, "/support?q=HP-2026"),
         "support-product": (sam, f"/support/products/{units[FAILING]}"),
+        "support-held": (sam, f"/support/products/{units[HELD]}?hold_failed=1"),
+        "causes": (sam, "/support"),
         "nothing": (ada, f"/products/{'a' * 16}"),
     }
 

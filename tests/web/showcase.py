@@ -20,8 +20,8 @@ MINUTE = 60_000_000_000
 DAY = 1_440 * MINUTE
 PASSWORD = "a harbour in the evening"
 WAIT_S = 60.0
-FAILING, FRESH, DENSE = "HP-2026-0001", "HP-2026-0009", "KA-11-0042"
-"""A product that fails, one still in its box, and one with 100,000 samples."""
+FAILING, FRESH, DENSE, HELD = "HP-2026-0001", "HP-2026-0009", "KA-11-0042", "HP-2026-0003"
+"""A product that fails, one still in its box, one with 100,000 samples, one with a hold."""
 SAMPLES = 100_000
 
 CATALOGUE: dict[str, Any] = {
@@ -217,6 +217,7 @@ def opened(hub: RunningHub, folder: Path) -> Iterator[Showcase]:
                 days = 14.0 if unit.serial == FAILING else 2.0
                 case.seed(unit, days=days, seed=number)
         _fail(case, case.units[FAILING])
+        _support(case)
         yield case
     finally:
         case.close()
@@ -228,7 +229,7 @@ def _sell(case: Showcase, tokens: dict[str, str], now: int) -> None:
         (DENSE, "charger", "ada"),
         ("HP-2026-0002", "heat-pump", "ben"),
         ("KA-11-0043", "charger", "ben"),
-        ("HP-2026-0003", "heat-pump", "cleo"),
+        (HELD, "heat-pump", "cleo"),
         (FRESH, "heat-pump", ""),
     ]
     for number, (serial, model, owner) in enumerate(sales):
@@ -248,6 +249,19 @@ def _sell(case: Showcase, tokens: dict[str, str], now: int) -> None:
             case.subscribe(email, unit, starts_at=start, paid_until=now - 30 * DAY)
         elif owner:
             case.subscribe(email, unit, starts_at=start, paid_until=now + 200 * DAY)
+
+
+def _support(case: Showcase) -> None:
+    """Let support have done something: a configuration, and a hold of a part."""
+    path = f"/products/{case.units[FAILING].product_id}/configuration"
+    values = {"flow_offset_k": -3.0, "night_setback.starts_at": "22:30", "legionella_cycle": True}
+    case.call("PATCH", path, {"values": values})
+    hold = {
+        "kind": "payment",
+        "reason": "The bank charged the last payment back",
+        "features": ["energy_reports", "remote_control"],
+    }
+    case.call("POST", f"/products/{case.units[HELD].product_id}/holds", hold)
 
 
 def _fail(case: Showcase, unit: Unit) -> None:

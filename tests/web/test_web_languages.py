@@ -129,6 +129,9 @@ def test_the_language_is_kept(world: World, ada: TestClient) -> None:
     answer = client.post("/preferences", data={"language": "de", "next": "/claim"})
     assert answer.headers["location"] == "/claim"
     assert answer.cookies["__Host-homeport-language"] == "de"
+    elsewhere = browser(world, ada)  # without the cookie; the browser itself wishes English
+    assert '<html lang="de"' in elsewhere.get("/claim").text
+    assert browser(world).post("/preferences", data={"language": "de"}).status_code == 303
     ignored = client.post("/preferences", data={"language": "xx", "theme": "pink"})
     assert "set-cookie" not in ignored.headers
 

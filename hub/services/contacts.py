@@ -26,7 +26,7 @@ from hub.services.happenings import (
     WENT,
     keep,
 )
-from hub.services.pushes import plain
+from hub.services.pushes import configuration_of, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _keep_applied(session: Session, device: Device, message: Reported, at: int) 
     asked = device.desired
     if not asked or errors:
         return
-    before = device.reported.items() >= asked.items() and not device.reported_errors
+    before = configuration_of(device).in_force
     if message.configuration.items() >= asked.items() and not before:
         keep(session, device.slot, at, APPLIED, {"version": device.desired_version})
 

@@ -48,6 +48,11 @@ class Configuration:
     errors: dict[str, str]
     changed: bool
 
+    @property
+    def in_force(self) -> bool:
+        """Whether the device says that it has all that is wanted; its own settings do not count."""
+        return not self.errors and self.reported.items() >= self.desired.items()
+
 
 def configure(
     session: Session,

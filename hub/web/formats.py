@@ -88,5 +88,12 @@ def machine(at: int) -> str:
     return f"{_instant(at):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def setting(value: object) -> str:
+    """Return the value of a setting or an argument as configurations spell it."""
+    if value is None:
+        return DASH
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _instant(at: int) -> dt.datetime:
     return _EPOCH + dt.timedelta(microseconds=at // 1_000)

@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse
 from hub.services.quantities import symbol
 from hub.web import languages as tongues
 from hub.web.assets import Assets
-from hub.web.formats import machine
+from hub.web.formats import machine, setting
 from hub.web.languages import Language
 
 POLICY = (
@@ -106,5 +106,5 @@ def _environment(language: Language, assets: Assets) -> Environment:
     )
     environment.install_gettext_translations(language.catalogue, newstyle=True)  # type: ignore[attr-defined]  # of i18n
     environment.globals.update(asset=assets.address, language=language)
-    environment.filters.update(machine=machine, symbol=symbol)
+    environment.filters.update(machine=machine, setting=setting, symbol=symbol)
     return environment

@@ -40,7 +40,7 @@ MUTE_NS = 7 * 86_400_000_000_000
 MAX_SHOWN = 4
 """Alerts that are not folded away."""
 
-WITHOUT_READING = ("finding.silence", "finding.stuck")
+WITHOUT_READING = ("finding.silence", "finding.stuck", "finding.variance_change")
 """Findings to which the present value adds nothing."""
 
 AlertId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]

@@ -19,7 +19,7 @@ from hub.services.alert_sentences import TEMPLATES as FINDINGS
 from hub.services.causes import Cause
 from hub.services.incidents import IncidentView
 from hub.services.timeline import Entry, NoticeView, Titles
-from hub.web.formats import DASH, Formats
+from hub.web.formats import DASH, Formats, setting
 from hub.web.languages import N_, Language
 from hub.web.verdict import Problem
 
@@ -294,8 +294,7 @@ class Sentences:
         if details.get("arguments"):
             code = "device_event.more" if entry.code == "device_event" else entry.code
             details["arguments"] = ", ".join(
-                f"{name} {DASH if value is None else value}"
-                for name, value in sorted(details["arguments"].items())
+                f"{name} {setting(value)}" for name, value in sorted(details["arguments"].items())
             )
         return self.language.text(EVENTS[code], **details)
 

@@ -27,6 +27,7 @@ PAGES = (
     "password",
     "lookup",
     "support-product",
+    "support-held",
     "nothing",
 )
 
@@ -131,8 +132,8 @@ def test_values_alerts_and_connection_are_live(case: Showcase, surfer: Surfer, p
     page.goto(f"/products/{unit.product_id}")
     wait_for_chart(page)
     page.evaluate("window.untouched = true")
-    unit.device.measure_many({"room_temp_c": 21.07}, at_ns=time.time_ns())
-    expect(page.locator("#now")).to_contain_text("21.07")
+    unit.device.measure_many({"room_temp_c": 21.4}, at_ns=time.time_ns())
+    expect(page.locator("#now")).to_contain_text("21.4")
     expect(page.locator("#status")).to_contain_text("Everything is fine.")
     unit.device.measure_many({"vibration_mm_s": 19.0}, at_ns=time.time_ns())
     expect(page.locator("#status")).to_contain_text("Vibration is 19", timeout=30_000)

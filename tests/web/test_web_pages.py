@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from device_sdk.wire.messages import Reported
 from firmware_sim import catalogue as simulated
 from hub.ports.database.engine import write_session
 from hub.ports.database.people_tables import Person
 from hub.ports.database.product_tables import Device, Product
+from hub.services import contacts
 from hub.services.people import HASHER
 from hub.services.quantities import plain, symbol
 from hub.services.sessions import COOKIE
@@ -387,3 +389,24 @@ def test_a_hold_that_makes_no_sense_is_refused_in_words(
     page = client.get(refused.headers["location"])
     assert "A hold needs a reason" in text_of(page)
     assert ok(support.get(f"/api/v1/products/{unit.product_id}/holds"))["holds"] == []
+
+
+def test_a_configuration_is_as_wanted_when_the_product_says_so(
+    world: World, support: TestClient, unit: Unit
+) -> None:
+    path = f"/api/v1/products/{unit.device_id}/configuration"
+    ok(support.patch(path, json={"values": {"eco": True, "offset_k": -1.5}}))
+    client, page = browser(world, support), f"/support/products/{unit.product_id}"
+    with write_session(world.hub.engine) as session:
+        device = session.query(Device).filter_by(product_id=unit.product_id).one()
+        told, version = device.state_version, device.entitlement_version
+    text = text_of(client.get(page))
+    assert "not yet in force" in text
+    assert "Configuration asked for: eco true, offset_k -1.5" in text
+    world.clock.now += SECOND
+    applied = Reported(told, {"eco": True, "offset_k": -1.5, "own": 1}, version, {})
+    with write_session(world.hub.engine) as session:
+        contacts.reported(session, unit.device_id, applied, world.clock.now)
+    text = text_of(client.get(page))
+    assert "as wanted" in text
+    assert "The product has the configuration in force" in text

@@ -133,9 +133,7 @@ class Engine:
         self._events: deque[bytes] = deque(maxlen=_MOST_EVENTS)
         self._commit_at: float | None = None
         self._renewal_at = 0.0
-        self._sender = Sender(
-            spool, lambda data: link.publish(Up.PACK, data), self._introduce, clocks.jitter
-        )
+        self._sender = Sender(spool, lambda data: link.publish(Up.PACK, data), clocks.jitter)
         self.control = Control(trust, spool, link.publish)
         self._measured = self._dropped = self._connects = self._refused = 0
         if spool.put_aside is not None:
@@ -248,7 +246,7 @@ class Engine:
         self._sender.connected(self._clocks.monotonic())
 
     def _introduce(self) -> None:
-        """Say who is there; the hub answers with a receipt that names the stream."""
+        """Say who is there, and how far it is in its stream."""
         birth = Birth(
             stream=self.spool.stream,
             boot=self._boot,
@@ -259,7 +257,7 @@ class Engine:
             entitlement_version=self.trust.entitlement_version,
             clock=self.clock_state,
             time=self._clocks.wall_ns(),
-            sent=self.spool.sent,
+            sent=self.spool.next_seq,
         )
         self._link.publish(Up.PRESENCE, Presence(birth).encode())
 

@@ -7,9 +7,9 @@
    came for five cadences (with jitter, doubling), when the hub's incarnation changed, and after
    `retry_after`.
 3. A stream is left for a new one when the hub asks for it, when it finds other rows under the same
-   seqs, and when it knows rows that were never sent (the spool was rolled back). So that this shows
-   before rows are confused, rows in doubt wait until the hub has named the stream; to a hub that
-   does not when asked, one pack of them is sent. Rows that will never come are declared lost.
+   seqs, and when it knows rows that were never measured. None of this comes of a spool that is
+   copied or put back: each opening has a stream of its own. Rows that will never come are declared
+   lost.
 4. Time comes in as an argument (monotonic seconds) and randomness as `jitter` (0 to 1). No threads,
    no network.
 """
@@ -29,8 +29,6 @@ PATIENCE = 5
 """Cadences without a receipt after which packs are sent again."""
 _MOST_PATIENT = 16
 _LEAST_WINDOW = 1_000
-_MOST_ASKED = 2
-"""Times that a hub is asked again how far it knows a stream, after the device's birth."""
 _LONGEST_WAIT = 3600.0  # seconds; a mistake of the hub must not silence a device for ever
 
 Ranges = list[tuple[int, int]]
@@ -52,7 +50,6 @@ class Sender:
     Args:
         spool: where packs wait.
         publish: hands a pack to the connection; False if there is none.
-        ask: asks the hub again how far it knows the present stream.
         jitter: random numbers from 0 to 1.
     """
 
@@ -60,13 +57,10 @@ class Sender:
         self,
         spool: Spool,
         publish: Callable[[bytes], bool],
-        ask: Callable[[], None],
         jitter: Callable[[], float],
     ) -> None:
         self._spool = spool
         self._publish = publish
-        self._ask = ask
-        self._asked = 0
         self._jitter = jitter
         self._progress: dict[bytes, _Progress] = {}
         self._online = False
@@ -109,9 +103,6 @@ class Sender:
             self._paused_until = None
         if self._deadline is not None and now >= self._deadline:
             self._timeouts += 1
-            if not self._spool.confirmed and self._asked < _MOST_ASKED:
-                self._asked += 1
-                self._ask()
             self._allowance = max(_LEAST_WINDOW, self._allowance // 2)
             self._rewind()
         outstanding = False
@@ -160,7 +151,6 @@ class Sender:
         progress = self._progress.setdefault(stream, _Progress())
         base = first if progress.watermark is None else progress.watermark
         progress.cursor = max(progress.cursor, first)
-        doubt = stream == self._spool.stream and not self._spool.confirmed
         window = min(self._window, self._allowance)
         while pack := self._spool.next_pack(stream, progress.cursor):
             data = pack.data
@@ -169,12 +159,6 @@ class Sender:
                 base = first
             if pack.end - base > window and pack.first > base:
                 break
-            if doubt and pack.first >= self._spool.known:
-                if self._asked < _MOST_ASKED:
-                    return True
-                if pack.first > first:
-                    break
-                self._spool.about_to_send(pack.end)
             if not self._send(data):
                 break
             progress.cursor = pack.end
@@ -200,12 +184,11 @@ class Sender:
         rejections = [(start, end) for start, end, _ in entry.rejections]
         if entry.stream == self._spool.stream:
             highest = max([entry.watermark, *(end for _, end in [*entry.ranges, *rejections])])
-            if highest > self._spool.sent:
-                # Rolled back. Rows below `known` are the same as then; those from there on are new.
-                self._spool.move(entry.stream, self._spool.known, set())
+            if highest > self._spool.next_seq:
+                # Somebody else writes under this name (a copy of a running machine): which rows
+                # the hub means cannot be told, so all go again under a name of their own.
+                self._spool.move(entry.stream, 0, set())
                 self.streams_left += 1
-            elif not abandoned:
-                self._spool.confirm()
         if entry.stream not in {stream for stream, _, _ in self._spool.streams()}:
             self._progress.pop(entry.stream, None)
             return

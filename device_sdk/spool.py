@@ -4,9 +4,8 @@
 2. A pack is never changed and is kept with its hash. It leaves only when the hub has settled all of
    its rows, by the bound on bytes, or when its bytes no longer fit its hash; the last two are on
    record as lost.
-3. Stream and next seq live in the file too; a seq is never given twice within a stream, unless the
-   file goes back to an older copy. So seqs from `known` on are in doubt until the hub has said how
-   far it knows the stream (`confirm`).
+3. Each opening of the file begins a stream, and only it adds rows to that stream. So a seq is never
+   given twice, also where the file is copied, or goes back to an older copy of itself.
 4. Deletions ride on the next commit: losing one only means that a pack is sent again.
 
 Thread-safe. Knows nothing of the network.
@@ -45,13 +44,16 @@ class Spool:
         self._lock = threading.RLock()
         self._new_stream = new_stream
         self.max_bytes = max_bytes
-        self._confirmed: set[bytes] = set()
         self._damaged: list[tuple[bytes, int, int]] = []
         self._db, self.put_aside = open_file(path)
         self._stream, self._next, self.rows, self.bytes = b"", 0, 0, 0
-        if self._db.execute("SELECT 1 FROM stream").fetchone() is None:
-            self._begin_stream()
+        try:
+            self._stream = self._begin_stream()
+            self._forget_empty_streams()
             self._db.commit()
+        except sqlite3.Error as error:
+            self._db.close()
+            raise _unwritable(error) from error
         self._read_totals()
 
     @property
@@ -63,39 +65,6 @@ class Spool:
     def next_seq(self) -> int:
         """Seq of the next row of the present stream."""
         return self._next
-
-    @property
-    def confirmed(self) -> bool:
-        """Whether the present stream is this file's own for certain.
-
-        It is if it began since the file was opened, or the hub was found to know nothing of it that
-        this file had not sent.
-        """
-        return self._stream in self._confirmed
-
-    @property
-    def known(self) -> int:
-        """Rows of the present stream below this seq cannot clash with what the hub knows."""
-        return self._column("known")
-
-    @property
-    def sent(self) -> int:
-        """Rows of the present stream below this seq may have been sent; see `about_to_send`."""
-        return max(self.known, self._column("sent"))
-
-    def confirm(self) -> None:
-        """Take the present stream as this file's own from now on; durable on return."""
-        if not self.confirmed:
-            with self._lock, self._commit():
-                self._db.execute("UPDATE stream SET known = next WHERE stream = ?", (self._stream,))
-                self._confirmed.add(self._stream)
-
-    def about_to_send(self, end: int) -> None:
-        """Remember, durably, that rows below `end` may have been sent though they are in doubt."""
-        if end > self.sent:
-            with self._lock, self._commit():
-                update = "UPDATE stream SET sent = ? WHERE stream = ?"
-                self._db.execute(update, (end, self._stream))
 
     def take_damaged(self) -> list[tuple[bytes, int, int]]:
         """Return `(stream, start, end)` of packs found damaged since the last call."""
@@ -272,9 +241,7 @@ class Spool:
             self._db.rollback()
             self._read_totals()
             if isinstance(error, sqlite3.Error):
-                raise SpoolError(
-                    f"The spool cannot be written: {error}. Check the disk."
-                ) from error
+                raise _unwritable(error) from error
             raise
 
     def _read_totals(self) -> None:
@@ -308,21 +275,12 @@ class Spool:
 
     def _begin_stream(self) -> bytes:
         stream = self._new_stream()
-        self._db.execute(
-            "INSERT INTO stream (stream, next, known, sent) VALUES (?, 0, 0, 0)", (stream,)
-        )
-        self._confirmed.add(stream)
+        self._db.execute("INSERT INTO stream (stream, next) VALUES (?, 0)", (stream,))
         return stream
 
     def _keep_next(self) -> None:
-        update = "UPDATE stream SET next = ?, known = iif(?, ?, known) WHERE stream = ?"
-        values = (self._next, self.confirmed, self._next, self._stream)
-        self._db.execute(update, values)
-
-    def _column(self, name: str) -> int:
-        query = f"SELECT {name} FROM stream WHERE stream = ?"  # noqa: S608  a constant of this module
-        with self._lock:
-            return int(self._db.execute(query, (self._stream,)).fetchone()[0])
+        update = "UPDATE stream SET next = ? WHERE stream = ?"
+        self._db.execute(update, (self._next, self._stream))
 
     def _forget_empty_streams(self) -> None:
         self._db.execute(
@@ -331,3 +289,7 @@ class Spool:
             (self._stream,),
         )
         self._db.execute("DELETE FROM lost WHERE stream NOT IN (SELECT stream FROM stream)")
+
+
+def _unwritable(error: sqlite3.Error) -> SpoolError:
+    return SpoolError(f"The spool cannot be written: {error}. Check the disk.")

@@ -12,7 +12,7 @@ from pathlib import Path
 from device_sdk.errors import SpoolError
 from device_sdk.wire.pack import pack_hash
 
-VERSION = 1
+VERSION = 2
 _TABLES = """
 CREATE TABLE IF NOT EXISTS pack (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -26,9 +26,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS pack_by_seq ON pack (stream, first);
 CREATE TABLE IF NOT EXISTS stream (
     ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
     stream BLOB NOT NULL UNIQUE,
-    next INTEGER NOT NULL,
-    known INTEGER NOT NULL,
-    sent INTEGER NOT NULL
+    next INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS lost (
     stream BLOB NOT NULL,
@@ -42,10 +40,20 @@ _FROM_0 = """
 BEGIN IMMEDIATE;
 ALTER TABLE pack ADD COLUMN hash BLOB NOT NULL DEFAULT x'';
 UPDATE pack SET hash = pack_hash(data);
-ALTER TABLE stream ADD COLUMN known INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE stream ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
-UPDATE stream SET known = next;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
+COMMIT;
+"""
+_FROM_1 = """
+BEGIN IMMEDIATE;
+CREATE TABLE streams_kept (
+    ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream BLOB NOT NULL UNIQUE,
+    next INTEGER NOT NULL
+);
+INSERT INTO streams_kept SELECT ordinal, stream, next FROM stream;
+DROP TABLE stream;
+ALTER TABLE streams_kept RENAME TO stream;
+PRAGMA user_version = 2;
 COMMIT;
 """
 
@@ -114,3 +122,5 @@ def _bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
             db.executescript(_FROM_0)
         else:
             db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version = {VERSION};COMMIT;")
+    elif version == 1:
+        db.executescript(_FROM_1)

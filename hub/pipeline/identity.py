@@ -5,8 +5,8 @@
    receipted: the device keeps it and sends it again.
 3. A settled row that comes again with other content is a conflict, as long as its fingerprint is known.
 4. State moves only with the journal: on start it is read from a snapshot and replayed from there.
-5. A device may hold 64 streams; it makes a new one only when its spool was lost or rolled back. One more takes the
-   place of the stream that rested longest, if that was a day or more.
+5. A device makes a new stream each time it takes up its spool. From the fifth on, a stream takes the place of the one
+   of its device that rested longest, if that was a day or more; the 64th lets one go that rested for an hour.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,10 @@ from hub.ports.journal.telemetry import TelemetryBatch
 # FORGOTTEN: settled too, but what stood there is not known any more (or it was rejected, or reported lost).
 NEW, DUPLICATE, BEYOND, CONFLICT, FORGOTTEN = 0, 1, 2, 3, 4
 MAX_RANGES = 16
+FEW_STREAMS = 4
 MAX_STREAMS = 64
 REST_NS = 86_400 * 1_000_000_000
+SHORT_REST_NS = 3_600 * 1_000_000_000
 
 
 @njit("i8(u4, u8, i4[::1], u4[::1], u8[::1])", cache=True, nogil=True)
@@ -170,6 +172,25 @@ def _fill_table(used, table, slots, streams):  # type: ignore[no-untyped-def]
         table[-1 - _find(slots[entry], streams[entry], table, slots, streams)] = entry
 
 
+@njit("void(i8, i4[::1], u4[::1], u8[::1])", cache=True, nogil=True)
+def _take_out(entry, table, slots, streams):  # type: ignore[no-untyped-def]
+    """Remove an entry from the table, moving up those behind it (Knuth, TAOCP 3, 6.4, algorithm R)."""
+    mask = np.uint64(table.size - 1)
+    one = np.uint64(1)
+    hole = hash_stream(np.uint64(slots[entry]), streams[entry]) & mask
+    while table[hole] != entry:
+        hole = (hole + one) & mask
+    probe = (hole + one) & mask
+    while table[probe] >= 0:
+        other = table[probe]
+        home = hash_stream(np.uint64(slots[other]), streams[other]) & mask
+        if ((probe - home) & mask) >= ((probe - hole) & mask):
+            table[hole] = other
+            hole = probe
+        probe = (probe + one) & mask
+    table[hole] = -1
+
+
 @dataclass(frozen=True, slots=True)
 class StreamView:
     """One stream's settled rows, as a receipt tells them."""
@@ -211,7 +232,7 @@ class StreamTable:
         self.trail = Trail(places)
         self._table: NDArray[np.int32] = np.full(4 * capacity, -1, np.int32)
         self._streams_of: dict[int, int] = {}
-        self._full_until: dict[int, int] = {}
+        self._oldest_use: dict[int, int] = {}
 
     def admit(self, batch: TelemetryBatch, received: int, *, window: int | None = None) -> U8:
         """Tell which rows are new, and settle those.
@@ -332,7 +353,11 @@ class StreamTable:
             return entry
         held = self._streams_of.get(slot, 0)
         if held >= MAX_STREAMS:
-            return self._take_over(slot, stream, received)
+            return self._take_over(slot, stream, received, SHORT_REST_NS)
+        if held >= FEW_STREAMS:
+            taken = self._take_over(slot, stream, received, REST_NS)
+            if taken is not None:
+                return taken
         self._streams_of[slot] = held + 1
         if self.used == self.slot.size:
             self._grow()
@@ -343,21 +368,22 @@ class StreamTable:
         self._table[-1 - entry] = new
         return new
 
-    def _take_over(self, slot: int, stream: int, received: int) -> int | None:
-        """Give a stream the entry of the one of its device that rested longest, if it did for a day."""
-        if received < self._full_until.get(
-            slot, 0
-        ):  # who tries again and again must not cost a search each time
+    def _take_over(self, slot: int, stream: int, received: int, rest: int) -> int | None:
+        """Give a stream the entry of the one of its device that rested longest, if it did for `rest` ns."""
+        # Who tries again and again must not cost a search each time: nothing of it is older than this.
+        if received < self._oldest_use.get(slot, 0) + rest:
             return None
         own = np.flatnonzero(self.slot[: self.used] == slot)
         entry = int(own[np.argmin(self.used_at[own])])
-        self._full_until[slot] = int(self.used_at[entry]) + REST_NS
-        if received < self._full_until[slot]:
+        self._oldest_use[slot] = int(self.used_at[entry])
+        if received < self._oldest_use[slot] + rest:
             return None
+        _take_out(entry, self._table, self.slot, self.stream)
         self.stream[entry], self.used_at[entry] = stream, received
         for column in (self.watermark, self.count, self.spent, self.receipted, self.dirty):
             column[entry] = 0
-        _fill_table(self.used, self._table, self.slot, self.stream)
+        place = int(_find(slot, stream, self._table, self.slot, self.stream))
+        self._table[-1 - place] = entry
         return entry
 
     def _grow(self) -> None:

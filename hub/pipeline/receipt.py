@@ -204,7 +204,8 @@ class ReceiptStage:
         """Tell devices that have just connected how far the stream they are at is settled.
 
         A stream that is known gets a receipt by `receipts`, at once; the answer for others is returned. A device in
-        doubt whether its spool is an older copy of itself waits for this before it sends new rows.
+        doubt whether its spool is an older copy of itself waits for this before it sends new rows (docs/wire.md; the
+        SDK here never is).
 
         Args:
             births: slots and what their devices said.

@@ -280,11 +280,13 @@ class Simulation:
         self.now = 1_000.0
         self.rows = 0
         self.online = False
+        self._home = self.folder / "device"
+        self._twin: tuple[Path, Engine] | None = None
         self._up: list[tuple[str, bytes]] = []
         self._down: list[bytes] = []
         hub = self.folder / "hub"
         hub.mkdir(parents=True)
-        (self.folder / "device").mkdir()
+        self._home.mkdir()
         self.hub = SimulatedHub(hub, self.parts, self.chance)
         self.switch_on()
 
@@ -314,7 +316,7 @@ class Simulation:
 
     def switch_on(self) -> None:
         """Open the device on what its folder holds."""
-        home = self.folder / "device"
+        home = self._home
         clocks = Clocks(
             wall_ns=lambda: NOW + int(self.now * _SECOND),
             monotonic=lambda: self.now,
@@ -387,27 +389,38 @@ class Simulation:
             self.engine.on_message("receipt", receipt)
 
     def back_up_device(self) -> None:
-        """Copy the device's folder, once it has heard of the hub: docs/decisions/0022 says why not before."""
-        if not self.engine.spool.confirmed:
-            return
+        """Copy the device's folder."""
         self.switch_off()
         shutil.rmtree(self.folder / "device-copy", ignore_errors=True)
-        shutil.copytree(self.folder / "device", self.folder / "device-copy")
+        shutil.copytree(self._home, self.folder / "device-copy")
         self._device_copied = self.now
         self.now += 0.001
         self.switch_on()
 
     def restore_device(self) -> None:
-        """Put the device's folder back to the copy; that takes longer than any message is in flight."""
+        """Put the device's folder back to the copy; what is in flight up may still arrive."""
         if not (self.folder / "device-copy").exists():
             return
         self.switch_off()
-        self._up.clear()
-        shutil.rmtree(self.folder / "device")
-        shutil.copytree(self.folder / "device-copy", self.folder / "device")
+        shutil.rmtree(self._home)
+        shutil.copytree(self.folder / "device-copy", self._home)
         self.ledger.forgive_held(self._device_copied + 0.0005)
         self.now += 0.001
         self.switch_on()
+
+    def change_twins(self) -> None:
+        """Let a twin, made of a copy of the device's folder, take the connection; both stay switched on."""
+        self.disconnect()
+        home, engine = self._home, self.engine
+        if self._twin is None:
+            self.switch_off()
+            shutil.copytree(home, self.folder / "twin")
+            self.switch_on()
+            engine, self._home = self.engine, self.folder / "twin"
+            self.switch_on()
+        else:
+            self._home, self.engine = self._twin
+        self._twin = home, engine
 
     def back_up_hub(self) -> None:
         """Copy the hub's folder."""
@@ -428,6 +441,13 @@ class Simulation:
     def heal(self) -> int:
         """Let all faults end and time pass; returns the rows that still have no receipt."""
         self.loss, self.parts = 0.0, replace(self.parts, answer=lambda _: None)
+        stuck = self._settle()
+        if self._twin is not None:
+            self.change_twins()
+            stuck += self._settle()
+        return stuck
+
+    def _settle(self) -> int:
         self.connect()
         for _ in range(400):
             self.step()
@@ -448,6 +468,9 @@ class Simulation:
         """Close everything."""
         with contextlib.suppress(Exception):
             self.engine.spool.close()
+        if self._twin is not None:
+            with contextlib.suppress(Exception):
+                self._twin[1].spool.close()
         self.hub.end()
 
     def _copies(self) -> int:

@@ -34,3 +34,13 @@ def test_no_promise_is_broken_when_backups_are_put_back(tmp_path: Path, seed: in
     verdict = simulation.check()
     simulation.end()
     assert (stuck, verdict.kept) == (0, True), verdict
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_promise_is_broken_to_two_live_copies_of_a_device(tmp_path: Path, seed: int) -> None:
+    simulation = Simulation(tmp_path, seed)
+    play(simulation, {**HAPPENINGS, **HUB_FAULTS, "change_twins": 3}, 150)
+    stuck = simulation.heal()
+    verdict = simulation.check()
+    simulation.end()
+    assert (stuck, verdict.kept, verdict.acked) == (0, True, simulation.rows), verdict

@@ -39,25 +39,26 @@ def held(spool: Spool) -> list[float]:
     return found
 
 
-def test_packs_stream_and_next_seq_survive_a_restart(tmp_path: Path) -> None:
+def test_packs_survive_a_restart_and_new_rows_go_to_a_new_stream(tmp_path: Path) -> None:
     spool = open_spool(tmp_path / "spool.db")
     store(spool, 1, 2, 3)
     store(spool, 4)
     stream = spool.stream
     spool.close()
     spool = open_spool(tmp_path / "spool.db")
-    assert (spool.stream, spool.next_seq, spool.rows) == (stream, 4, 4)
-    assert held(spool) == [1, 2, 3, 4]
+    assert (spool.stream != stream, spool.next_seq, spool.rows) == (True, 0, 4)
+    store(spool, 5)
+    assert held(spool) == [1, 2, 3, 4, 5]
     spool.close()
 
 
-def test_next_seq_survives_when_everything_was_settled(tmp_path: Path) -> None:
+def test_nothing_is_left_of_a_stream_that_was_settled(tmp_path: Path) -> None:
     spool = open_spool(tmp_path / "spool.db")
     store(spool, 1, 2, 3)
     assert spool.settle(spool.stream, [(0, 3)]) == 3
     spool.close()
     spool = open_spool(tmp_path / "spool.db")
-    assert (spool.next_seq, spool.rows, spool.bytes) == (3, 0, 0)
+    assert (len(spool.streams()), spool.rows, spool.bytes) == (1, 0, 0)
     spool.close()
 
 
@@ -83,7 +84,7 @@ for i in range(10_000):
         child.send_signal(signal.SIGKILL)
     spool = open_spool(path)
     assert held(spool)[:20] == [float(i) for i in seen]
-    assert spool.next_seq == spool.rows >= 20
+    assert spool.streams()[0][2] == spool.rows >= 20
     spool.close()
 
 

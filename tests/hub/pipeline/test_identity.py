@@ -9,11 +9,13 @@ from hub.pipeline.identity import (
     BEYOND,
     CONFLICT,
     DUPLICATE,
+    FEW_STREAMS,
     FORGOTTEN,
     MAX_RANGES,
     MAX_STREAMS,
     NEW,
     REST_NS,
+    SHORT_REST_NS,
     StreamTable,
     StreamView,
 )
@@ -54,7 +56,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(steps, max_size=120), st.integers(1, 50))
 def test_equals_a_set_of_settled_rows(script: list[tuple[str, int, int, int]], window: int) -> None:
     table = StreamTable(window)
@@ -183,13 +185,45 @@ def test_the_trail_reaches_back_over_the_rows_that_the_table_can_hold() -> None:
 def test_a_stream_that_rested_makes_room_for_a_new_one() -> None:
     table = StreamTable(10)
     admit(table, [(1, stream, 0) for stream in range(MAX_STREAMS)])
-    later = NOW + REST_NS
+    later = NOW + SHORT_REST_NS
     admit(table, [(1, stream, 1) for stream in range(1, MAX_STREAMS)], at=later - 1)
     assert admit(table, [(1, 1_000, 0)], at=later - 1) == [BEYOND]
     assert admit(table, [(1, 1_000, 0), (1, 1_001, 0)], at=later) == [NEW, BEYOND]
     assert table.view(1, 0) is None
     assert table.view(1, 1_000) == StreamView(1, ())
     assert all(table.view(1, stream) == StreamView(2, ()) for stream in range(1, MAX_STREAMS))
+
+
+def test_a_device_switched_on_every_day_takes_no_more_room_over_the_years() -> None:
+    table = StreamTable(10)
+    for day in range(1_000):
+        at = NOW + day * REST_NS
+        assert admit(table, [(1, day, 0), (2, day, 0)], at=at) == [NEW, NEW]
+        assert admit(table, [(1, day, 0)], at=at) == [DUPLICATE]
+    assert table.used == 2 * FEW_STREAMS
+    for slot in (1, 2):
+        held = [day for day in range(1_000) if table.view(slot, day)]
+        assert held == list(range(1_000 - FEW_STREAMS, 1_000))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 30)), max_size=200))
+def test_streams_that_remain_are_found_after_others_made_room(
+    openings: list[tuple[int, int]],
+) -> None:
+    table = StreamTable(10)
+    held: dict[int, dict[int, int]] = {}
+    for i, (slot, stream) in enumerate(openings):
+        at = NOW + i * REST_NS // 8
+        admit(table, [(slot, stream, 0)], at=at)
+        mine = held.setdefault(slot, {})
+        if stream not in mine and len(mine) >= FEW_STREAMS:
+            oldest = min(mine, key=lambda s: mine[s])
+            if at - mine[oldest] >= REST_NS:
+                del mine[oldest]
+        mine[stream] = at
+    for slot, mine in held.items():
+        assert {s for s in range(31) if table.find(slot, s) is not None} == set(mine)
 
 
 def test_a_hostile_device_cannot_make_the_table_grow() -> None:

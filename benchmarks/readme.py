@@ -15,7 +15,7 @@ from typing import Any
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- measured:begin -->", "<!-- measured:end -->"
-NAMES = ("ingest", "store", "detect")
+NAMES = ("ingest", "store", "detect", "overload", "lookup")
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def measure(name: str) -> dict[str, Any]:
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """The table, with a line on where and when it was made."""
-    ingest, store, detect = (results[name] for name in NAMES)
+    ingest, store, detect, overload, lookup = (results[name] for name in NAMES)
     rows = [
         (
             "One-row JSON messages, gated, journalled, receipted, scored and returned by a query",
@@ -58,6 +58,22 @@ def table(results: dict[str, dict[str, Any]]) -> str:
                 f"{detect['bytes_per_series']} bytes a series"
             ),
             "detect",
+        ),
+        (
+            "A worker offered five times what it may take",
+            (
+                f"{overload['goodput_ratio']:.2f} of its cap stored; a command and its reply "
+                f"{overload['control_p99_ms']:.0f} ms (p99), {overload['rss_mb_max']:.0f} MB"
+            ),
+            "overload",
+        ),
+        (
+            f"Support among {lookup['products']:,} products: look-up / page / chart of 100,000 samples",
+            (
+                f"{lookup['search_ms_p95']:.0f} / {lookup['page_ms_p95']:.0f} / "
+                f"{lookup['chart_100k_ms']:.0f} ms (p95)"
+            ),
+            "lookup",
         ),
     ]
     where = f"{os.cpu_count()} cores ({platform.machine()}), {dt.datetime.now(dt.UTC):%Y-%m-%d}"

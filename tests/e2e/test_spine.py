@@ -195,7 +195,7 @@ def test_a_value_beyond_its_limits_reaches_everybody_concerned(street: Street) -
         assert "99" in opened["sentence"]
         findings = anna.api.call("GET", "/findings", alert_id=opened["id"])["items"]
         assert [(f["observed"], f["expected_high"], time_ns(f["at"])) for f in findings] == [
-            (99.0, 25.0, at)
+            (99.0, 4.5, at)
         ]
         (notice,) = eventually(
             lambda: [n for n in pump.notices if n.arguments.get("metric") == "vibration_mm_s"],

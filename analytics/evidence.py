@@ -74,6 +74,10 @@ def weigh(r: Any, p: Any, s: Any) -> None:
     ratio = p.variance_ratio
     louder = gather(r, LOUDER, 0.5 * (1.0 - 1.0 / ratio) * square - p.variance_nats, square, s.time)
     quieter = gather(r, QUIETER, 0.5 * (1.0 - ratio) * square + p.variance_nats, square, s.time)
+    if r.settling or r.pausing:
+        for k in (UP, DOWN, LOUDER, QUIETER):
+            r.evidence[k] = 0.0
+        return
     _remember(r, p, s, TAIL_SHIFT, max(up, down))
     _remember(r, p, s, TAIL_LOUDER, louder)
     _remember(r, p, s, TAIL_QUIETER, quieter)

@@ -45,6 +45,11 @@ class Parameters:
         lasting_size: a fault that lasts becomes a warning if it is off by so many standard deviations of
             block means, critical if by twice as many;
         lasting_ratio: of variances, by so many times the upper end of their band.
+        pace_ratio: gaps longer or shorter than the cadence by this factor,
+        pace_samples: so many in a row, are another cadence;
+        settle_samples: for so many samples nothing is judged by its noise (at most 255).
+        pause_samples: after a gap of so many cadences
+        pause_settle: for so many samples nothing is judged by what was before it (at most 255).
         noise_memory: samples over which noise, spread and correlation are learned.
         outlier: sigma at which a single innovation stops counting for what is learned.
         level_days: time constant with which the level follows the series,
@@ -105,6 +110,11 @@ class Parameters:
     young_factor: float = 3.0
     lasting_size: float = 2.0
     lasting_ratio: float = 4.0
+    pace_ratio: float = 3.0
+    pace_samples: float = 8.0
+    settle_samples: float = 120.0
+    pause_samples: float = 60.0
+    pause_settle: float = 20.0
     noise_memory: float = 400.0
     outlier: float = 4.0
     level_days: float = 2.0

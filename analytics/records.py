@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-LAYOUT: Final = 3
+LAYOUT: Final = 4
 """Version of `RECORD` and of what its fields mean.
 
 Add one when a field of `RECORD` comes, goes, moves or changes its type, and also when it keeps its
@@ -98,7 +98,12 @@ RECORD: Final[np.dtype[Any]] = np.dtype(
         ("block_start", np.int64),
         ("block_sum", np.float64),
         ("block_count", np.float64),
-        ("blocks", np.float64),
+        ("blocks", np.float32),
+        # After another cadence or a pause: how many samples more are learned from before any is judged.
+        ("settling", np.uint8),  # noise and correlation of another cadence
+        ("pausing", np.uint8),  # where it is after a pause
+        ("paces", np.int8),  # gaps in a row that were far longer (or, negative, shorter) than usual
+        ("reserved", np.uint8),
         ("block_mean", np.float64),  # of the block before, clipped
         ("block_square", np.float64),
         ("block_product", np.float64),

@@ -11,6 +11,7 @@ import math
 from typing import Any, Final
 
 import numba as nb
+import numpy as np
 
 from analytics import evidence
 from analytics.records import BINS
@@ -41,6 +42,8 @@ def pace(r: Any, p: Any, s: Any, t: int, v: float) -> None:
     n = r.learned
     if n == 1:
         r.cadence = seconds
+    elif _changed(r, p, seconds):
+        _settle_in(r, p, seconds)
     else:
         step = max(0.02, 1.0 / n)
         if seconds > 1.5 * r.cadence:
@@ -52,12 +55,48 @@ def pace(r: Any, p: Any, s: Any, t: int, v: float) -> None:
     s.time = t
     s.seconds = seconds
     s.gap = seconds / r.cadence
+    r.settling -= r.settling > 0
+    r.pausing -= r.pausing > 0
+    if s.gap > p.pause_samples:
+        r.pausing = np.uint8(p.pause_settle)
     s.fade = 1.0 / (1.0 + _LN2 * seconds / p.memory_half_life_s)
     s.value = min(max(v - r.anchor, -_LARGEST), _LARGEST)
     change = abs(s.value - r.modelled)
     if change > 0.0:
         r.quantum = change if r.quantum == 0.0 else min(change, r.quantum * 1.001)
     s.floor = 0.25 * r.quantum * r.quantum + 1e-18 * min(abs(v), _LARGEST) ** 2 + 1e-60
+
+
+@nb.njit(nogil=True)
+def _changed(r: Any, p: Any, seconds: float) -> bool:
+    """Return whether this series has another cadence now: several gaps in a row say so."""
+    side = 0
+    if seconds > p.pace_ratio * r.cadence:
+        side = 1
+    elif seconds * p.pace_ratio < r.cadence:
+        side = -1
+    if side == 0:
+        r.paces = 0
+        return False
+    r.paces = r.paces + side if r.paces * side > 0 else side
+    return bool(abs(r.paces) >= p.pace_samples)
+
+
+@nb.njit(nogil=True)
+def _settle_in(r: Any, p: Any, seconds: float) -> None:
+    """Take another cadence: what counts in samples is converted, what depends on it learned anew."""
+    ratio = r.cadence / seconds
+    r.cadence = seconds
+    r.paces = 0
+    r.settling = np.uint8(p.settle_samples)
+    r.longest *= ratio
+    r.run = max(np.int64(1), np.int64(r.run * ratio))
+
+
+@nb.njit(nogil=True)
+def unsettled(r: Any) -> bool:
+    """Return whether this series has another cadence, or seems to, or was long away."""
+    return bool(r.settling or r.pausing or abs(r.paces) > 1)
 
 
 @nb.njit(nogil=True)
@@ -95,6 +134,8 @@ def learn(r: Any, p: Any, s: Any) -> None:
     """Learn noise, correlation, level and profile from this sample."""
     n = r.learned
     rate = max(1.0 / n, 1.0 / p.noise_memory)
+    if r.settling:
+        rate = max(rate, 1.0 / (1.0 + p.settle_samples - r.settling))
     reach = p.outlier * p.outlier
     if n < 3:
         r.noise = max(r.noise, s.innovation * s.innovation)

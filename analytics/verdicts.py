@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numba as nb
 
-from analytics import evidence, lasting
+from analytics import evidence, lasting, rhythm
 from analytics.calibration import threshold
 from analytics.findings import Kind, Severity
 from analytics.records import (
@@ -64,7 +64,7 @@ def needed(p: Any, per_week: float, period: float) -> float:
 @nb.njit(nogil=True)
 def fires(r: Any, p: Any, s: Any, kind: int, nats: float, enough: float) -> int:
     """Return the severity if this kind may speak now, and note that it did; else 0."""
-    if r.samples < p.warm_samples:
+    if r.samples < p.warm_samples or (kind != _DRIFT and rhythm.unsettled(r)):
         return 0
     before = r.fired_nats[kind - 1]
     if before > 0.0:

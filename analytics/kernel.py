@@ -104,8 +104,9 @@ def _weigh(r: Any, p: Any, s: Any) -> None:
 @nb.njit(nogil=True)
 def _end_block(r: Any, p: Any, s: Any, found: Any) -> None:
     """Count this sample in the present block, and judge the block if it is over."""
-    r.block_sum += s.value - s.seasonal - r.reference
-    r.block_count += 1.0
+    if not rhythm.resting(r, p, s):
+        r.block_sum += s.value - s.seasonal - r.reference
+        r.block_count += 1.0
     if rhythm.settle(r, s):
         evidence.open_block(r, s.time)
         r.evidence[UP] = 0.0
@@ -114,6 +115,9 @@ def _end_block(r: Any, p: Any, s: Any, found: Any) -> None:
             lasting.end(r, slot)  # bands from before the profile mean nothing after
         return
     if not r.ready or s.time - r.block_start < 1e9 * evidence.block_length(r, p):
+        return
+    if r.block_count == 0.0:
+        evidence.open_block(r, s.time)
         return
     mean = r.block_sum / r.block_count
     evidence.weigh_block(r, p, s, mean)
@@ -129,6 +133,10 @@ def _observe(r: Any, p: Any, s: Any, t: int, x: float, found: Any) -> float:
     """Judge one sample, then learn from it; returns its score."""
     rhythm.pace(r, p, s, t, x)
     rhythm.expect(r, s)
+    if r.kind == _COUNTER and rhythm.resting(r, p, s):
+        verdicts.stuck(r, p, s, found)
+        lasting.judge(r, p, s, found)
+        return 0.0
     _weigh(r, p, s)
     result = score.score(r, p, s)
     verdicts.spike(r, p, s, found)

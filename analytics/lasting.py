@@ -60,21 +60,30 @@ def graded(
     if before and r.fault_low[slot] <= observed <= r.fault_high[slot]:
         end(r, slot)
         return min(severity, _NOTICE)
-    young = s.time - r.start < 1e9 * p.young_s
+    unknown = s.time - r.start < 1e9 * p.known_s
     less = slot == SCALE and observed < low  # less noise is worth a finding, and no alarm
-    if before or young or less:
+    if unknown or less:
         return severity
-    r.fault_severity[slot] = severity
-    r.fault_since[slot] = since
-    r.fault_low[slot] = low
-    r.fault_high[slot] = high
-    if slot == LOCATION:
-        known = r.blocks > evidence.BLOCKS_KNOWN
-        r.fault_kind = kind
-        r.fault_scale = math.sqrt(max(r.block_square, s.floor)) if known else 0.0
-        r.fault_reference = r.reference
-    _wait(r, p, s, slot)
+    if not before:
+        r.fault_severity[slot] = severity
+        r.fault_since[slot] = since
+        r.fault_low[slot] = low
+        r.fault_high[slot] = high
+        if slot == LOCATION:
+            scaled = r.blocks > evidence.BLOCKS_KNOWN
+            r.fault_kind = kind
+            r.fault_scale = math.sqrt(max(r.block_square, s.floor)) if scaled else 0.0
+            r.fault_reference = r.reference
+        _wait(r, p, s, slot)
     return severity
+
+
+@nb.njit(nogil=True)
+def hasten(r: Any, p: Any, s: Any) -> None:
+    """Look at the fault of location soon: what is so far off need not last for hours to be serious."""
+    soon = s.time + int(1e9 * max(p.far_s, p.far_samples * r.cadence))
+    if r.fault_severity[LOCATION] and soon < r.fault_next[LOCATION]:
+        _look(r, LOCATION, soon)
 
 
 @nb.njit(nogil=True)
@@ -110,26 +119,30 @@ def _wait(r: Any, p: Any, s: Any, slot: int) -> None:
         wait = max(wait, _DAY_NS)
     if r.fault_severity[slot] < _CRITICAL:
         wait = max(wait, s.time - r.fault_since[slot])
-    r.fault_next[slot] = s.time + wait
+    _look(r, slot, s.time + wait)
+
+
+@nb.njit(nogil=True)
+def _look(r: Any, slot: int, at: int) -> None:
+    """Look at a fault again then, at what it was like from now on."""
+    r.fault_next[slot] = at
     r.fault_sum[slot] = 0.0
     r.fault_count[slot] = 0.0
 
 
 @nb.njit(nogil=True)
-def _worst(r: Any, p: Any, slot: int, observed: float) -> int:
-    """Return how severe a fault of this size may become by lasting.
+def _size(r: Any, p: Any, slot: int, observed: float) -> float:
+    """Return the size of a fault; 1 is a warning if it lasts, 2 is critical.
 
     Size is the distance from the band's middle in standard deviations of block means, which know of
     weather and weekends; of a variance the ratio to its band.
     """
     if slot == SCALE:
-        size = observed / r.fault_high[slot] / p.lasting_ratio
-    elif r.fault_scale == 0.0 or abs(observed - float(r.fault_reference)) < float(r.fault_scale):
-        size = 0.0  # nothing is known, or this is where the series has been for days
-    else:
-        middle = 0.5 * (r.fault_low[slot] + r.fault_high[slot])
-        size = abs(observed - middle) / (p.lasting_size * float(r.fault_scale))
-    return int(min(_NOTICE + size, _CRITICAL))
+        return float(observed / r.fault_high[slot] / p.lasting_ratio)
+    if r.fault_scale == 0.0 or abs(observed - float(r.fault_reference)) < float(r.fault_scale):
+        return 0.0  # nothing is known, or this is where the series has been for days
+    middle = 0.5 * (r.fault_low[slot] + r.fault_high[slot])
+    return float(abs(observed - middle) / (p.lasting_size * float(r.fault_scale)))
 
 
 @nb.njit(nogil=True)
@@ -147,7 +160,7 @@ def _again(r: Any, p: Any, s: Any, slot: int, found: Any) -> None:
     if s.time - since > 1e9 * p.memory_half_life_s:
         end(r, slot)
         return
-    worse = r.fault_severity[slot] < _worst(r, p, slot, observed)
+    worse = r.fault_severity[slot] < int(min(_NOTICE + _size(r, p, slot, observed), _CRITICAL))
     r.fault_severity[slot] += worse
     _wait(r, p, s, slot)
     if not worse:

@@ -42,6 +42,10 @@ class Parameters:
         spike_sigma: jumps of so many sigma and more must be exceeded by more, up to twice.
         young_s: a series younger than this
         young_factor: needs so many times the surprise; less only teaches.
+        known_s: until a series is so old, what is found is a notice: what people do has the rhythm of weeks.
+        far_size: a shift of so many standard deviations, of samples and of block means,
+        far_s: is looked at again after so long,
+        far_samples: or so many samples, whichever is longer, whether it is still there.
         lasting_size: a fault that lasts becomes a warning if it is off by so many standard deviations of
             block means, critical if by twice as many;
         lasting_ratio: of variances, by so many times the upper end of their band.
@@ -106,8 +110,12 @@ class Parameters:
     spike_sigma: float = 5.0
     spike_lean: float = 0.08
     reported_margin: float = 2.0
-    young_s: float = 72_000.0
+    young_s: float = 172_800.0
     young_factor: float = 3.0
+    known_s: float = 604_800.0
+    far_size: float = 8.0
+    far_s: float = 60.0
+    far_samples: float = 20.0
     lasting_size: float = 2.0
     lasting_ratio: float = 4.0
     pace_ratio: float = 3.0

@@ -21,6 +21,7 @@ _DAY_S: Final = 86_400.0
 _LN2: Final = math.log(2.0)
 _BIN: Final = DAY // BINS
 _LARGEST: Final = 1e30  # values beyond are modelled as this, so that no square overflows
+_LONGEST: Final = 1e15  # samples
 _TYPICAL: Final = 2.0  # sigma; residuals beyond say little about correlation, much about faults
 _SLOWEST_S: Final = 21_600.0  # series with longer cadences get no daily profile
 
@@ -89,14 +90,21 @@ def _settle_in(r: Any, p: Any, seconds: float) -> None:
     r.cadence = seconds
     r.paces = 0
     r.settling = np.uint8(p.settle_samples)
-    r.longest *= ratio
-    r.run = max(np.int64(1), np.int64(r.run * ratio))
+    r.longest = min(r.longest * ratio, _LONGEST)
+    r.run = np.int64(min(max(r.run * ratio, 1.0), _LONGEST))
 
 
 @nb.njit(nogil=True)
 def unsettled(r: Any) -> bool:
     """Return whether this series has another cadence, or seems to, or was long away."""
     return bool(r.settling or r.pausing or abs(r.paces) > 1)
+
+
+@nb.njit(nogil=True)
+def resting(r: Any, p: Any, s: Any) -> bool:
+    """Return whether this series rests, as it has before: its value repeats and says nothing new."""
+    rests = r.longest > p.stuck_samples and r.run > p.stuck_samples
+    return bool(rests and s.value == r.modelled)
 
 
 @nb.njit(nogil=True)

@@ -76,11 +76,11 @@ def fires(r: Any, p: Any, s: Any, kind: int, nats: float, enough: float) -> int:
     r.fired_nats[kind - 1] = nats
     if s.time - r.start < 1e9 * p.young_s:
         return SILENT if nats < p.young_factor * enough + before else _NOTICE
-    if kind != _SPIKE:  # lasting makes it worse; a leap to another regime does not last
-        return _WARNING if nats >= _FAR * enough else _NOTICE
-    if nats >= _FAR * enough:
-        return _CRITICAL
-    return _WARNING if nats >= _PLAINLY * enough else _NOTICE
+    # Lasting makes other kinds than spikes worse; a leap to another regime does not last.
+    plainly = _PLAINLY if kind == _SPIKE else _FAR
+    if s.time - r.start < 1e9 * p.known_s or nats < plainly * enough:
+        return _NOTICE
+    return _CRITICAL if kind == _SPIKE and nats >= _FAR * enough else _WARNING
 
 
 @nb.njit(nogil=True)
@@ -152,6 +152,8 @@ def level_shift(r: Any, p: Any, s: Any, found: Any) -> None:
         severity = lasting.graded(
             r, p, s, LOCATION, _LEVEL_SHIFT, severity, since, observed, low, high
         )
+        if known and abs(mean) >= p.far_size * max(calm, math.sqrt(r.block_square)):
+            lasting.hasten(r, p, s)
         usual = r.anchor + s.seasonal
         low, high, observed = usual + low, usual + high, usual + observed
         report(found, s, _LEVEL_SHIFT, severity, since, nats, observed, low, high)

@@ -83,6 +83,10 @@ class Series(Faulty):
     def observe(self, raw: float) -> float:
         self.measure_gap(raw)
         self.expect()
+        if self.counter and self.resting():
+            self.judge_stuck()
+            self.judge_lasting()
+            return 0.0
         self.weigh()
         score = self.score()
         self.judge_spike()
@@ -119,12 +123,18 @@ class Series(Faulty):
             self.up.add(d * z - d * d / 2, self.off, self.now),
             self.down.add(-d * z - d * d / 2, self.off, self.now),
         )
-        self.remember(LEVEL_SHIFT, self.shifts, ended)
         square, ratio = min(abs(self.z), p.outlier) ** 2, p.variance_ratio
         gain = (1 - 1 / ratio) / 2 * square - math.log(ratio) / 2
-        self.remember(LOUDER, self.louds, self.louder.add(gain, square, self.now))
+        loud = self.louder.add(gain, square, self.now)
         gain = (1 - ratio) / 2 * square + math.log(ratio) / 2
-        self.remember(QUIETER, self.quiets, self.quieter.add(gain, square, self.now))
+        quiet = self.quieter.add(gain, square, self.now)
+        if self.settling or self.pausing:
+            for e in (self.up, self.down, self.louder, self.quieter):
+                e.nats = 0.0
+        else:
+            self.remember(LEVEL_SHIFT, self.shifts, ended)
+            self.remember(LOUDER, self.louds, loud)
+            self.remember(QUIETER, self.quiets, quiet)
         self.s_shift = self.shifts.surprise(max(self.up.nats, self.down.nats))
         self.s_louder = self.louds.surprise(self.louder.nats)
         self.s_quieter = self.quiets.surprise(self.quieter.nats)
@@ -163,7 +173,7 @@ class Series(Faulty):
 
     def fires(self, kind: int, nats: float, per_week: float, period: float) -> int:
         p = self.p
-        if self.samples < p.warm_samples:
+        if self.samples < p.warm_samples or (kind != DRIFT and self.unsettled()):
             return 0
         enough = self.needed(per_week, period)
         blocked = 0.0
@@ -177,6 +187,8 @@ class Series(Faulty):
         self.fired[kind] = (self.now, nats)
         if self.young():
             return 1 if nats >= p.young_factor * enough + blocked else SILENT
+        if not self.known():
+            return 1
         if kind != SPIKE:
             return 2 if nats >= 3 * enough else 1
         return 3 if nats >= 3 * enough else 2 if nats >= 1.5 * enough else 1
@@ -277,6 +289,9 @@ class Series(Faulty):
             low, high = self.level - half, self.level + half
             now = self.level + mean
             severity = self.grade("place", LEVEL_SHIFT, severity, e.began, now, low, high)
+            spread = max(calm, math.sqrt(self.block_square))
+            if self.blocks > 8 and abs(mean) >= self.p.far_size * spread:
+                self.hasten()
             usual = self.anchor + self.seasonal
             self.say(LEVEL_SHIFT, severity, e.began, nats, usual + now, usual + low, usual + high)
             self.level += mean
@@ -295,7 +310,8 @@ class Series(Faulty):
 
     def end_block(self) -> None:
         p = self.p
-        self.block.append(self.x - self.seasonal - self.reference)
+        if not self.resting():
+            self.block.append(self.x - self.seasonal - self.reference)
         if not self.ready and self.now - self.start >= DAY and self.cadence < 21_600:
             self.profile = {b: self.profile.get(b, np.float32(self.level)) for b in range(BINS)}
             self.ready = True
@@ -308,6 +324,9 @@ class Series(Faulty):
             return
         length = max(p.drift_block_s, p.drift_block_samples * self.cadence)
         if not self.ready or self.now - self.block_start < 1e9 * length:
+            return
+        if not self.block:
+            self.block_start = self.now
             return
         mean = sum(self.block) / len(self.block)
         self.blocks += 1

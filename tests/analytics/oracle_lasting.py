@@ -31,6 +31,9 @@ class Faulty(Life):
     def young(self) -> bool:
         return self.now - self.start < self.p.young_s * 1e9
 
+    def known(self) -> bool:
+        return self.now - self.start >= self.p.known_s * 1e9
+
     def grade(
         self, where: str, kind: int, severity: int, since: int, now: float, low: float, high: float
     ) -> int:
@@ -38,7 +41,7 @@ class Faulty(Life):
         if old and old.low <= now <= old.high:
             del self.lasting[where]
             return min(severity, 1)
-        if old or self.young() or (where == "scale" and now < low):
+        if old or not self.known() or (where == "scale" and now < low):
             return severity
         fault = self.lasting[where] = Lasting(kind, severity, since, low, high)
         if where == "place" and self.blocks > 8:
@@ -55,6 +58,12 @@ class Faulty(Life):
             pause = max(pause, self.now - fault.since)
         fault.due = self.now + pause
         fault.seen = []
+
+    def hasten(self) -> None:
+        soon = self.now + int(1e9 * max(self.p.far_s, self.p.far_samples * self.cadence))
+        fault = self.lasting.get("place")
+        if fault and soon < fault.due:
+            fault.due, fault.seen = soon, []
 
     def worst(self, where: str, fault: Lasting, mean: float) -> int:
         if where == "scale":

@@ -52,6 +52,7 @@ class Life:
         self.lasting: dict[str, Lasting] = {}
         self.stuck_severity = 0
         self.run, self.runs, self.longest = 1, 0, 0.0
+        self.settling = self.pausing = self.paces = 0
         self.jump = 0.0
         self.greatest: dict[int, float] = {LEVEL_SHIFT: 0.0, LOUDER: 0.0, QUIETER: 0.0, DRIFT: 0.0}
         self.blocks = 0
@@ -63,6 +64,12 @@ class Life:
         self.seconds = (self.now - self.time) * 1e-9
         if n == 1:
             self.cadence = self.seconds
+        elif self.other_pace():
+            ratio = self.cadence / self.seconds
+            self.cadence = self.seconds
+            self.paces, self.settling = 0, int(self.p.settle_samples)
+            self.longest = min(1e15, self.longest * ratio)
+            self.run = int(min(1e15, max(1.0, self.run * ratio)))
         else:
             step = max(0.02, 1 / n)
             if self.seconds > 1.5 * self.cadence:
@@ -72,12 +79,32 @@ class Life:
             else:
                 self.cadence += step * (self.seconds - self.cadence)
         self.gap = self.seconds / self.cadence
+        self.settling = max(0, self.settling - 1)
+        self.pausing = max(0, self.pausing - 1)
+        if self.gap > self.p.pause_samples:
+            self.pausing = int(self.p.pause_settle)
         self.fade = 1 / (1 + math.log(2) * self.seconds / self.p.memory_half_life_s)
         self.x = clamp(raw - self.anchor, 1e30)
         change = abs(self.x - self.last)
         if change > 0:
             self.quantum = change if self.quantum == 0 else min(change, self.quantum * 1.001)
         self.floor = self.quantum**2 / 4 + 1e-18 * clamp(raw, 1e30) ** 2 + 1e-60
+
+    def other_pace(self) -> bool:
+        side = 0
+        if self.seconds > self.p.pace_ratio * self.cadence:
+            side = 1
+        elif self.seconds * self.p.pace_ratio < self.cadence:
+            side = -1
+        self.paces = self.paces + side if self.paces * side > 0 else side
+        return abs(self.paces) >= self.p.pace_samples
+
+    def unsettled(self) -> bool:
+        return self.settling > 0 or self.pausing > 0 or abs(self.paces) > 1
+
+    def resting(self) -> bool:
+        most = self.p.stuck_samples
+        return self.longest > most and self.run > most and self.x == self.last
 
     def seasonal_now(self) -> float:
         return float(
@@ -107,6 +134,8 @@ class Life:
     def learn(self) -> None:
         p, n = self.p, self.learned
         rate = max(1 / n, 1 / p.noise_memory)
+        if self.settling:
+            rate = max(rate, 1 / (1 + p.settle_samples - self.settling))
         if n < 3:
             self.noise = max(self.noise, self.innovation**2)
             self.spread = max(self.spread, self.off**2)

@@ -318,7 +318,7 @@ def test_damaged_and_foreign_snapshots_are_refused() -> None:
     for broken in (b"", data[:10], data[:-1], data[:50] + b"\x01" + data[51:], b"X" + data[1:]):
         with pytest.raises(SnapshotError, match="replay the journal"):
             Detector.load(broken)
-    body = data[16:].replace(b'"layout": 3', b'"layout": 0')
+    body = data[16:].replace(b'"layout": 4', b'"layout": 0')
     with pytest.raises(SnapshotError, match="layout 0"):
         Detector.load(data[:8] + struct.pack("<I", zlib.crc32(body)) + data[12:16] + body)
 

@@ -29,6 +29,9 @@ EAGER = Parameters(
     half_life_s=600.0,
     young_s=600.0,
     young_factor=1.0,
+    known_s=600.0,
+    far_size=1.0,
+    far_s=600.0,
     stuck_s=0.0,
     lasting_size=0.3,
     lasting_ratio=0.5,
@@ -113,6 +116,17 @@ def test_every_kind_was_compared() -> None:
     assert {Kind.LEVEL_SHIFT, Kind.STUCK, Kind.VARIANCE_CHANGE} <= again
     others = {Kind.COUNTER_RESET, Kind.SILENCE, Kind.COHORT, Kind.COHORT_SHIFT}
     assert kinds == set(Kind) - others
+
+
+def test_another_cadence_equals_the_slow_version() -> None:
+    time, value = life(5, 4_500, 300.0, step=0.1)
+    for start, factor in ((3_000, 150), (4_000, 1)):
+        gaps = np.diff(time[start - 1 :], prepend=time[start - 1])
+        time[start:] = time[start - 1] + np.cumsum(gaps // factor)[1:]
+    late = np.zeros(len(time), np.bool_)
+    compare(time, value, late, EAGER)
+    total = np.cumsum(np.where(np.arange(4_500) // 90 % 2, np.abs(value), 0.0))
+    compare(time, total, late, EAGER, counter=True)
 
 
 def test_counters_equal_the_slow_version() -> None:

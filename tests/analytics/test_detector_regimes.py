@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analytics.detector import Detector
-from analytics.findings import FINDING, Kind, Severity
+from analytics.findings import FINDING, Kind, SeriesKind, Severity
 from analytics.parameters import Parameters
 from benchmarks.simulated import PRODUCTS, measure
 
@@ -46,6 +46,52 @@ def test_a_rest_at_night_is_not_a_stuck_sensor(first: int) -> None:
     minute = np.arange(first, first + 7 * DAY) % DAY
     value = np.where((minute > 6 * 60) & (minute < 22 * 60), 20 + rng.standard_normal(7 * DAY), 0.0)
     assert Kind.STUCK not in watch(value)["kind"]
+
+
+def test_another_cadence_is_no_fault() -> None:
+    """Two weeks every five minutes, then live: thirty series, of which a third is autocorrelated."""
+    said = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        slow, fast = 14 * 288, 600
+        value = rng.standard_normal(slow + fast)
+        for i in range(1, len(value)):
+            value[i] += (seed % 3 == 0) * 0.6 * value[i - 1]
+        gaps = np.repeat([300 * S, 2 * S], [slow, fast])
+        detector = Detector(1)
+        index = np.full(len(value), detector.allocate(1), np.int64)
+        late = np.zeros(len(value), np.bool_)
+        findings = detector.update(index, ORIGIN + np.cumsum(gaps), value, late)
+        said += np.count_nonzero(findings["sample"] >= slow)
+    assert said <= 1
+
+
+def test_a_counter_that_rests_most_days_does_not_drift() -> None:
+    rng = np.random.default_rng(8)
+    rate = np.zeros(28 * DAY)
+    for day in range(28):
+        if day % 7 in {0, 2, 4}:
+            start = day * DAY + 600 + int(rng.integers(0, 20))
+            rate[start : start + int(rng.integers(40, 60))] = 1.0
+    detector = Detector(1)
+    index = np.full(len(rate), detector.allocate(1), np.int64)
+    detector.configure(0, np.nan, np.nan, SeriesKind.COUNTER)
+    time = ORIGIN + np.arange(len(rate)) * MINUTE
+    findings = detector.update(index, time, np.cumsum(rate), np.zeros(len(rate), np.bool_))
+    assert len(findings) <= 4
+    assert (findings["severity"] == Severity.NOTICE).all()
+
+
+@pytest.mark.parametrize(("size", "worst"), [(5.0, 1), (40.0, 2)])
+def test_a_step_that_is_far_off_is_a_warning_soon(size: float, worst: int) -> None:
+    rng = np.random.default_rng(2)
+    value = np.round(20 + rng.standard_normal(15 * DAY), 1)
+    at = 14 * DAY
+    value[at:] += size
+    findings = watch(value)
+    soon = findings[(findings["sample"] >= at) & (findings["sample"] < at + 60)]
+    shifts = soon[soon["kind"] == Kind.LEVEL_SHIFT]
+    assert shifts["severity"].max() == worst
 
 
 def test_what_was_observed_lies_outside_its_band() -> None:

@@ -163,11 +163,12 @@ class Demo:
         descriptors.allow_devices(plan.products)
         hub = LocalHub(self._folder / "hub", fixed_ports=local_hub.default_ports_free())
         stack.callback(hub.stop)
-        with screen.step("Starting the hub"):
-            address = hub.start()
-        vendor = stack.enter_context(HubClient(address.api, address.ca_file, address.token))
-        fleet = fleet_plan.demo()
+        hub.launch()
+        fleet = fleet_plan.demo()  # while the hub starts
         homes = place(fleet, plan.products)
+        with screen.step("Starting the hub"):
+            address = hub.wait()
+        vendor = stack.enter_context(HubClient(address.api, address.ca_file, address.token))
         settling = Settling(
             address,
             self._folder,

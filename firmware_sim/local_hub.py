@@ -155,17 +155,12 @@ class LocalHub:
         return self.data_dir / "serve.log"
 
     def start(self, timeout_s: float = START_TIMEOUT_S) -> Address:
-        """Start the hub and wait until it answers.
+        """Start the hub and wait until it answers: `launch`, then `wait`."""
+        self.launch()
+        return self.wait(timeout_s)
 
-        Args:
-            timeout_s: how long to wait.
-
-        Returns:
-            Its address.
-
-        Raises:
-            LocalHubError: it ended or did not come up; the message ends with its last words.
-        """
+    def launch(self) -> None:
+        """Start the hub's process and return at once, to do something else meanwhile."""
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.data_dir / "run" / "hub.json").unlink(missing_ok=True)
         # Settings of another hub in the caller's environment must not leak into this one; the
@@ -188,10 +183,21 @@ class LocalHub:
             )
         finally:
             os.close(descriptor)
-        return self._wait(time.monotonic() + timeout_s)
 
-    def _wait(self, deadline: float) -> Address:
-        assert self._process is not None  # noqa: S101  `start` has just set it
+    def wait(self, timeout_s: float = START_TIMEOUT_S) -> Address:
+        """Wait until a launched hub answers.
+
+        Args:
+            timeout_s: how long to wait.
+
+        Returns:
+            Its address.
+
+        Raises:
+            LocalHubError: it ended or did not come up; the message ends with its last words.
+        """
+        assert self._process is not None  # noqa: S101  the caller has launched it
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise LocalHubError(

@@ -1,10 +1,12 @@
-"""A supervised process, seen from inside: how it says that it is ready and learns when to end.
+"""A supervised process, seen from inside: when it may begin, how it says that it is ready, when it ends.
 
-1. Ready: one line on the descriptor that was standard output; anything else that prints goes to
+1. Turn: one line on standard input. All processes of a hub load their programs at the same time; what
+   others may notice is begun only when the supervisor says so. Until then a signal just kills.
+2. Ready: one line on the descriptor that was standard output; anything else that prints goes to
    standard error, so a chatty library cannot confuse the supervisor.
-2. End: SIGTERM or SIGINT sets `stop`. So does the end of standard input, whose other end only the
+3. End: SIGTERM or SIGINT sets `stop`. So does the end of standard input, whose other end only the
    supervisor holds: no process outlives it, however it died, on any system.
-3. Without a supervisor, nothing that this process started outlives it either, and it is killed
+4. Without a supervisor, nothing that this process started outlives it either, and it is killed
    if it does not end in time.
 
 The other half is `hub.app.supervisor`.
@@ -18,12 +20,13 @@ from types import FrameType
 from typing import Self
 
 READY_LINE = b"ready\n"
+TURN_LINE = b"begin\n"
 
 _LAST_RESORT_S = 8.0
 
 
 class Child:
-    """The running process. Make one with `enter`, first thing in the main thread.
+    """The running process. Make one with `enter`, first thing in the main thread; then `await_turn`.
 
     Attributes:
         stop: set when the process is to end.
@@ -35,16 +38,23 @@ class Child:
 
     @classmethod
     def enter(cls) -> Self:
-        """Take over standard output and the signals; watches the supervisor from now on.
-
-        No thread is started here, so that a process may still be forked from; see `watch`.
-        """
+        """Take over standard output."""
         private = os.dup(1)  # not inherited by what this process starts
         os.dup2(2, 1)
-        child = cls(private)
+        return cls(private)
+
+    def await_turn(self) -> None:
+        """Wait until the roles before this one are ready, and take over the signals.
+
+        No thread is started here, so that a process may still be forked from; see `watch`.
+
+        Raises:
+            SystemExit: the supervisor is gone.
+        """
+        if not os.read(0, len(TURN_LINE)):
+            raise SystemExit(1)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, child._on_signal)
-        return child
+            signal.signal(number, self._on_signal)
 
     def watch(self) -> None:
         """Start to watch the supervisor: when it is gone, this process ends too."""

@@ -1,7 +1,8 @@
 """Starts the hub's processes in order, keeps them running, and ends them in order.
 
-1. A role is started when the one before it is ready. One that ends while the hub starts is an
-   error of the whole start; one that ends later is started again, with a growing pause.
+1. All processes are started at once, to load their programs at the same time; each gets its turn to
+   begin when the one before it is ready. One that ends while the hub starts is an error of the whole
+   start; one that ends later is started again, with a growing pause.
 2. Each child leads a process group of its own; when it ends, what is left of its group is killed.
 3. Children watch their standard input, whose other end only this process holds, so a killed
    supervisor leaves nothing behind; see `hub.app.child`.
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from hub.app.child import READY_LINE
+from hub.app.child import READY_LINE, TURN_LINE
 from hub.errors import HubError
 
 START_TIMEOUT_S = (
@@ -53,10 +54,17 @@ class StopRequestedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A process to run: its name (also of its log file) and its command line."""
+    """A process to run.
+
+    Attributes:
+        name: also of its files.
+        command: its command line.
+        once: it says that it is ready when its work is done, then ends, and is not started again.
+    """
 
     name: str
     command: tuple[str, ...]
+    once: bool = False
 
 
 class _Child:
@@ -90,6 +98,16 @@ class _Child:
             os.close(descriptor)
         self.pid_file.write_text(f"{self.process.pid}\n", encoding="ascii")
 
+    def give_turn(self) -> None:
+        """Let it begin; a process that has ended already is found to have done so elsewhere."""
+        if self.process is not None and self.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self.process.stdin.fileno(), TURN_LINE)
+
+    def done(self) -> bool:
+        """Whether it has ended as it should: its work was to be done once."""
+        return self.role.once and self.ready and not self.alive()
+
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
@@ -122,7 +140,7 @@ class Supervisor:
     """Runs the roles until a signal comes.
 
     Args:
-        roles: in the order of starting.
+        roles: in the order of their turns; the first that lasts is ended last.
         folder: where each child's standard error (`NAME.err`) and pid (`NAME.pid`) go.
         on_ready: called once when all roles are ready.
         on_restart: called with the role's name each time one is started again.
@@ -176,17 +194,25 @@ class Supervisor:
     def _start_all(self) -> None:
         for child in self._children:
             self._start(child)
+        for child in self._children:
+            child.give_turn()
             deadline = time.monotonic() + START_TIMEOUT_S
             while not child.ready:
                 self._wait_for_news(_CHECK_S)
                 if self._stop:
                     raise StopRequestedError
-                if not child.alive() or time.monotonic() > deadline:
-                    raise StartError(
-                        f"The process {child.role.name} did not get ready. It said:\n"
-                        f"{child.last_words() or '(nothing)'}",
-                        role=child.role.name,
-                    )
+                self._check_start(child if time.monotonic() > deadline else None)
+
+    def _check_start(self, late: _Child | None) -> None:
+        """Raise if a process has ended, whether it had its turn or not, or one is late."""
+        ended = (child for child in self._children if not child.alive() and not child.done())
+        child = next(ended, late)
+        if child is not None:
+            raise StartError(
+                f"The process {child.role.name} did not get ready. It said:\n"
+                f"{child.last_words() or '(nothing)'}",
+                role=child.role.name,
+            )
 
     def _start(self, child: _Child) -> None:
         child.start()
@@ -204,11 +230,14 @@ class Supervisor:
             return
         now = time.monotonic()
         for child in self._children:
-            if child.process is not None and not child.alive():
+            if child.done():
+                self._forget(child)
+            elif child.process is not None and not child.alive():
                 self._bury(child, now)
             elif child.restart_at is not None and child.restart_at <= now:
                 self._on_restart(child.role.name)
                 self._start(child)
+                child.give_turn()
 
     def _wait_for_news(self, timeout_s: float) -> None:
         """Sleep until a child says that it is ready, one ends, a signal comes, or time is up."""
@@ -250,7 +279,9 @@ class Supervisor:
         child.clean_up()
 
     def _end_all(self) -> None:
-        first, others = self._children[:1], self._children[1:]
+        lasting = [child for child in self._children if not child.role.once]
+        first = lasting[:1]
+        others = [child for child in self._children if child not in first]
         for group, timeout_s in ((others, STOP_TIMEOUT_S), (first, STOP_FIRST_TIMEOUT_S)):
             for child in group:
                 child.signal(signal.SIGTERM)

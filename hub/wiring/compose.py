@@ -20,6 +20,7 @@ from hub.ports.broker.nats_server import (
 )
 from hub.ports.broker.nkeys import account_name
 from hub.ports.broker.port import INGEST
+from hub.ports.journal.durability import write_whole
 from hub.ports.keyfile import read_private, replace_private
 
 if TYPE_CHECKING:
@@ -79,6 +80,15 @@ def renew_operator_token(settings: Settings) -> None:
 def operator_token(settings: Settings) -> str:
     """Return the token of this run of the hub."""
     return read_private(settings.run_dir / "operator.token").decode()
+
+
+def write_incarnation(settings: Settings, value: bytes) -> None:
+    """Write what this hub is beside its addresses: a worker then starts without the database."""
+    write_whole(_incarnation_file(settings), value)
+
+
+def _incarnation_file(settings: Settings) -> Path:
+    return settings.run_dir / "incarnation"
 
 
 def embedded_broker(settings: Settings) -> EmbeddedBroker:
@@ -210,12 +220,9 @@ def ingest(settings: Settings, worker: int) -> IngestConfig:
     """Return what an ingest worker works with; the hub must have been prepared."""
     from hub.app.ingest import IngestConfig  # noqa: PLC0415  heavy, see rule 3
     from hub.pipeline.receive import LinkAddress  # noqa: PLC0415  heavy, see rule 3
-    from hub.ports.database.engine import read_session  # noqa: PLC0415  heavy, see rule 3
-    from hub.services.identity import incarnation  # noqa: PLC0415  heavy, see rule 3
+    from hub.ports.broker.identities import internal_identity  # noqa: PLC0415  see rule 3
 
-    who = broker(settings).identity(f"{INGEST}-{worker}")
-    with read_session(engine(settings)) as session:
-        value = incarnation(session, tokens(settings))
+    who = internal_identity(settings, f"{INGEST}-{worker}")  # without the broker's own client
     return IngestConfig(
         worker=worker,
         address=LinkAddress(
@@ -226,7 +233,7 @@ def ingest(settings: Settings, worker: int) -> IngestConfig:
             certificate=who.certificate_file,
             key=who.key_file,
         ),
-        incarnation=value,
+        incarnation=_incarnation_file(settings).read_bytes(),
         gate=settings.gate_dir,
         journal=settings.journal_dir(worker),
         findings=settings.findings_dir(worker),

@@ -1,11 +1,12 @@
 """The processes of a hub: what each one runs. Started as `python -m hub _role NAME`.
 
-1. A role says `ready` when it does its job, and ends when `child.stop` is set.
-2. An error ends the process with one sentence on standard error; the supervisor starts it again.
-3. Roles share nothing but the data folder and the broker.
+1. A role loads its program (`PROGRAMS`), waits for its turn, then begins.
+2. It says `ready` when it does its job, and ends when `child.stop` is set.
+3. An error ends the process with one sentence on standard error; the supervisor starts it again.
+4. Roles share nothing but the data folder and the broker.
 """
 
-import asyncio
+import importlib
 import logging
 import sys
 import threading
@@ -25,7 +26,7 @@ _log = logging.getLogger("homeport")
 def prepare(settings: Settings, child: Child) -> None:
     """Make folders, keys and certificates, and bring the database to the present schema.
 
-    Runs once before the other roles, so that they only ever read what it makes.
+    Runs once before the other roles begin, so that they only ever read what it makes.
     """
     from hub.ports.database.engine import migrate, write_session  # noqa: PLC0415  heavy
     from hub.services.identity import incarnation  # noqa: PLC0415  heavy, and only here
@@ -40,7 +41,8 @@ def prepare(settings: Settings, child: Child) -> None:
     database = compose.engine(settings)
     migrate(database)
     with write_session(database) as session:
-        incarnation(session, compose.tokens(settings))
+        own = incarnation(session, compose.tokens(settings))
+    compose.write_incarnation(settings, own)
     child.ready()
 
 
@@ -62,6 +64,8 @@ def broker(settings: Settings, child: Child) -> None:
 
 def authd(settings: Settings, child: Child) -> None:
     """Answer the auth callout."""
+    import asyncio  # noqa: PLC0415  heavy, and only here
+
     from hub.app import authd as desk  # noqa: PLC0415  heavy, and only here
 
     child.watch()
@@ -120,6 +124,23 @@ _ENTRIES: dict[str, Entry] = {
 }
 
 
+PROGRAMS: dict[str, tuple[str, ...]] = {
+    "prepare": (
+        "alembic.command",
+        "hub.ports.database.engine",
+        "hub.services.identity",
+        "hub.services.pki",
+    ),
+    "broker": (),
+    "authd": ("hub.app.authd", "hub.ports.database.engine", "hub.services.admission"),
+    "control": ("hub.wiring.control",),
+    "ingest": ("hub.app.ingest",),
+    "compactor": ("hub.app.compactor", "hub.pipeline.store"),
+    "mirror": ("hub.app.mirror", "hub.ports.store.mirror"),
+}
+"""What each role imports before its turn, kernels with it; what is missing here costs time only."""
+
+
 def names(settings: Settings) -> tuple[str, ...]:
     """Return the supervised roles in the order of starting.
 
@@ -152,6 +173,9 @@ def run(name: str, file: Path | None) -> int:
         settings = load(file)
         logs.configure(name, settings.log_level, settings.run_dir / f"{name}.log")
         kernels.use_cache(settings.cache_dir)
+        for module in PROGRAMS[name.partition("-")[0]]:
+            importlib.import_module(module)
+        child.await_turn()
         _entry(name)(settings, child)
     except HubError as error:
         sys.stderr.write(f"{error.detail}\n")

@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -89,9 +88,8 @@ def run(settings: Settings, file: Path | None, announce: Callable[[str], None]) 
         metrics.publish(settings.run_dir / "metrics")
 
     try:
-        _prepare((*command, "prepare", *config))
         Supervisor(
-            [Role(name, (*command, name, *config)) for name in roles.names(settings)],
+            processes(settings, lambda name: (*command, name, *config)),
             settings.run_dir,
             on_ready,
             on_restart,
@@ -99,6 +97,17 @@ def run(settings: Settings, file: Path | None, announce: Callable[[str], None]) 
     finally:
         card.unlink(missing_ok=True)
         os.close(lock)
+
+
+def processes(settings: Settings, command: Callable[[str], tuple[str, ...]]) -> list[Role]:
+    """Return what the supervisor runs, in order.
+
+    Args:
+        settings: of the hub.
+        command: gives the command line of a role by its name.
+    """
+    first = Role("prepare", command("prepare"), once=True)
+    return [first, *(Role(name, command(name)) for name in roles.names(settings))]
 
 
 def end_with_input() -> None:
@@ -149,11 +158,3 @@ def _pass_on(settings: Settings) -> None:
     os.environ[f"{PREFIX}MQTT__PORT"] = str(settings.mqtt.port)
     os.environ[f"{PREFIX}BROKER__CLIENT_PORT"] = str(settings.broker.client_port)
     kernels.use_cache(settings.cache_dir)
-
-
-def _prepare(command: tuple[str, ...]) -> None:
-    done = subprocess.run(  # noqa: S603  our own program
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise StartError(f"The hub could not be prepared: {done.stderr.strip()}")

@@ -11,7 +11,7 @@ import sys
 from hub.app import supervisor
 from hub.config import load
 from hub.ports.journal.durability import lock_folder, make_folder, write_whole
-from hub.wiring import logs, roles, serve
+from hub.wiring import logs, serve
 
 PAUSE_S = 0.1
 
@@ -26,7 +26,6 @@ def main() -> int:
     card = settings.run_dir / "hub.json"
     card.unlink(missing_ok=True)
     serve._pass_on(settings)
-    serve._prepare((sys.executable, "-m", "hub", "_role", "prepare"))
 
     def on_ready() -> None:
         facts = serve.describe(settings)
@@ -34,7 +33,7 @@ def main() -> int:
 
     role = (sys.executable, "-m", "tests.chaos.role")
     supervisor.Supervisor(
-        [supervisor.Role(name, (*role, name)) for name in roles.names(settings)],
+        serve.processes(settings, lambda name: (*role, name)),
         settings.run_dir,
         on_ready,
         lambda _: None,

@@ -11,12 +11,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError
 from sqlalchemy.orm import Session
@@ -25,6 +22,9 @@ from hub.config import ConfigurationError
 from hub.errors import InvalidInputError
 from hub.ports.database import postgresql, schema
 from hub.ports.journal.durability import make_folder
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 BUSY_TIMEOUT_MS = 10_000
 _WRITES = "homeport_writes"
@@ -94,6 +94,8 @@ def after_commit(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> N
 
 def migrate(engine: Engine) -> None:
     """Bring the database to the newest schema; does nothing when it is there already."""
+    from alembic import command  # noqa: PLC0415  heavy, and few processes migrate
+
     config = _migrations()
     if engine.dialect.name == "postgresql":
         postgresql.check(engine)
@@ -104,11 +106,15 @@ def migrate(engine: Engine) -> None:
 
 def versions() -> list[str]:
     """Return the versions of the schema that this program knows, the oldest first."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415  heavy, as above
+
     found = ScriptDirectory.from_config(_migrations()).walk_revisions()
     return [str(script.revision) for script in found][::-1]
 
 
-def _migrations() -> Config:
+def _migrations() -> "Config":
+    from alembic.config import Config  # noqa: PLC0415  heavy, as above
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config

@@ -18,6 +18,10 @@ from pathlib import Path
 from hub.app.child import Child
 name, folder, grandchild = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 child = Child.enter()
+(folder / f"{name}.loaded").touch()
+if grandchild == "dies-early":
+    sys.exit("broken on purpose")
+child.await_turn()
 print("chatter on standard output")
 if grandchild != "none":
     done = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -31,6 +35,8 @@ if grandchild == "dies":
 with (folder / "order").open("a") as file:
     file.write(f"{name} start\\n")
 child.ready()
+if grandchild == "once":
+    sys.exit()
 child.stop.wait()
 if grandchild == "stubborn":
     import time
@@ -47,7 +53,7 @@ from hub.errors import HubError
 folder = Path(sys.argv[1])
 supervisor.STOP_TIMEOUT_S = 1.0
 roles = [
-    supervisor.Role(name, (sys.executable, str(folder / "role.py"), name, str(folder), kind))
+    supervisor.Role(name, (sys.executable, str(folder / "role.py"), name, str(folder), kind), kind == "once")
     for name, _, kind in (item.partition("=") for item in sys.argv[2:])
 ]
 restarts = folder / "restarts"
@@ -189,6 +195,33 @@ def test_a_role_that_does_not_start_ends_the_start_and_says_why(start: Callable[
     assert "broken on purpose" in said
     assert run.order() == ["one start", "one end"]
     assert not (run.folder / "all_ready").exists()
+
+
+def test_roles_load_before_their_turn(start: Callable[..., Run]) -> None:
+    run = start("one=never", "two=none")
+    assert eventually((run.folder / "two.loaded").exists)
+    assert not (run.folder / "order").exists()
+    assert run.end() == 0
+    assert eventually(run.gone)
+
+
+def test_a_role_that_ends_before_its_turn_ends_the_start(start: Callable[..., Run]) -> None:
+    run = start("one=never", "two=dies-early")
+    _, said = run.process.communicate(timeout=PATIENCE_S)
+    assert run.process.returncode == 1
+    assert "two did not get ready" in said
+    assert "broken on purpose" in said
+    assert eventually(run.gone)
+
+
+def test_what_is_done_once_is_not_started_again(start: Callable[..., Run]) -> None:
+    run = start("first=once", "one=none", "two=none")
+    run.wait_ready()
+    assert run.order() == ["first start", "one start", "two start"]
+    assert eventually(lambda: run.pid("first") is None)
+    assert run.end() == 0
+    assert run.order()[-1] == "one end"
+    assert not (run.folder / "restarts").exists()
 
 
 def test_a_signal_while_starting_ends_the_start(start: Callable[..., Run]) -> None:

@@ -16,16 +16,14 @@ from sqlalchemy import Engine, select
 
 from device_sdk.wire.messages import Event, Get, Presence, Reply, Reported
 from device_sdk.wire.topics import Down
+from hub.app.findings_desk import Changes, FindingsDesk, Send
 from hub.errors import NotFoundError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.product_tables import Device
-from hub.services import changes, contacts, pushes, waiting
+from hub.services import alerts, changes, contacts, pushes, waiting
 from hub.services.contacts import Contact
 from hub.services.events import Event as LiveEvent
 from hub.services.state import StateIssuer
-
-Send = Callable[[str, Down, bytes], bool]
-"""Hands a payload to the broker for a device; says whether it took it."""
 
 _COALESCE_S = 0.02
 _RETRY_S = 1.0
@@ -125,6 +123,7 @@ class DeviceDesk:
         states: sends states.
         send: hands commands and notices to the broker.
         publish: tells live listeners.
+        findings: announces what a birth gives away.
     """
 
     def __init__(
@@ -133,17 +132,24 @@ class DeviceDesk:
         states: StateDesk,
         send: Send,
         publish: Callable[[LiveEvent], None],
+        findings: FindingsDesk,
     ) -> None:
         self._engine = engine
         self._states = states
         self._send = send
         self._publish = publish
+        self._findings = findings
 
     def on_presence(self, device_id: str, message: Presence, at: int) -> None:
         """A device came, or went."""
+        told: Changes = []
         with write_session(self._engine) as session:
             contact = contacts.presence(session, device_id, message, at)
             due = waiting.of(session, contact.slot, at) if contact and message.online else None
+            if contact is not None and contact.found is not None:
+                changed = alerts.apply_findings(session, [contact.found], at)
+                told = self._findings.announced(session, changed, at)
+        self._findings.publish(told)
         if due is not None:
             self._catch_up(device_id, due, at)
         self._tell("presence", at, contact, {"online": message.online})

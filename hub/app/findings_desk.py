@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from sqlalchemy.orm import Session
 
 from device_sdk.wire.topics import Down
-from hub.app.device_desk import Send
 from hub.app.log_records import Entry
 from hub.services import alert_desk, alerts, pushes
 from hub.services.alert_desk import AlertView
@@ -17,6 +16,9 @@ from hub.services.alerts import AlertChange
 from hub.services.caller import HUB
 from hub.services.events import Event
 from hub.services.found import Found
+
+Send = Callable[[str, Down, bytes], bool]
+"""Hands a payload to the broker for a device; says whether it took it."""
 
 Changes = list[tuple[AlertChange, Event]]
 

@@ -13,8 +13,14 @@ IDENTITY_CONFLICT: Final = 128
 """Other content came under a row identity that is known: a cloned device, or one restored from a backup."""
 OLDER_COPY: Final = 129
 """A device connected and knows less of its stream than the hub: restored from an older copy of itself, or cloned."""
+TWO_COPIES: Final = 130
+"""Two programs with one device's identity are alive: it was cloned."""
 
-_HUB: Final = {IDENTITY_CONFLICT: "identity_conflict", OLDER_COPY: "older_copy"}
+_HUB: Final = {
+    IDENTITY_CONFLICT: "identity_conflict",
+    OLDER_COPY: "older_copy",
+    TWO_COPIES: "two_copies",
+}
 
 
 def kind_word(kind: int) -> str:

@@ -30,6 +30,7 @@ TEMPLATES: Mapping[str, str] = {
     "finding.identity_conflict": "Another device uses this identity, or this one was restored from a backup.",
     "finding.older_copy": "It came back without knowing of rows that it had sent: "
     "it was restored from an older copy, or another device uses this identity.",
+    "finding.two_copies": "Two devices with this identity are alive and take turns: it was cloned.",
     "finding.silence": "Nothing was heard of it for {observed}; {expected_high} at most is usual.",
     "finding.cohort": "{title} differs from that of products like it.",
     "finding.cohort.above": "{title} stays at {observed}; products like it are at {band}.",

@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import and_, select
@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 from device_sdk.wire.messages import Event, Presence, Reported
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Device, DeviceEvent
-from hub.services import cohorts
+from hub.services import cohorts, twins
+from hub.services.found import Found
 from hub.services.happenings import (
     APPLIED,
     CAME,
@@ -31,12 +32,13 @@ from hub.services.pushes import configuration_of, plain
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Whose device it was that spoke."""
+    """Whose device it was that spoke; `found` is what its birth gave away."""
 
     device_id: str
     slot: int
     product_id: str
     owner_id: str | None
+    found: Found | None = None
 
 
 def presence(session: Session, device_id: str, message: Presence, at: int) -> Contact | None:
@@ -45,16 +47,18 @@ def presence(session: Session, device_id: str, message: Presence, at: int) -> Co
     if device is None:
         return None
     device.last_contact = at
+    birth = message.birth
+    found = None if birth is None else twins.of(session, device.slot, birth.boot, at)
     _keep_presence(session, device, message, at)
     device.online = message.online
-    if (birth := message.birth) is not None:
+    if birth is not None:
         device.firmware = birth.firmware[:MAX_TEXT]
         cohorts.place(session, device)
         device.sdk = birth.sdk[:MAX_TEXT]
         device.boot = birth.boot
         device.state_version_reported = birth.state_version
         device.entitlement_version_reported = birth.entitlement_version
-    return _contact(session, device)
+    return replace(_contact(session, device), found=found)
 
 
 def reported(session: Session, device_id: str, message: Reported, at: int) -> Contact | None:
@@ -106,7 +110,8 @@ def _keep_presence(session: Session, device: Device, message: Presence, at: int)
     birth = message.birth
     again = birth is None or birth.boot == device.boot
     if message.online and not (device.online and again):
-        keep(session, device.slot, at, CAME, {"firmware": birth.firmware if birth else None})
+        about = {"firmware": birth.firmware, "boot": birth.boot.hex()} if birth else {}
+        keep(session, device.slot, at, CAME, about)
     if device.online and not message.online:
         keep(session, device.slot, at, WENT, {})
     if birth is not None and device.firmware not in {None, birth.firmware[:MAX_TEXT]}:

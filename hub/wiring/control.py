@@ -73,9 +73,9 @@ def run(settings: Settings, child: Child) -> None:
 
     issuer = StateIssuer(engine, keys, place, authority.trust_bundle_der)
     states = StateDesk(engine, issuer, send, compose.now)
-    desk = DeviceDesk(engine, states, send, live.publish)
-    link = ControlLink(broker.identity(CONTROL), desk, metrics, compose.now)
     findings = FindingsDesk(send, live.publish)
+    desk = DeviceDesk(engine, states, send, live.publish, findings)
+    link = ControlLink(broker.identity(CONTROL), desk, metrics, compose.now)
     sweep = DeadLetterSweep(engine, _letter_limits(settings), metrics)
     followers = _followers(settings, findings, sweep)
     reactor = Reactor(engine, followers, metrics, compose.now)

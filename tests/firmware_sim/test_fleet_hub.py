@@ -74,11 +74,11 @@ def _play(vendor: HubClient, address: Address, state: Path) -> None:
 
         cloned = by_serial["RV-005-0001"].device.device_id
 
-        def conflict() -> bool:
+        def noticed() -> bool:
             found = vendor.pages("/findings", device_id=cloned)
-            return any(finding["kind"] == "identity_conflict" for finding in found)
+            return any(finding["kind"] == "two_copies" for finding in found)
 
-        assert until(conflict)
+        assert until(noticed)
         assert fleet.failure is None
         happen("at 0 s: everything recovers")
         assert all(one.device.flush(60) for one in products)

@@ -1,7 +1,7 @@
 """What a device says, over a real database: kept, answered and told to listeners."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from device_sdk.wire.messages import Birth, Command, Event, Get, Notice, Presenc
 from device_sdk.wire.state import State, decode_state
 from device_sdk.wire.topics import Down
 from hub.app.device_desk import DeviceDesk, StateDesk
+from hub.app.findings_desk import FindingsDesk
 from hub.ports.database import alert_tables as tables
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.product_tables import Device
@@ -43,7 +44,10 @@ class Scene:
         place = Place("hub.example.org", 8883, "https://hub.example.org")
         issuer = StateIssuer(self.world.engine, self.keys, place, (b"certificate",))
         self.states = StateDesk(self.world.engine, issuer, self.send, lambda: T0)
-        self.desk = DeviceDesk(self.world.engine, self.states, self.send, self.told.append)
+        findings = FindingsDesk(self.send, self.told.append)
+        self.desk = DeviceDesk(
+            self.world.engine, self.states, self.send, self.told.append, findings
+        )
         self.caller, self.made = self.world.customer(), self.world.product()
         self.device_id = self.world.enrol(self.made).device_id
         self.world.claim(self.made, self.caller)
@@ -289,3 +293,24 @@ def test_who_is_not_known_is_ignored(scene: Scene, saying: str) -> None:
     SAYINGS[saying](scene.desk)
     scene.states.step()
     assert (scene.sent, scene.told) == ([], [])
+
+
+def test_two_live_copies_of_a_device_are_told_to_support_once_an_hour(scene: Scene) -> None:
+    def born(boot: bytes, at: int) -> None:
+        assert BIRTH.birth is not None
+        birth = replace(BIRTH.birth, boot=boot * 8)
+        scene.desk.on_presence(scene.device_id, Presence(birth), at)
+
+    def told() -> list[LiveEvent]:
+        return [event for event in scene.told if event.kind == "alert"]
+
+    for number, boot in enumerate((b"a", b"a", b"b", b"b", b"c")):  # reconnections and restarts
+        born(boot, T0 + number * S)
+    assert told() == []
+    for number in range(4):  # two of them take turns
+        born(b"b" if number % 2 == 0 else b"c", T0 + (10 + number) * S)
+    (event,) = told()
+    assert event.owner_id is None  # for support alone
+    assert (event.data["change"], event.data["status"]) == ("opened", "open")
+    born(b"b", T0 + 2 * 3_600 * S)
+    assert [one.data["change"] for one in told()][1:] == ["updated"]

@@ -10,7 +10,7 @@ from hub.errors import ConflictError, NotFoundError
 from hub.ports.database.alert_tables import Alert, Finding, Notice
 from hub.ports.database.engine import read_session, write_session
 from hub.services import alert_desk, alerts, audit, ownership, pushes
-from hub.services.alert_kinds import IDENTITY_CONFLICT, OLDER_COPY
+from hub.services.alert_kinds import IDENTITY_CONFLICT, OLDER_COPY, TWO_COPIES
 from hub.services.alerts import AlertChange, Change
 from hub.services.caller import HUB, Caller
 from hub.services.deadletters import listed as dead_letters
@@ -223,6 +223,7 @@ def test_dead_letters_are_for_staff(world: World) -> None:
     [
         (IDENTITY_CONFLICT, "identity_conflict", "Another device uses this identity"),
         (OLDER_COPY, "older_copy", "It came back without knowing of rows"),
+        (TWO_COPIES, "two_copies", "Two devices with this identity"),
     ],
 )
 def test_doubt_about_identity_is_an_alert_for_support_alone(

@@ -25,6 +25,7 @@ FULL = {
     "device_restore": 10,
     "disk_full": 5,
     "hub_restore": 3,
+    "backup_restore": 3,
 }
 QUICK = {"hub_kill": 5, "broker_wipe": 2, "store_outage": 1}
 

@@ -28,6 +28,12 @@ def incarnation(session: Session, tokens: Tokens) -> bytes:
     return bytes.fromhex(row.value)
 
 
+def stored_incarnation(session: Session) -> bytes | None:
+    """Return the hub's incarnation; None if it never started."""
+    row = session.get(Setting, _INCARNATION)
+    return None if row is None else bytes.fromhex(row.value)
+
+
 def renew_incarnation(session: Session, at: int, tokens: Tokens) -> bytes:
     """Make this hub another incarnation, after a restore; returns it."""
     value = tokens.octets(8)

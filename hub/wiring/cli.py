@@ -15,9 +15,10 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.config import Settings, load
+from hub.config import load
 from hub.errors import HubError
-from hub.wiring import compose, deadletter_commands, kernels, logs
+from hub.wiring import backup_commands, compose, deadletter_commands, kernels, logs
+from hub.wiring.backup_commands import existing as _existing
 from hub.wiring.running_hub import RunningHub
 
 app = typer.Typer(
@@ -40,6 +41,8 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(broker_app, name="broker")
 app.add_typer(database_app, name="db")
 app.add_typer(deadletter_commands.app, name="deadletter")
+app.add_typer(backup_commands.app, name="backup")
+app.command("restore")(backup_commands.restore)
 
 ConfigFile = Annotated[
     Path | None,
@@ -252,17 +255,6 @@ def _add(name: str, command: Any) -> None:
         app.add_typer(command, name=name)
     else:
         app.command(name)(command)
-
-
-def _existing(settings: Settings) -> Settings:
-    """Refuse to make a new, empty database for a command that only looks."""
-    url = settings.database_url.get_secret_value()
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
-        raise HubError(
-            f"There is no hub in {settings.data_dir}. Name its settings file with --config, "
-            "or its data folder with HOMEPORT_DATA_DIR."
-        )
-    return settings
 
 
 def _show(value: Any) -> None:

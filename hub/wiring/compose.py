@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from hub.ports.broker.nats_server import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from hub.app.authd import Admission
+    from hub.app.backup.take import Source
     from hub.app.ingest import IngestConfig
     from hub.config import Settings
     from hub.ports.broker.callout import Shown, Standing
@@ -291,6 +293,21 @@ def problems(settings: Settings) -> list[str]:
         for worker in range(settings.ingest.workers)
         if read_progress(progress_file(settings, worker)).paused
     ]
+
+
+def backup_source(settings: Settings) -> Source:
+    """Return what a backup is taken of."""
+    from hub.app.backup.take import Source  # noqa: PLC0415  heavy, see rule 3
+
+    return Source(settings, engine(settings), program_version(), secrets.token_bytes)
+
+
+def program_version() -> str:
+    """Return the version of this program."""
+    try:
+        return version("homeport")
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return "unknown"
 
 
 def admission(settings: Settings) -> Admission:

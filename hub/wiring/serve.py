@@ -13,7 +13,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from hub.app.supervisor import Role, StartError, Supervisor
@@ -135,15 +134,8 @@ def describe(settings: Settings) -> dict[str, str | int]:
         "ca_file": str(settings.pki_dir / "ca.pem"),
         "operator_token_file": str(settings.run_dir / "operator.token"),
         "pid": os.getpid(),
-        "version": _version(),
+        "version": compose.program_version(),
     }
-
-
-def _version() -> str:
-    try:
-        return version("homeport")
-    except PackageNotFoundError:  # run from a checkout that was not installed
-        return "unknown"
 
 
 def _free(holder: socket.socket, host: str) -> int:

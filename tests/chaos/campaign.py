@@ -1,6 +1,7 @@
 """A campaign: all scenarios, so many faults each, on hubs of their own seed; and its report.
 
-1. `disk_full` has a hub with a small disk, `hub_restore` one whose past may be forgotten; the rest share one.
+1. `disk_full` has a hub with a small disk, `hub_restore` and `backup_restore` one whose past may be forgotten; the rest
+   share one.
 2. At the end the products of all scenarios are looked at once more: what is promised stays promised.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 from tests.chaos.nemesis import Nemesis, Outcome
 from tests.chaos.scenarios import SCENARIOS
 
-ALONE = ("disk_full", "hub_restore")
+ALONE = ("disk_full", "hub_restore", "backup_restore")
 
 
 def run(folder: Path, seed: int, counts: Mapping[str, int]) -> dict[str, Any]:

@@ -126,8 +126,20 @@ class HubUnderTest:
 
     def declare_restored(self) -> None:
         """Do what an operator does after putting back a backup, before the hub is started."""
+        self._command("restored")
+
+    def back_up(self, file: Path) -> None:
+        """Take a backup while the hub runs."""
+        self._command("backup", str(file))
+
+    def lose_and_restore(self, file: Path) -> None:
+        """Delete all that the hub has, stopped as it is, and make it anew of a backup."""
+        shutil.rmtree(self.data_dir)
+        self._command("restore", str(file))
+
+    def _command(self, *words: str) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", "hub", "restored"],
+            [sys.executable, "-m", "hub", *words],
             cwd=ROOT,
             env=self._environment,
             capture_output=True,

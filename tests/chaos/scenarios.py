@@ -210,6 +210,32 @@ def hub_restore(nemesis: Nemesis, count: int) -> Outcome:
     return out
 
 
+def backup_restore(nemesis: Nemesis, count: int) -> Outcome:
+    """The hub is backed up while products send, loses its disk, and is made anew of the backup.
+
+    What was receipted before the backup began is all there, and once; what was receipted later may be gone with the
+    disk. What products still held comes again.
+    """
+    hub = nemesis.hub
+    with nemesis.fleet() as (fleet, out):
+        while out.faults.total() < count:
+            nemesis.recover(fleet, time.monotonic())
+            nemesis.wait(0.0, 1.0)
+            file = nemesis.folder / f"backup-{out.faults.total()}.tar"
+            began = time.monotonic()
+            hub.back_up(file)
+            nemesis.recover(fleet, time.monotonic())
+            hub.stop()
+            hub.lose_and_restore(file)
+            since = time.monotonic()
+            for product in fleet.products:
+                product.ledger.forgive_stored(began)
+            hub.start()
+            out.faults["restored_from_backup"] += 1
+            nemesis.recover(fleet, since, out)
+    return out
+
+
 SCENARIOS: dict[str, Scenario] = {
     "hub_kill": hub_kill,
     "broker_wipe": broker_wipe,
@@ -225,6 +251,7 @@ SCENARIOS: dict[str, Scenario] = {
     "clock_skew": clock_skew,
     "device_restore": device_restore,
     "hub_restore": hub_restore,
+    "backup_restore": backup_restore,
 }
 
 

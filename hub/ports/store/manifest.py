@@ -115,8 +115,11 @@ class Manifest:
         Raises:
             OSError: the one before is still in force, or it is not known which will be.
         """
-        text = json.dumps({"version": VERSION, **asdict(self)}, separators=(",", ":"))
-        write_whole(folder / MANIFEST_NAME, text.encode())
+        write_whole(folder / MANIFEST_NAME, self.encoded())
+
+    def encoded(self) -> bytes:
+        """Return the content of its file."""
+        return json.dumps({"version": VERSION, **asdict(self)}, separators=(",", ":")).encode()
 
     def names(self) -> set[str]:
         """Every file that must not be deleted yet."""

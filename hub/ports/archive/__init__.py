@@ -1,0 +1,1 @@
+"""Archives: many files as one, hashed, and sealed by a passphrase if wanted."""

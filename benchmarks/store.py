@@ -24,7 +24,7 @@ from hub.ports.journal.telemetry import TelemetryBatch, encode
 from hub.ports.journal.writer import JournalWriter
 from hub.ports.store.compaction import CompactionPolicy, Compactor
 from hub.ports.store.embedded import EmbeddedStore
-from hub.ports.store.port import Visibility
+from hub.ports.store.port import Visibility, Window
 
 SECOND: Final = 1_000_000_000
 MINUTE: Final = 60 * SECOND
@@ -164,7 +164,7 @@ def _queries(store: EmbeddedStore, devices: int) -> dict[str, Any]:
     rng = np.random.default_rng(7)
     slots = rng.choice(np.arange(1, devices + 1), QUERIES + 5, replace=False).tolist()
     metrics = rng.integers(0, METRICS, QUERIES + 5).tolist()
-    visible = Visibility(min_epoch=1)
+    visible = Visibility((Window(first_epoch=1),))
 
     def one(number: int) -> None:
         answer = store.buckets(

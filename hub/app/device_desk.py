@@ -175,9 +175,10 @@ class DeviceDesk:
     def on_reply(self, device_id: str, message: Reply, at: int) -> None:
         """A device answers a command."""
         with write_session(self._engine) as session:
-            contact = contacts.touch(session, device_id, at)
-            known = pushes.keep_reply(session, device_id, message, at) is not None
-        if known:
+            command = pushes.keep_reply(session, device_id, message, at)
+            asked = None if command is None else command.created_at
+            contact = contacts.touch(session, device_id, at, about=asked)
+        if command is not None:
             data = {"command_id": message.id.hex(), "status": message.status.name.lower()}
             self._tell("reply", at, contact, data)
 

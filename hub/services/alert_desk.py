@@ -1,6 +1,6 @@
 """What people do with alerts: list, acknowledge, resolve and mute them, and say whether they were of use.
 
-1. Customers see the alerts of their products since they own them; staff see all.
+1. Customers see the alerts of the time in which a product is or was theirs; staff see all.
 2. Acknowledging says that somebody looks after it; resolving closes it. Both say who and when,
    are audited, and doing them again changes nothing.
 """
@@ -23,6 +23,7 @@ from hub.services.alert_sentences import sentence
 from hub.services.alerts import AlertChange, Change
 from hub.services.caller import Caller, Scope
 from hub.services.events import Event
+from hub.services.own_time import owned_in
 
 Status = Literal["open", "acknowledged", "resolved"]
 _SECONDS = "s"
@@ -342,19 +343,7 @@ def _seen_by(caller: Caller, what: type[Alert] | type[Finding] = Alert) -> Colum
     """The condition under which a caller may know of an alert or finding; needs `Device` in the query."""
     if caller.is_staff:
         return true()
-    # Driven by the owner's few products, whatever the number of alerts in the world.
-    own = (
-        select(Device.slot)
-        .join(Ownership, Ownership.product_id == Device.product_id)
-        .where(Ownership.owner_id == caller.owner_id, Ownership.ended_at.is_(None))
-    )
-    since = (
-        select(Ownership.epoch)
-        .where(Ownership.product_id == Device.product_id, Ownership.ended_at.is_(None))
-        .correlate(Device)
-        .scalar_subquery()
-    )
-    seen = and_(what.slot.in_(own), what.epoch >= since, what.kind < FIRST_OF_HUB)
+    seen = and_(owned_in(what.slot, what.epoch, caller.owner_id), what.kind < FIRST_OF_HUB)
     return and_(seen, ~what.hidden) if issubclass(what, Finding) else seen
 
 
@@ -367,6 +356,8 @@ def _one(session: Session, caller: Caller, alert_id: str) -> tuple[Alert, Device
         .outerjoin(Ownership, present)
         .where(Alert.id == alert_id, _seen_by(caller))
     )
+    if not caller.is_staff:  # what a former owner may still read is no longer theirs to change
+        query = query.where(Alert.epoch == Ownership.epoch)
     row = session.execute(query).first()
     if row is None:
         raise _missing(alert_id)

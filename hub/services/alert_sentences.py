@@ -32,6 +32,7 @@ TEMPLATES: Mapping[str, str] = {
     "it was restored from an older copy, or another device uses this identity.",
     "finding.two_copies": "Two devices with this identity are alive and take turns: it was cloned.",
     "finding.silence": "Nothing was heard of it for {observed}; {expected_high} at most is usual.",
+    "alert.goes_on": "What was found before it changed hands goes on.",
     "finding.cohort": "{title} differs from that of products like it.",
     "finding.cohort.above": "{title} stays at {observed}; products like it are at {band}.",
     "finding.cohort.below": "{title} stays at {observed}; products like it are at {band}.",

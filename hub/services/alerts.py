@@ -5,7 +5,9 @@
    the same is found again and again. What a finding says is over resolves the alert.
 3. A finding within `REOPEN_NS` after an alert was resolved reopens that alert; later ones open a
    new one.
-4. An alert belongs to the owner epoch it was opened in: a new owner does not see the old ones.
+4. An alert belongs to the owner epoch it was opened in: a new owner does not see the old ones, nor do
+   later findings change them. What is found in rows of an earlier owner's time is that owner's, and
+   opens no alert: they cannot act on it now.
 5. The device is given a notice when an alert opens or becomes worse, from WARNING on.
 6. Findings in recordings (historical rows) are kept, but open no alert: nobody can act on them now.
 7. What a whole cohort has in common is an incident (`incidents.py`) and no product's alert.
@@ -13,7 +15,7 @@
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -29,6 +31,7 @@ from hub.ports.database.product_tables import Device, Product
 from hub.services import incidents
 from hub.services.alert_kinds import FIRST_OF_HUB
 from hub.services.found import NO_METRIC, Found, Resolution, sentence_of
+from hub.services.own_time import epoch_at
 
 REOPEN_NS = 7 * 86_400_000_000_000
 OFTEN = 4
@@ -67,6 +70,12 @@ class _Whose:
     epoch: int
     model: int
     cohort: int | None
+    ownerships: Sequence[Ownership] = ()
+
+    def epoch_of(self, found: Found) -> int:
+        """Return the owner epoch in whose time something was found."""
+        changed_hands = len(self.ownerships) > 1 or (self.ownerships and not self.epoch)
+        return epoch_at(self.ownerships, found.time) if changed_hands else self.epoch
 
 
 Key = tuple[int, int, int]
@@ -94,9 +103,16 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
     whose = _whose(session, slots)
     shared = incidents.Shared.load(session, {who.cohort for who in whose.values()}, at)
     incident_of = {found.id: shared.of(found, whose[found.slot].cohort) for found in every}
-    fresh = [found for found in every if not found.historical and not incident_of[found.id]]
+    epoch_of = {found.id: whose[found.slot].epoch_of(found) for found in every}
+    fresh = [
+        found
+        for found in every
+        if not found.historical
+        and not incident_of[found.id]
+        and (found.kind >= FIRST_OF_HUB or epoch_of[found.id] == whose[found.slot].epoch)
+    ]
     names = _metric_names(session, {who.model for who in whose.values()})
-    alerts = _latest_alerts(session, slots, at)
+    alerts = _latest_alerts(session, whose, at)
     changed: dict[str, AlertChange] = {}
     alert_of: dict[bytes, str] = {}
     for found in fresh:
@@ -144,7 +160,7 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
             insert(Finding),
             [
                 {
-                    **_row(found, whose[found.slot].epoch, alert_of.get(found.id)),
+                    **_row(found, epoch_of[found.id], alert_of.get(found.id)),
                     "incident_id": incident_of[found.id],
                 }
                 for found in every
@@ -195,6 +211,8 @@ def _whose(session: Session, slots: Sequence[int]) -> dict[int, _Whose]:
         .outerjoin(Ownership, present)
         .where(Device.slot.in_(slots))
     )
+    rows = session.execute(query).all()
+    times = _ownerships(session, [row.product_id for row in rows])
     return {
         row.slot: _Whose(
             row.device_id,
@@ -203,9 +221,21 @@ def _whose(session: Session, slots: Sequence[int]) -> dict[int, _Whose]:
             row.epoch or 0,
             row.model_number,
             row.cohort,
+            times.get(row.product_id, ()),
         )
-        for row in session.execute(query)
+        for row in rows
     }
+
+
+def _ownerships(session: Session, product_ids: Sequence[str]) -> dict[str, list[Ownership]]:
+    found: dict[str, list[Ownership]] = {}
+    for start in range(0, len(product_ids), 1_000):
+        query = select(Ownership).where(
+            Ownership.product_id.in_(product_ids[start : start + 1_000])
+        )
+        for row in session.scalars(query.order_by(Ownership.epoch)):
+            found.setdefault(row.product_id, []).append(row)
+    return found
 
 
 def _metric_names(session: Session, models: Collection[int]) -> dict[tuple[int, int], str]:
@@ -216,12 +246,12 @@ def _metric_names(session: Session, models: Collection[int]) -> dict[tuple[int, 
     return {(model, index): name for model, index, name in session.execute(query)}
 
 
-def _latest_alerts(session: Session, slots: Sequence[int], at: int) -> dict[Key, Alert]:
-    """Return the open or recently resolved alert of each key, the open one first."""
+def _latest_alerts(session: Session, whose: Mapping[int, _Whose], at: int) -> dict[Key, Alert]:
+    """Return the open or recently resolved alert of each key in present owners' time, the open one first."""
     query = (
         select(Alert)
         .where(
-            Alert.slot.in_(slots),
+            Alert.slot.in_(sorted(whose)),
             or_(
                 Alert.resolved_at.is_(None),
                 Alert.resolved_at > at - REOPEN_NS,
@@ -232,6 +262,8 @@ def _latest_alerts(session: Session, slots: Sequence[int], at: int) -> dict[Key,
     )
     alerts: dict[Key, Alert] = {}
     for alert in session.scalars(query):
+        if alert.kind < FIRST_OF_HUB and alert.epoch != whose[alert.slot].epoch:
+            continue  # another owner's
         key = (alert.slot, alert.metric, alert.kind)
         present = alerts.get(key)
         if present is None or present.resolved_at is not None:

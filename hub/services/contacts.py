@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from device_sdk.wire.messages import Event, Presence, Reported
@@ -32,7 +32,10 @@ from hub.services.pushes import configuration_of, plain
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Whose device it was that spoke; `found` is what its birth gave away."""
+    """Whose device it was that spoke; `found` is what its birth gave away.
+
+    `owner_id` is None as well where what it said is of the time before its present owner.
+    """
 
     device_id: str
     slot: int
@@ -67,9 +70,12 @@ def reported(session: Session, device_id: str, message: Reported, at: int) -> Co
     if device is None:
         return None
     device.last_contact = at
-    _keep_applied(session, device, message, at)
     device.state_version_reported = message.state_version
     device.entitlement_version_reported = message.entitlement_version
+    present = _present(session, device)
+    if present is not None and present.epoch > 1 and message.state_version <= present.state_version:
+        return _contact(session, device, before=True)  # the settings of another owner
+    _keep_applied(session, device, message, at)
     device.reported = dict(message.configuration)
     device.reported_errors = _short(message.errors)
     return _contact(session, device)
@@ -87,16 +93,24 @@ def event(session: Session, device_id: str, message: Event, at: int) -> Contact 
     if session.scalar(told) is None:
         arguments = {name: plain(value) for name, value in message.arguments.items()}
         keep(session, device.slot, at, message.name, arguments, message.id)
-    return _contact(session, device)
+    before = _before(_present(session, device), message.time)
+    return _contact(session, device, before=before)
 
 
-def touch(session: Session, device_id: str, at: int) -> Contact | None:
-    """Keep that a device was heard of."""
+def touch(session: Session, device_id: str, at: int, *, about: int | None = None) -> Contact | None:
+    """Keep that a device was heard of.
+
+    Args:
+        session: a writing session.
+        device_id: the device.
+        at: now, ns.
+        about: when what it answers to was asked, ns.
+    """
     device = _device(session, device_id)
     if device is None:
         return None
     device.last_contact = at
-    return _contact(session, device)
+    return _contact(session, device, before=_before(_present(session, device), about))
 
 
 def contact_of(session: Session, slot: int) -> Contact | None:
@@ -136,12 +150,24 @@ def _device(session: Session, device_id: str) -> Device | None:
     return session.scalars(select(Device).where(Device.device_id == device_id)).first()
 
 
-def _contact(session: Session, device: Device) -> Contact:
-    owner = session.scalar(
-        select(Ownership.owner_id).where(
-            and_(Ownership.product_id == device.product_id, Ownership.ended_at.is_(None))
+def _present(session: Session, device: Device) -> Ownership | None:
+    return session.scalars(
+        select(Ownership).where(
+            Ownership.product_id == device.product_id, Ownership.ended_at.is_(None)
         )
-    )
+    ).first()
+
+
+def _before(present: Ownership | None, instant: int | None) -> bool:
+    """Say whether an instant was in the time of an earlier owner."""
+    if present is None or present.epoch == 1 or instant is None:
+        return False
+    return instant < present.started_at
+
+
+def _contact(session: Session, device: Device, *, before: bool = False) -> Contact:
+    present = None if before else _present(session, device)
+    owner = None if present is None else present.owner_id
     return Contact(device.device_id, device.slot, device.product_id, owner)
 
 

@@ -52,6 +52,8 @@ class Resolution(StrEnum):
     OVER = "over"
     QUIET = "quiet"
     INCIDENT = "incident"
+    OWNER = "owner"
+    """The product went to another owner, or its owner gave it up."""
 
 
 def sentence_of(found: Found) -> tuple[str, dict[str, Any]]:

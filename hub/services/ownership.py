@@ -8,14 +8,13 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from hub.errors import ConflictError, ForbiddenError, NotFoundError, RateLimitedError
 from hub.ports.database.ownership_tables import ClaimAttempt, Ownership
 from hub.ports.database.product_tables import Product
-from hub.services import audit, changes, products
+from hub.services import audit, cut, products
 from hub.services.caller import Caller, Role, Scope
 from hub.services.tokens import Tokens
 
@@ -97,10 +96,9 @@ def release(session: Session, caller: Caller, product_id: str, at: int) -> None:
         raise ConflictError(
             f"Nobody owns product {product.serial}, so nothing was released.", product=product_id
         )
-    present.ended_at = max(at, present.started_at)
+    cut.end(session, present, at)
     details = {"epoch": present.epoch, "owner": present.owner_id}
     audit.record(session, at, caller.actor, "product.release", f"product:{product.id}", details)
-    changes.note(session, product.id)
 
 
 def open_ownership(session: Session, product_id: str) -> Ownership | None:
@@ -108,29 +106,6 @@ def open_ownership(session: Session, product_id: str) -> Ownership | None:
     return session.scalars(
         select(Ownership).where(Ownership.product_id == product_id, Ownership.ended_at.is_(None))
     ).first()
-
-
-def own_epochs(session: Session, product_id: str, owner_id: str) -> tuple[int, int] | None:
-    """Return the first and last owner epoch of a household's present, unbroken ownership.
-
-    A household that owned, sold and bought back sees only from the buying back on.
-
-    Returns:
-        `(first, last)`, or None if the household does not own the product now.
-    """
-    rows = session.execute(
-        select(Ownership.epoch, Ownership.owner_id, Ownership.ended_at)
-        .where(Ownership.product_id == product_id)
-        .order_by(Ownership.epoch.desc())
-    ).all()
-    if not rows or rows[0].owner_id != owner_id or rows[0].ended_at is not None:
-        return None
-    first = rows[0].epoch
-    for row in rows[1:]:
-        if row.owner_id != owner_id:
-            break
-        first = row.epoch
-    return first, rows[0].epoch
 
 
 def _take(session: Session, caller: Caller, product: Product, at: int) -> Claimed:
@@ -142,26 +117,9 @@ def _take(session: Session, caller: Caller, product: Product, at: int) -> Claime
             "claimed again.",
             serial=product.serial,
         )
-    newest = session.scalar(
-        select(func.max(Ownership.epoch)).where(Ownership.product_id == product.id)
-    )
-    row = Ownership(
-        product_id=product.id,
-        epoch=(newest or 0) + 1,
-        owner_id=caller.owner_id,
-        started_at=at,
-    )
-    session.add(row)
-    try:
-        session.flush()
-    except IntegrityError as error:  # where writers do not queue, the index decides who was first
-        raise ConflictError(
-            f"Somebody else claimed product {product.serial} at the same time.",
-            serial=product.serial,
-        ) from error
+    row = cut.begin(session, product, caller.owner_id or "", at)
     details = {"epoch": row.epoch, "owner": caller.owner_id}
     audit.record(session, at, caller.actor, "product.claim", f"product:{product.id}", details)
-    changes.note(session, product.id)
     return Claimed(product.id, product.serial, row.epoch)
 
 

@@ -158,11 +158,20 @@ def visible_device(session: Session, caller: Caller, product_id: str) -> Device:
         NotFoundError: no such product, or not one of the caller's.
         ConflictError: it has not enrolled yet.
     """
-    product = visible(session, caller, product_id)
-    device = session.scalar(select(Device).where(Device.product_id == product.id))
+    return enrolled_device(session, visible(session, caller, product_id).id)
+
+
+def enrolled_device(session: Session, product_id: str) -> Device:
+    """Return the device of a product; whether the caller may know of it was checked before.
+
+    Raises:
+        ConflictError: it has not enrolled yet.
+    """
+    device = session.scalar(select(Device).where(Device.product_id == product_id))
     if device is None:
+        serial = session.get_one(Product, product_id).serial
         raise ConflictError(
-            f"Product {product.serial} has not connected yet. Power it on and let it enrol first.",
+            f"Product {serial} has not connected yet. Power it on and let it enrol first.",
             product=product_id,
         )
     return device

@@ -1,10 +1,11 @@
 """Whose telemetry a caller may read: from product and metric to a series and what of it shows.
 
 1. Staff see everything that was kept. A customer sees what was measured while the product was
-   theirs, and of that nothing that is quarantined for a reason that still stands.
-2. What still stands is decided now: while `telemetry` is allowed, rows kept during an earlier
-   lapse or hold show; while it is not, they do not. A suspected clone's rows never show to a
-   customer.
+   theirs (`own_time`), and of that nothing that is quarantined for a reason that still stands. Who
+   owned it once goes on seeing that, and nothing newer.
+2. What still stands is decided now, for a former owner at the end of their time: while `telemetry`
+   is allowed, rows kept during an earlier lapse or hold show; while it is not, they do not. A
+   suspected clone's rows never show to a customer.
 3. What a product measured before anybody claimed it belongs to its first owner.
 """
 
@@ -25,7 +26,7 @@ from hub.ports.store.port import TelemetryStore, Visibility
 from hub.services import products
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
-from hub.services.ownership import own_epochs
+from hub.services.own_time import own_time
 
 EVERYTHING = Visibility(reasons=frozenset(Quarantine))
 _RELEASED = frozenset({Quarantine.LAPSED, Quarantine.HOLD, Quarantine.UNCLAIMED})
@@ -83,7 +84,10 @@ def series(session: Session, caller: Caller, product_id: str, metric: str, at: i
         NotFoundError: no such product of the caller's, or its model has no such metric.
     """
     caller.require(Scope.TELEMETRY_READ)
-    device = products.visible_device(session, caller, product_id)
+    if caller.is_staff or own_time(session, product_id, caller.owner_id) is None:
+        device = products.visible_device(session, caller, product_id)
+    else:  # theirs now or once
+        device = products.enrolled_device(session, product_id)
     model = _model_of(session, product_id)
     return Series(
         product_id=product_id,
@@ -180,16 +184,12 @@ def visibility(
     """
     if caller.is_staff:
         return EVERYTHING
-    epochs = own_epochs(session, product_id, caller.owner_id or "")
-    if epochs is None:
+    own = own_time(session, product_id, caller.owner_id)
+    if own is None:
         raise NotFoundError(f"There is no product {product_id}.", product=product_id)
-    first, last = epochs
-    allowed = decide(facts or load_one(session, product_id), TELEMETRY, at).allowed
-    return Visibility(
-        min_epoch=0 if first == 1 else first,
-        max_epoch=last,
-        reasons=frozenset(map(int, _RELEASED)) if allowed else frozenset(),
-    )
+    when = at if own.ended_at is None else own.ended_at - 1
+    allowed = decide(facts or load_one(session, product_id), TELEMETRY, when).allowed
+    return Visibility(own.windows, frozenset(map(int, _RELEASED)) if allowed else frozenset())
 
 
 def metrics_of(session: Session, model_number: int) -> list[MetricView]:

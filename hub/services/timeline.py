@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 
 from device_sdk.wire.codes import ReplyStatus
 from entitlements.status import covered_until, ended_at, grace_until
-from hub.errors import NotFoundError
 from hub.ports.database.alert_tables import Command, Notice
 from hub.ports.database.catalogue_tables import Feature, Metric, Plan, ProductModel
 from hub.ports.database.ownership_tables import Grant, Hold, Ownership
@@ -24,7 +23,7 @@ from hub.ports.database.product_tables import Certificate, Device, DeviceEvent
 from hub.services import alert_desk, happenings, products
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
-from hub.services.ownership import own_epochs
+from hub.services.own_time import owned_in
 
 RECENT = 30
 """Commands, notices and certificates of a product that the line of time goes back to."""
@@ -134,10 +133,7 @@ def notices(
         .limit(limit)
     )
     if not caller.is_staff:
-        epochs = own_epochs(session, product_id, caller.owner_id or "")
-        if epochs is None:
-            raise NotFoundError(f"There is no product {product_id}.", product=product_id)
-        query = query.where(Notice.epoch.between(*epochs))
+        query = query.where(owned_in(Notice.slot, Notice.epoch, caller.owner_id))
     metrics = {
         metric.name: metric
         for metric in session.scalars(

@@ -14,15 +14,22 @@ class ProductModel(Base):
     """A model of product, such as `heat-pump`; `number` (uint16, from 1) is what arrays carry.
 
     `budget` holds the terms of `entitlements.budget.Budget` that the model sets, null for none.
+    `possession` is what shows, beside the claim code, that somebody has a product of it in hand: a
+    window that is opened on the device itself, or nothing but its label.
     """
 
     __tablename__ = "product_model"
-    __table_args__ = (CheckConstraint("number BETWEEN 1 AND 65535", name="number_range"),)
+    __table_args__ = (
+        CheckConstraint("number BETWEEN 1 AND 65535", name="number_range"),
+        CheckConstraint("possession IN ('window', 'label')", name="possession"),
+    )
 
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[Name] = mapped_column(unique=True)
     title: Mapped[Name]
     budget: Mapped[OptionalDocument]
+    # Models of before windows were known keep what they had; the catalogue's default is the window.
+    possession: Mapped[Name] = mapped_column(server_default="label")
     created_at: Mapped[Instant]
 
 

@@ -8,11 +8,27 @@
 from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hub.ports.database.tables import Base, Id, Instant, Items, Name, Number, Scalar
+from hub.ports.database.tables import (
+    Base,
+    Digest,
+    Document,
+    Id,
+    Instant,
+    Items,
+    Name,
+    Number,
+    Scalar,
+    big_number,
+)
 
 
 class Ownership(Base):
-    """One owner's time with a product, `[started_at, ended_at)`; open while `ended_at` is null."""
+    """One owner's time with a product, `[started_at, ended_at)`; open while `ended_at` is null.
+
+    `undone_at` is set where it turned out to be nobody's right: it then shows nobody anything.
+    `state_version` is the last state that the device was sent before; what it reports of that one
+    or of an earlier one is of the time before.
+    """
 
     __tablename__ = "ownership"
     __table_args__ = (
@@ -31,6 +47,8 @@ class Ownership(Base):
     owner_id: Mapped[Id] = mapped_column(ForeignKey("owner.id"), index=True)
     started_at: Mapped[Instant]
     ended_at: Mapped[Instant | None]
+    undone_at: Mapped[Instant | None]
+    state_version: Mapped[int] = mapped_column(big_number, server_default="0")
 
 
 class ClaimAttempt(Base):
@@ -43,6 +61,111 @@ class ClaimAttempt(Base):
     at: Mapped[Instant]
     person_id: Mapped[Id] = mapped_column(ForeignKey("person.id"))
     product_id: Mapped[Id | None] = mapped_column(ForeignKey("product.id"))
+
+
+class ClaimWindow(Base):
+    """Somebody showed on the device itself, at `opened_at`, that they have it in hand."""
+
+    __tablename__ = "claim_window"
+
+    product_id: Mapped[Id] = mapped_column(ForeignKey("product.id"), primary_key=True)
+    opened_at: Mapped[Instant]
+    until: Mapped[Instant]
+
+
+class HandOver(Base):
+    """The owner of an epoch wants the product released as soon as it is reset to factory settings."""
+
+    __tablename__ = "hand_over"
+
+    product_id: Mapped[Id] = mapped_column(ForeignKey("product.id"), primary_key=True)
+    epoch: Mapped[int]
+    prepared_at: Mapped[Instant]
+    expires_at: Mapped[Instant]
+    prepared_by: Mapped[Name]
+
+
+class TransferOffer(Base):
+    """The owner of an epoch offers a product to whoever has an e-mail address or the code."""
+
+    __tablename__ = "transfer_offer"
+    __table_args__ = (
+        Index(
+            "uq_transfer_offer_open",
+            "product_id",
+            unique=True,
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+        CheckConstraint("(email IS NULL) <> (code_hash IS NULL)", name="to"),
+        CheckConstraint("(closed_at IS NULL) = (outcome IS NULL)", name="closed"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    product_id: Mapped[Id] = mapped_column(ForeignKey("product.id"), index=True)
+    epoch: Mapped[int]
+    owner_id: Mapped[Id] = mapped_column(ForeignKey("owner.id"), index=True)
+    email: Mapped[Name | None] = mapped_column(index=True)
+    code_hash: Mapped[Digest | None] = mapped_column(unique=True)
+    created_at: Mapped[Instant]
+    expires_at: Mapped[Instant]
+    closed_at: Mapped[Instant | None]
+    outcome: Mapped[Name | None]
+    taker_id: Mapped[Id | None] = mapped_column(ForeignKey("owner.id"))
+
+
+class Dispute(Base):
+    """Somebody who has code and product says that it is theirs, not of the epoch's owner."""
+
+    __tablename__ = "dispute"
+    __table_args__ = (
+        Index(
+            "uq_dispute_open",
+            "product_id",
+            unique=True,
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+        CheckConstraint("(closed_at IS NULL) = (outcome IS NULL)", name="closed"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    product_id: Mapped[Id] = mapped_column(ForeignKey("product.id"), index=True)
+    epoch: Mapped[int]
+    owner_id: Mapped[Id] = mapped_column(ForeignKey("owner.id"), index=True)
+    claimant_id: Mapped[Id] = mapped_column(ForeignKey("owner.id"), index=True)
+    opened_at: Mapped[Instant]
+    deadline: Mapped[Instant]
+    objected_at: Mapped[Instant | None]
+    closed_at: Mapped[Instant | None]
+    outcome: Mapped[Name | None]
+
+
+class Receipt(Base):
+    """A household's paper about a change of owner; `content` is JSON, `signed` a COSE_Sign1 of it."""
+
+    __tablename__ = "ownership_receipt"
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    product_id: Mapped[Id] = mapped_column(ForeignKey("product.id"), index=True)
+    owner_id: Mapped[Id] = mapped_column(ForeignKey("owner.id"), index=True)
+    at: Mapped[Instant]
+    content: Mapped[str]
+    signed: Mapped[bytes]
+
+
+class Letter(Base):
+    """Something a household must know about a product: a code plus arguments."""
+
+    __tablename__ = "letter"
+    __table_args__ = (Index(None, "owner_id", "id"),)
+
+    id: Mapped[Number]
+    owner_id: Mapped[Id] = mapped_column(ForeignKey("owner.id"))
+    product_id: Mapped[Id] = mapped_column(ForeignKey("product.id"))
+    at: Mapped[Instant]
+    code: Mapped[Name]
+    arguments: Mapped[Document]
 
 
 class Subscription(Base):

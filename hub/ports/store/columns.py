@@ -24,7 +24,7 @@ from hub.ports.journal.telemetry import (
     U64,
     TelemetryBatch,
 )
-from hub.ports.store.port import Visibility
+from hub.ports.store.port import Visibility, Window
 
 FIRST_OF_ROW: Final = 1 << 31
 Index = npt.NDArray[np.intp]
@@ -176,18 +176,31 @@ def slot_order(slot: U32, order: Index) -> Index:
     return order
 
 
-def visible_mask(epoch: U32, flags: U32, visible: Visibility) -> Mask:
+def visible_mask(epoch: U32, flags: U32, time: I64, visible: Visibility) -> Mask:
     """Tell which samples a query may see.
 
     Args:
         epoch: u32[N].
         flags: u32[N].
+        time: i64[N], ns since 1970 UTC.
         visible: the rule.
     """
     reason = (flags & np.uint32(REASON_MASK)) >> np.uint32(REASON_SHIFT)
     shown = np.zeros((REASON_MASK >> REASON_SHIFT) + 1, bool)
     shown[[0, *visible.reasons]] = True
-    mask: Mask = shown[reason] & (epoch >= visible.min_epoch) & (epoch <= visible.max_epoch)
+    owned = np.zeros(epoch.shape, bool)
+    for window in visible.windows:
+        owned |= _within(epoch, time, window)
+    mask: Mask = shown[reason] & owned
+    return mask
+
+
+def _within(epoch: U32, time: I64, window: Window) -> Mask:
+    mask: Mask = (epoch >= window.first_epoch) & (epoch <= window.last_epoch)
+    if window.start is not None:
+        mask &= time >= window.start
+    if window.end is not None:
+        mask &= time < window.end
     return mask
 
 
@@ -231,7 +244,7 @@ class Samples:
 
     def shown(self, visible: Visibility) -> Self:
         """Select the entries that a query may see."""
-        mask = visible_mask(self.epoch, self.flags, visible)
+        mask = visible_mask(self.epoch, self.flags, self.time, visible)
         return self if mask.all() else self.take(mask)
 
 

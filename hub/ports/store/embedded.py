@@ -11,6 +11,7 @@ What must never live here: writing.
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
@@ -40,6 +41,7 @@ Answer = TypeVar("Answer")
 Look = TypeVar("Look")
 _ATTEMPTS: Final = 10
 _NO_SAMPLES: Final = Samples.concatenate([])
+_ALWAYS: Final = (-(1 << 63), (1 << 63) - 1)
 
 
 class EmbeddedStore:
@@ -107,10 +109,8 @@ class EmbeddedStore:
     def latest(self, slot: int, *, visible: Visibility) -> LatestColumns:
         """See `TelemetryStore.latest`."""
         metric, samples = self._consistent(
-            _finder([slot]), lambda manifest, found: self._newest(manifest, found, slot)
+            _finder([slot]), lambda manifest, found: self._newest(manifest, found, slot, visible)
         )
-        mask = visible_mask(samples.epoch, samples.flags, visible)
-        metric, samples = metric[mask], samples.take(mask)
         newest = np.full(int(metric.max(initial=0)) + 1, np.iinfo(np.int64).min)
         np.maximum.at(newest, metric, samples.time)
         # Few are as late as the latest of their metric; only those are worth sorting.
@@ -266,7 +266,7 @@ class EmbeddedStore:
             yield block.series(metric, start, end)
 
     def _newest(
-        self, manifest: Manifest, found: list[list[Found]], slot: int
+        self, manifest: Manifest, found: list[list[Found]], slot: int, visible: Visibility
     ) -> tuple[U16, Samples]:
         """Give the candidates for the latest values of a device, with their metrics."""
         metrics: list[U16] = [np.empty(0, np.uint16)]
@@ -279,7 +279,18 @@ class EmbeddedStore:
             columns = block.columns()
             metrics.append(columns.metric)
             parts.append(Samples(**{n: getattr(columns, n) for n in SAMPLE_NAMES}))
-        return np.concatenate(metrics), Samples.concatenate(parts)
+        metric, samples = np.concatenate(metrics), Samples.concatenate(parts)
+        mask = visible_mask(samples.epoch, samples.flags, samples.time, visible)
+        kept = [metric[mask]], [samples.take(mask)]
+        for number in _hidden_by_later(metric, samples, visible):
+            # An entry that is too late to show stands for earlier ones that may.
+            for source in self._series(manifest, [], slot, number, *_ALWAYS):
+                for part in source:
+                    shown = part.shown(visible)
+                    last = shown.take(shown.time == shown.time.max(initial=_ALWAYS[0]))
+                    kept[0].append(np.full(len(last), number, np.uint16))
+                    kept[1].append(last)
+        return np.concatenate(kept[0]), Samples.concatenate(kept[1])
 
     def _count(self, manifest: Manifest, slots: U32 | None) -> int:
         if slots is None:
@@ -293,6 +304,17 @@ class EmbeddedStore:
                     first = (data["flags"] & np.uint32(FIRST_OF_ROW)) != 0
                     total += int(np.count_nonzero(first & np.isin(data["slot"], slots)))
         return total
+
+
+def _hidden_by_later(metric: U16, samples: Samples, visible: Visibility) -> list[int]:
+    """Give the metrics with a sample that would show had it not been measured after its window's end."""
+    open_ended = replace(visible, windows=tuple(replace(w, end=None) for w in visible.windows))
+    if open_ended == visible:
+        return []
+    mask = visible_mask(samples.epoch, samples.flags, samples.time, open_ended)
+    mask &= ~visible_mask(samples.epoch, samples.flags, samples.time, visible)
+    found: list[int] = np.unique(metric[mask]).tolist()
+    return found
 
 
 def _check_step(step: int) -> None:

@@ -25,6 +25,7 @@ from hub.ports.store.remote import (
     RemoteStore,
     as_samples,
     groups,
+    in_ms,
     milliseconds,
     newest_of_each,
     no_samples,
@@ -80,13 +81,19 @@ class InfluxStore(RemoteStore):
 
     def latest(self, slot: int, *, visible: Visibility) -> LatestColumns:
         """See `TelemetryStore.latest`."""
-        flux = self._flux("v", self._all_time(), [slot]) + " |> last()"
         found: dict[int, tuple[int, float]] = {}
-        for row in self._rows(flux + _keep("_time", "_value", *_LABELS)):
-            if shown(row, visible):
-                candidate = (int(_times([row["_time"]])[0]) // MS, float(row["_value"]))
-                metric = int(row["m"])
-                found[metric] = max(candidate, found.get(metric, candidate))
+        for window in in_ms(visible).windows:
+            first, last = self._all_time()
+            first = first if window.start is None else max(first, window.start)
+            last = last if window.end is None else min(last, window.end)
+            if first >= last:
+                continue
+            flux = self._flux("v", (first, last), [slot]) + " |> last()"
+            for row in self._rows(flux + _keep("_time", "_value", *_LABELS)):
+                if shown(row, Visibility((window,), visible.reasons)):
+                    candidate = (int(_times([row["_time"]])[0]) // MS, float(row["_value"]))
+                    metric = int(row["m"])
+                    found[metric] = max(candidate, found.get(metric, candidate))
         return newest_of_each(found)
 
     def count(self, slots: Sequence[int] | None = None) -> int:
@@ -129,7 +136,8 @@ class InfluxStore(RemoteStore):
             named = dict(zip(_LABELS, labels, strict=True))
             if shown(named, visible):
                 times = _times([row["_time"] for row in rows]) // MS
-                yield as_samples(times.tolist(), [float(row["_value"]) for row in rows], named)
+                values = [float(row["_value"]) for row in rows]
+                yield as_samples(times.tolist(), values, named, visible)
 
     def _rows(self, flux: str) -> Iterator[dict[str, str]]:
         """Run a query; tables of a CSV answer each begin with their header."""

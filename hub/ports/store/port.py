@@ -15,17 +15,32 @@ from hub.ports.journal.telemetry import F64, I64, U16, U64
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """Rows of some owner epochs from some stretch of time: a row must be in both.
+
+    Args:
+        first_epoch: first owner epoch.
+        last_epoch: last owner epoch, inclusive.
+        start: first instant, ns since 1970 UTC; `None` for no beginning.
+        end: end, exclusive; `None` for none.
+    """
+
+    first_epoch: int = 0
+    last_epoch: int = (1 << 32) - 1
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Visibility:
     """Which rows a query may see.
 
     Args:
-        min_epoch: first owner epoch that shows.
-        max_epoch: last owner epoch that shows.
+        windows: rows that are in one of them show; by default all do.
         reasons: quarantine reasons whose rows show as well; accepted rows always do.
     """
 
-    min_epoch: int = 0
-    max_epoch: int = (1 << 32) - 1
+    windows: tuple[Window, ...] = (Window(),)
     reasons: frozenset[int] = frozenset()
 
 

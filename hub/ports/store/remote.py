@@ -7,6 +7,7 @@ What must never live here: a protocol.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,7 @@ from hub.ports.store.port import (
     LatestColumns,
     RawColumns,
     Visibility,
+    Window,
 )
 
 _SLOTS_AT_ONCE: Final = 500  # in one query
@@ -102,11 +104,39 @@ def shown(labels: Mapping[str, str], visible: Visibility) -> bool:
     """Tell whether a query may see samples with these labels."""
     reason = int(labels["r"])
     accepted = reason == 0 or reason in visible.reasons
-    return accepted and visible.min_epoch <= int(labels["e"]) <= visible.max_epoch
+    return accepted and bool(windows(labels, visible))
 
 
-def as_samples(times: Sequence[int], values: Sequence[float], labels: Mapping[str, str]) -> Samples:
-    """Make samples of one series; the times are in ms."""
+def windows(labels: Mapping[str, str], visible: Visibility) -> tuple[Window, ...]:
+    """Return the windows that samples with these labels may lie in."""
+    epoch = int(labels["e"])
+    return tuple(w for w in visible.windows if w.first_epoch <= epoch <= w.last_epoch)
+
+
+def in_ms(visible: Visibility) -> Visibility:
+    """Return a rule that holds for times which were cut down to ms.
+
+    What was measured within the ms in which a window ends may have been measured after it.
+    """
+    return replace(
+        visible,
+        windows=tuple(
+            replace(w, end=None if w.end is None else w.end // MS * MS) for w in visible.windows
+        ),
+    )
+
+
+def as_samples(
+    times: Sequence[int], values: Sequence[float], labels: Mapping[str, str], visible: Visibility
+) -> Samples:
+    """Make samples of one series that may be seen by its labels, without those at other times.
+
+    Args:
+        times: ms since 1970 UTC.
+        values: of the samples.
+        labels: of the series.
+        visible: the rule.
+    """
     count = len(times)
     zeros = np.zeros(count, np.uint64)
     return Samples(
@@ -116,7 +146,7 @@ def as_samples(times: Sequence[int], values: Sequence[float], labels: Mapping[st
         stream=zeros,
         epoch=np.full(count, int(labels["e"]), np.uint32),
         flags=np.zeros(count, np.uint32),
-    )
+    ).shown(in_ms(visible))
 
 
 def no_samples() -> Samples:

@@ -20,11 +20,12 @@ import httpx
 from hub.errors import StorageError
 from hub.ports.store.columns import Samples
 from hub.ports.store.lines import EARLIEST_NS, MEASUREMENT, MS
-from hub.ports.store.port import Fidelity, LatestColumns, Visibility
+from hub.ports.store.port import Fidelity, LatestColumns, Visibility, Window
 from hub.ports.store.remote import (
     RemoteStore,
     as_samples,
     groups,
+    in_ms,
     milliseconds,
     newest_of_each,
     no_samples,
@@ -72,16 +73,20 @@ class VictoriaStore(RemoteStore):
 
     def latest(self, slot: int, *, visible: Visibility) -> LatestColumns:
         """See `TelemetryStore.latest`; the server reads all that it has of the device."""
-        selector, window = self._selector("v", [slot]), self._all_time()
-        times = self._by_series(f"tlast_over_time({selector}[{window}s])")
-        values = self._by_series(f"last_over_time({selector}[{window}s])")
+        selector = self._selector("v", [slot])
         found: dict[int, tuple[int, float]] = {}
-        for key, seconds in times.items():
-            labels = dict(key)
-            if key in values and shown(labels, visible):
-                candidate = (round(float(seconds) * 1_000), float(values[key]))
-                metric = int(labels["m"])
-                found[metric] = max(candidate, found.get(metric, candidate))
+        for window in in_ms(visible).windows:
+            at, back = self._lookback(window)
+            if back <= 0:
+                continue
+            times = self._by_series(f"tlast_over_time({selector}[{back}ms])", at)
+            values = self._by_series(f"last_over_time({selector}[{back}ms])", at)
+            for key, seconds in times.items():
+                labels = dict(key)
+                if key in values and shown(labels, Visibility((window,), visible.reasons)):
+                    candidate = (round(float(seconds) * 1_000), float(values[key]))
+                    metric = int(labels["m"])
+                    found[metric] = max(candidate, found.get(metric, candidate))
         return newest_of_each(found)
 
     def count(self, slots: Sequence[int] | None = None) -> int:
@@ -134,17 +139,27 @@ class VictoriaStore(RemoteStore):
             series = _decoded(line)
             labels = series["metric"]
             if shown(labels, visible):
-                yield as_samples(series["timestamps"], series["values"], labels)
+                yield as_samples(series["timestamps"], series["values"], labels, visible)
 
-    def _by_series(self, query: str) -> dict[frozenset[tuple[str, str]], str]:
-        rows = self._instant(query)
+    def _lookback(self, window: Window) -> tuple[int, int]:
+        """Return the last ms of a window, and how many ms back from it, inclusive, it begins."""
+        at, start = self._now_s() * 1_000, EARLIEST_NS // MS - _DAY_S * 1_000
+        if window.end is not None:
+            at = min(at, window.end // MS - 1)
+        if window.start is not None:
+            start = max(start, -(-window.start // MS))
+        return at, at - start + 1
+
+    def _by_series(self, query: str, at_ms: int) -> dict[frozenset[tuple[str, str]], str]:
+        rows = self._instant(query, at_ms)
         return {
             frozenset((k, v) for k, v in row["metric"].items() if k != "__name__"): row["value"][1]
             for row in rows
         }
 
-    def _instant(self, query: str) -> list[dict[str, Any]]:
-        asked = {"query": query, "time": str(self._now_s()), "nocache": "1"}
+    def _instant(self, query: str, at_ms: int | None = None) -> list[dict[str, Any]]:
+        time = str(self._now_s()) if at_ms is None else _seconds(at_ms)
+        asked = {"query": query, "time": time, "nocache": "1"}
         return list(self._ask("/api/v1/query", asked)["data"]["result"])
 
     def _now_s(self) -> int:

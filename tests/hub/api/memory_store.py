@@ -43,7 +43,12 @@ class MemoryStore:
                 if row.slot in slots
                 and metric in {None, row.metric}
                 and start <= row.time < end
-                and visible.min_epoch <= row.epoch <= visible.max_epoch
+                and any(
+                    w.first_epoch <= row.epoch <= w.last_epoch
+                    and (w.start is None or w.start <= row.time)
+                    and (w.end is None or row.time < w.end)
+                    for w in visible.windows
+                )
                 and (row.reason == 0 or row.reason in visible.reasons)
             ),
             key=lambda row: (row.time, row.stream, row.seq),

@@ -605,7 +605,7 @@ def test_a_lapsed_devices_rows_are_kept_and_wake_nobody_then_or_when_shown(
     with Worker(tmp_path, pipe.port):
         pipe.send(data)
         pipe.wait_for(lambda: STREAM + b"\x03" in pipe.heard)
-        hidden = store.range(4, 0, 0, 2**62, visible=Visibility(0, 9, frozenset()), limit=10)
+        hidden = store.range(4, 0, 0, 2**62, visible=Visibility(), limit=10)
         assert hidden.value.size == 0
         arrays = gate_arrays()
         arrays["span_verdict"] = np.where(arrays["span_verdict"] == 1, 0, arrays["span_verdict"])
@@ -613,7 +613,7 @@ def test_a_lapsed_devices_rows_are_kept_and_wake_nobody_then_or_when_shown(
         pipe.heard.clear()
         pipe.send(pack(3, [22.0, 151.0], slot=4))
         pipe.wait_for(lambda: STREAM + b"\x05" in pipe.heard)
-    shown = store.range(4, 0, 0, 2**62, visible=Visibility(0, 9, frozenset({1})), limit=10)
+    shown = store.range(4, 0, 0, 2**62, visible=Visibility(reasons=frozenset({1})), limit=10)
     assert shown.value.tolist() == [20.0, 150.0, 21.0, 22.0, 151.0]
     limits = [
         (finding["observed"], finding["historical"])

@@ -177,7 +177,9 @@ def test_a_new_owner_does_not_see_the_alerts_of_the_one_before(world: World) -> 
     world.claim(made, second, T0 + 2 * S)
     with read_session(world.engine) as session:
         assert alert_desk.listed(session, second) == []
-        assert alert_desk.listed(session, caller) == []
+        # Who owned it keeps what was theirs, closed.
+        kept = alert_desk.listed(session, caller)
+        assert [(one.status, one.resolution) for one in kept] == [("resolved", "owner")]
     apply(world, found(slot, 2, kind=Kind.DRIFT), at=T0 + 3 * S)
     with read_session(world.engine) as session:
         assert [alert.kind for alert in alert_desk.listed(session, second)] == ["drift"]

@@ -7,8 +7,10 @@ from hub.errors import ConflictError, ForbiddenError, NotFoundError, RateLimited
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.ownership_tables import ClaimAttempt, Ownership
 from hub.ports.database.record_tables import Audit
+from hub.ports.store.port import Window
 from hub.services import audit, ownership, products
 from hub.services.caller import HUB, Caller
+from hub.services.own_time import OwnTime, own_time
 from tests.hub.services.service_world import DAY, T0, S, World
 
 
@@ -103,8 +105,10 @@ def test_release_and_the_next_owner(world: World) -> None:
     with read_session(world.engine) as session:
         with pytest.raises(NotFoundError):
             products.visible(session, first, made.product_id)
-        assert ownership.own_epochs(session, made.product_id, second.owner_id or "") == (2, 2)
-        assert ownership.own_epochs(session, made.product_id, first.owner_id or "") is None
+        theirs = own_time(session, made.product_id, second.owner_id)
+        assert theirs == OwnTime((Window(2, 2, T0 + 2 * DAY),), None)
+        left = own_time(session, made.product_id, first.owner_id)
+        assert left == OwnTime((Window(0, 1, None, T0 + DAY),), T0 + DAY)
 
 
 def test_a_household_that_claims_again_at_once_keeps_its_past(world: World) -> None:
@@ -114,4 +118,5 @@ def test_a_household_that_claims_again_at_once_keeps_its_past(world: World) -> N
         ownership.release(session, caller, made.product_id, T0 + 1)
     world.claim(made, caller, T0 + 2)
     with read_session(world.engine) as session:
-        assert ownership.own_epochs(session, made.product_id, caller.owner_id or "") == (1, 2)
+        own = own_time(session, made.product_id, caller.owner_id)
+        assert own == OwnTime((Window(0, 1, None, T0 + 1), Window(0, 2, T0 + 2)), None)

@@ -11,6 +11,7 @@ from entitlements.gate import Quarantine
 from hub.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.product_tables import Device, Product
+from hub.ports.store.port import Window
 from hub.services import (
     catalogue,
     contacts,
@@ -164,30 +165,31 @@ def test_visibility_follows_ownership_and_the_present_decision(world: World) -> 
     caller, made, _ = owned(world)
     released = frozenset({Quarantine.LAPSED, Quarantine.UNCLAIMED, Quarantine.HOLD})
 
-    def seen(who: Caller, at: int) -> tuple[int, int, frozenset[int]]:
+    def seen(who: Caller, at: int) -> tuple[tuple[Window, ...], frozenset[int]]:
         with read_session(world.engine) as session:
             visible = telemetry.series(session, who, made.product_id, "temp_c", at).visible
-        return visible.min_epoch, visible.max_epoch, visible.reasons
+        return visible.windows, visible.reasons
 
-    assert seen(caller, T0) == (0, 1, frozenset())
+    assert seen(caller, T0) == ((Window(0, 1),), frozenset())
     with write_session(world.engine) as session:
         subscriptions.start(
             session, HUB, made.product_id, "comfort", T0, world.tokens, paid_until=T0 + DAY
         )
-    assert seen(caller, T0) == (0, 1, released)
-    assert seen(caller, T0 + 40 * DAY)[2] == frozenset()
-    assert seen(HUB, T0)[2] == frozenset(Quarantine)
+    assert seen(caller, T0) == ((Window(0, 1),), released)
+    assert seen(caller, T0 + 40 * DAY)[1] == frozenset()
+    assert seen(HUB, T0)[1] == frozenset(Quarantine)
     with write_session(world.engine) as session:
         held = holds.place(
             session, HUB, made.product_id, HoldKind.FRAUD, "odd", T0, world.tokens
         ).id
-    assert seen(caller, T0)[2] == frozenset()
+    assert seen(caller, T0)[1] == frozenset()
     with write_session(world.engine) as session:
         holds.lift(session, HUB, held, T0 + S)
         ownership.release(session, caller, made.product_id, T0 + S)
     second = world.customer()
     world.claim(made, second, T0 + 2 * S)
-    assert seen(second, T0 + 2 * S)[:2] == (2, 2)
+    assert seen(second, T0 + 2 * S)[0] == (Window(2, 2, T0 + 2 * S),)
+    assert seen(caller, T0 + 2 * S)[0] == (Window(0, 1, None, T0 + S),)
     with read_session(world.engine) as session:
         with pytest.raises(NotFoundError, match="no metric"):
             telemetry.series(session, second, made.product_id, "nothing", T0)

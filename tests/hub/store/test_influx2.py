@@ -13,7 +13,7 @@ import pytest
 from hub.errors import StorageError
 from hub.ports.store.influx2 import InfluxAddress, InfluxStore
 from hub.ports.store.line_writer import LineWriter
-from hub.ports.store.port import Cursor, Visibility
+from hub.ports.store.port import Cursor, Visibility, Window
 
 MS = 1_000_000
 BASE = 1_771_200_000_000 * MS
@@ -99,7 +99,7 @@ def test_what_a_query_may_not_see_is_left_out(server: FakeInflux, store: InfluxS
     every = store.buckets(7, 0, BASE, BASE + DAY, DAY, visible=seen)
     assert (every.count.tolist(), every.max.tolist()) == ([3], [3.0])
     assert store.buckets(7, 0, BASE, BASE + DAY, DAY, visible=Visibility()).count.tolist() == [2]
-    later = Visibility(min_epoch=2, reasons=frozenset({1}))
+    later = Visibility((Window(first_epoch=2),), frozenset({1}))
     assert store.latest(7, visible=later).value.tolist() == [3.0]
     newest = store.latest(7, visible=seen)
     assert (newest.metric.tolist(), newest.time.tolist()) == ([0], [BASE + 2 * MS])

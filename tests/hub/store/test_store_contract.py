@@ -23,7 +23,7 @@ from hub.ports.store.embedded import EmbeddedStore
 from hub.ports.store.line_writer import LineWriter
 from hub.ports.store.lines import EARLIEST_NS, MS
 from hub.ports.store.mirror import Mirror
-from hub.ports.store.port import BucketColumns, Cursor, TelemetryStore, Visibility
+from hub.ports.store.port import BucketColumns, Cursor, TelemetryStore, Visibility, Window
 from hub.ports.store.sinks import VictoriaSink
 from hub.ports.store.victoria import VictoriaAddress, VictoriaStore
 from tests.hub.store.victoria_server import VictoriaServer
@@ -35,10 +35,14 @@ METRICS = (0, 1, 5)
 LIMITS = (-(1 << 63), (1 << 63) - 1)
 VISIBILITIES = (
     Visibility(),
-    Visibility(min_epoch=1, max_epoch=2),
-    Visibility(min_epoch=2, reasons=frozenset({1, 4})),
-    Visibility(min_epoch=3, max_epoch=2),
+    Visibility((Window(1, 2),)),
+    Visibility((Window(first_epoch=2),), frozenset({1, 4})),
+    Visibility((Window(3, 2),)),
+    Visibility(()),
     Visibility(reasons=frozenset(range(8))),
+    Visibility((Window(0, 1, end=BASE + DAY // 2), Window(2, 3, start=BASE + DAY // 2))),
+    Visibility((Window(end=BASE + MS),), frozenset({1, 4})),
+    Visibility((Window(1, 1, BASE, BASE + DAY), Window(3, 3, BASE + 2 * DAY))),
 )
 
 
@@ -54,7 +58,12 @@ class Row:
 
     def shown(self, visible: Visibility) -> bool:
         accepted = self.reason == 0 or self.reason in visible.reasons
-        return accepted and visible.min_epoch <= self.epoch <= visible.max_epoch
+        return accepted and any(
+            window.first_epoch <= self.epoch <= window.last_epoch
+            and (window.start is None or window.start <= self.time)
+            and (window.end is None or self.time < window.end)
+            for window in visible.windows
+        )
 
 
 def batch_of(rows: Sequence[Row]) -> TelemetryBatch:
@@ -464,7 +473,7 @@ def test_a_lapsed_owners_rows_show_only_once_they_are_allowed(harness: Harness) 
             assert store.latest(1, visible=Visibility()).time.size == 0
             renewed = Visibility(reasons=frozenset({1}))
             assert store.latest(1, visible=renewed).time.tolist() == [BASE]
-            next_owner = Visibility(min_epoch=2, reasons=frozenset({1}))
+            next_owner = Visibility((Window(first_epoch=2),), frozenset({1}))
             assert store.latest(1, visible=next_owner).time.size == 0
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from entitlements import status
 from entitlements.codes import Arg, Code
 from entitlements.facts import Facts, Feature, Value
-from entitlements.ladder import LADDER, Outcome, View, definition, owner_epoch
+from entitlements.ladder import LADDER, Outcome, View, definition, ownership
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,9 @@ class Question:
 
     def view(self, at: int) -> View:
         """Return what the rungs look at."""
-        return View(self._facts, self.feature, self._known, at, owner_epoch(self._facts, at))
+        owned = ownership(self._facts, at)
+        epoch, owner_id = (0, "") if owned is None else (owned.epoch, owned.owner_id)
+        return View(self._facts, self.feature, self._known, at, epoch, owner_id)
 
     def moment(self, at: int) -> Moment:
         """Climb the ladder at one instant."""

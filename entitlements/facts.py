@@ -193,6 +193,9 @@ class Hold:
         features: the features it blocks, `None` for all.
         subscription_id: block only what this subscription grants, so that an unpaid bill does not
             cut what was paid for elsewhere; `None` blocks the product itself.
+        owner_id: the account it is on; it holds while that owner has the product. For unpaid bills
+            it blocks only what subscriptions grant without being paid for at the instant, for any
+            other reason the product itself. `None`: it is not on an account.
         reason: what support wrote down.
         author: who placed it.
     """
@@ -205,6 +208,7 @@ class Hold:
     subscription_id: str | None = None
     reason: str = ""
     author: str = ""
+    owner_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from entitlements.facts import (
     Feature,
     FeatureKind,
     Hold,
+    HoldKind,
     Ownership,
     PlanVersion,
     Subscription,
@@ -30,6 +31,7 @@ from entitlements.status import (
     covered_until,
     ended_at,
     grace_until,
+    is_paid,
     status,
 )
 
@@ -84,6 +86,7 @@ class View(NamedTuple):
         known: whether the model, a plan or a grant knows the feature.
         at: the instant, ns UTC.
         epoch: owner epoch at the instant, 0 for nobody.
+        owner_id: who owns the product at the instant, empty for nobody.
     """
 
     facts: Facts
@@ -91,6 +94,7 @@ class View(NamedTuple):
     known: bool
     at: int
     epoch: int
+    owner_id: str
 
 
 def owner_epoch(facts: Facts, at: int) -> int:
@@ -255,17 +259,26 @@ def _subscriptions(view: View) -> Iterator[tuple[Subscription, PlanVersion]]:
 
 def _held(view: View, subscription: Subscription | None) -> Hold | None:
     """Return the oldest hold on a subscription, or on the product itself for `None`."""
-    scope = None if subscription is None else subscription.id
     oldest = None
     for hold in view.facts.holds:
         if (
-            hold.subscription_id == scope
-            and in_force(hold.start, hold.end, view.at)
+            in_force(hold.start, hold.end, view.at)
             and (hold.features is None or view.feature.name in hold.features)
+            and _is_on(hold, subscription, view)
             and (oldest is None or (hold.start, hold.id) < (oldest.start, oldest.id))
         ):
             oldest = hold
     return oldest
+
+
+def _is_on(hold: Hold, subscription: Subscription | None, view: View) -> bool:
+    """Say whether a hold blocks a subscription, or the product itself for `None`."""
+    if hold.owner_id is not None:
+        if hold.owner_id != view.owner_id:
+            return False
+        if hold.kind is HoldKind.PAYMENT:
+            return subscription is not None and not is_paid(subscription, view.at)
+    return hold.subscription_id == (None if subscription is None else subscription.id)
 
 
 def _refused_by_hold(hold: Hold) -> Outcome:

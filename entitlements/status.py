@@ -41,6 +41,17 @@ def covered_until(subscription: Subscription) -> int | None:
     return max(subscription.trial_end, subscription.paid_until)
 
 
+def is_paid(subscription: Subscription, at: int) -> bool:
+    """Say whether the instant is paid for.
+
+    What is open-ended is free of charge or billed elsewhere, so it counts as paid; a free trial and
+    the grace after the cover do not.
+    """
+    if subscription.paid_until is None:
+        return subscription.trial_end is None
+    return at < subscription.paid_until
+
+
 def grace_until(subscription: Subscription) -> int | None:
     """Return the end of the grace that follows the cover, `None` if open-ended."""
     end = covered_until(subscription)
@@ -112,10 +123,11 @@ def status(subscription: Subscription, at: int) -> Status:
 
 
 def boundaries(subscription: Subscription) -> tuple[int, ...]:
-    """Return all instants at which the status may change, in no order."""
+    """Return all instants at which the status, or whether it is paid, may change; in no order."""
     instants = (
         subscription.start,
         subscription.trial_end,
+        subscription.paid_until,
         covered_until(subscription),
         grace_until(subscription),
         subscription.cancelled_at,

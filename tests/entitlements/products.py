@@ -83,7 +83,7 @@ probes = st.tuples(instants, st.integers(-1, 1)).map(sum)
 owned = st.builds(
     Ownership,
     epoch=st.integers(1, 3),
-    owner_id=st.just("anna"),
+    owner_id=st.sampled_from(["anna", "bert"]),
     start=instants,
     end=ends,
 )
@@ -112,6 +112,7 @@ held = st.builds(
     end=ends,
     features=st.none() | st.frozensets(st.sampled_from(FEATURES), max_size=3),
     subscription_id=st.none() | st.sampled_from("stuv"),
+    owner_id=st.none() | st.sampled_from(["anna", "bert"]),
 )
 
 granted = st.builds(
@@ -139,6 +140,6 @@ def products() -> st.SearchStrategy[Facts]:
         ends,
         st.lists(owned, max_size=3, unique_by=lambda one: one.epoch),
         st.lists(subscribed, max_size=3, unique_by=lambda one: one.id),
-        st.lists(held, max_size=2, unique_by=lambda one: one.id),
+        st.lists(held, max_size=3, unique_by=lambda one: one.id),
         st.lists(granted, max_size=2, unique_by=lambda one: one.id),
     )

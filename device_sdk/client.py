@@ -24,14 +24,20 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 from device_sdk import enrol, files
-from device_sdk.control import CommandHandler, ConfigurationHandler, NoticeHandler
+from device_sdk.control import (
+    CommandHandler,
+    ConfigurationHandler,
+    NoticeHandler,
+    OwnerHandler,
+)
 from device_sdk.engine import Clocks, Counters, Engine, Settings
 from device_sdk.errors import ClosedError, DeviceError, EnrolmentError
 from device_sdk.keys import DeviceKey
 from device_sdk.link import KEEPALIVE_S, Link, MqttLink
+from device_sdk.marks import Marks, Place
 from device_sdk.routes import routes
 from device_sdk.spool import Spool
-from device_sdk.trust import Trust
+from device_sdk.trust import NO_STATE, Trust
 from device_sdk.wire.codes import ClockState
 from device_sdk.wire.state import FeatureGrant
 
@@ -87,6 +93,7 @@ class Device:
         when_full: Literal["refuse", "drop_oldest"] = "refuse",
         linger_s: float = 0.2,
         keepalive_s: int = KEEPALIVE_S,
+        mark_file: str | Path | None = None,
         clocks: Clocks = SYSTEM_CLOCKS,
     ) -> Self:
         """Open the device whose state lives in `folder`, enrolling it if that has not been done.
@@ -106,6 +113,8 @@ class Device:
             linger_s: how long rows may wait in memory to travel together.
             keepalive_s: a dead connection is noticed after one to two of these; fewer seconds cost
                 more traffic.
+            mark_file: a second place for what tells whether the state folder was put back to an older
+                copy; best where no image of the folder reaches: another partition, a secure element.
             clocks: time and chance; only tests and simulators change them.
 
         Raises:
@@ -126,9 +135,13 @@ class Device:
             enrolment = api.enrol(serial, model, secret, key)
             enrol.save(home, enrolment)
         keys = {bytes.fromhex(kid): bytes.fromhex(raw) for kid, raw in enrolment.signing_keys}
-        trust = Trust(home / "state.json", enrolment.device_id, key.hash(), keys)
-        renewal = enrol.Renewal(home, api, key, enrolment)
         spool = Spool(home / "spool.db", new_stream=lambda: clocks.octets(8), max_bytes=spool_bytes)
+        places = [Place(lambda: spool.fact("mark"), lambda data: spool.keep_fact("mark", data))]
+        if mark_file is not None:
+            places.append(Place.file(Path(mark_file)))
+        marks = Marks(enrolment.device_id, places)
+        trust = Trust(home / "state.json", enrolment.device_id, key.hash(), keys, marks)
+        renewal = enrol.Renewal(home, api, key, enrolment)
         link = MqttLink(
             enrolment.device_id,
             certificate=home / "certificate.pem",
@@ -225,16 +238,37 @@ class Device:
     @property
     def configuration(self) -> Mapping[str, Any]:
         """Desired configuration of the state in force."""
-        state = self._engine.trust.state
-        return dict(state.configuration) if state else {}
+        return dict(self._engine.trust.configuration)
+
+    @property
+    def owner_epoch(self) -> int:
+        """Owner epoch in force, which rises with each change of owner; 0: nobody owns the product."""
+        return self._engine.trust.owner_epoch
 
     def entitled(self, feature: str) -> bool:
         """Tell whether the product may do `feature`, by the signed state, without the network."""
         return self.why(feature).allowed
 
     def why(self, feature: str) -> FeatureGrant:
-        """Return the decision on `feature` with its reason."""
-        return self._engine.trust.decide(feature, self._clocks.wall_ns() // 1_000_000_000)
+        """Return the decision on `feature` with its reason.
+
+        It is made at the earliest instant that it can be by the hub's time: what the product's own
+        clock shows does not count, and one that drifts takes nothing away that is paid for.
+        """
+        now_ns = self._engine.clock.earliest_ns()
+        if now_ns is None:
+            return NO_STATE
+        return self._engine.trust.decide(feature, now_ns // 1_000_000_000)
+
+    def hub_time(self) -> tuple[int, int | None] | None:
+        """Return the earliest that it can be by the hub's time, and by how much it may be later.
+
+        Returns:
+            ns since 1970 and ns, or None if the hub was never heard of. The second is None until
+            the hub has answered since the product was switched on.
+        """
+        now_ns = self._engine.clock.earliest_ns()
+        return None if now_ns is None else (now_ns, self._engine.clock.error_ns())
 
     def event(self, name: str, arguments: Mapping[str, Any] | None = None) -> None:
         """Tell the hub that something happened; up to 64 events wait in memory for a connection."""
@@ -243,7 +277,10 @@ class Device:
         self._wake()
 
     def set_clock_state(self, state: ClockState) -> None:
-        """Say how far the product's clock can be trusted; synced is assumed until then."""
+        """Say how far the product's clock can be trusted; synced is assumed until then.
+
+        While it is unset, what is measured without a time gets the hub's, as soon as that is known.
+        """
         self._engine.clock_state = ClockState(state)
 
     def set_network(self, *, available: bool) -> None:
@@ -260,6 +297,15 @@ class Device:
         It may return `{setting: what went wrong}`; the rest counts as applied.
         """
         self._put(lambda: self._engine.control.set_configuration_handler(handler))
+
+    def on_owner_change(self, handler: OwnerHandler) -> None:
+        """Call `handler(owner_epoch)` when the product has another owner, before its configuration.
+
+        Personal data belongs deleted there. It is called once for each change, also for one that came
+        while the product was off or nobody listened, and again after a restart if it raised.
+        What was measured before is still sent, under the epoch it was measured in.
+        """
+        self._put(lambda: self._engine.control.set_owner_handler(handler))
 
     def on_command(self, name: str, handler: CommandHandler) -> None:
         """Call `handler(arguments)` for each command `name`; it may return a result map."""
@@ -280,6 +326,7 @@ class Device:
         self._thread.join()
         self._link.close()
         self._engine.sync()
+        self._engine.keep_time()
         self._engine.spool.close()
 
     def __enter__(self) -> Self:

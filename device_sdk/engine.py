@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
+from device_sdk.clock import HubClock
 from device_sdk.control import Control
 from device_sdk.errors import EnrolmentError, SpoolFullError
 from device_sdk.link import Link
@@ -39,6 +40,9 @@ _MOST_EVENTS = 64
 _IDLE_COMMIT_S = 5.0
 _RENEWAL_CHECK_S = 6 * 3600.0
 _RENEWAL_RETRY_S = 900.0
+_KEEP_TIME_S = (5.0, 3600.0)
+"""The hub's time is kept so long after the start, then after twice as long each, up to the second: of a
+run that ends in a power cut at least half counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Clocks:
 
     Attributes:
         wall_ns: ns since 1970.
-        monotonic: seconds that never go back.
+        monotonic: seconds that never go back, within `clock.DRIFT_PPM` of true ones.
         octets: so many random bytes.
         jitter: random numbers from 0 to 1.
     """
@@ -120,6 +124,7 @@ class Engine:
         self.spool = spool
         self.trust = trust
         self.clock_state = ClockState.SYNCED
+        self.clock = HubClock(clocks.monotonic, trust.floor_ns)
         self.connected = False
         self._link = link
         self._clocks = clocks
@@ -133,6 +138,9 @@ class Engine:
         self._events: deque[bytes] = deque(maxlen=_MOST_EVENTS)
         self._commit_at: float | None = None
         self._renewal_at = 0.0
+        self._asked_at = 0.0
+        self._keep_time_s = _KEEP_TIME_S[0]
+        self._keep_time_at = clocks.monotonic() + self._keep_time_s
         self._sender = Sender(spool, lambda data: link.publish(Up.PACK, data), clocks.jitter)
         self.control = Control(trust, spool, link.publish)
         self._measured = self._dropped = self._connects = self._refused = 0
@@ -146,10 +154,11 @@ class Engine:
             ValueError: the wire cannot carry the row.
             SpoolFullError: by the policy `refuse`.
         """
-        row = check(self._clocks.wall_ns() if at_ns is None else at_ns, values)
+        now_ns, clock = (at_ns, self.clock_state) if at_ns is not None else self._present()
+        row = check(now_ns, values)
         self._refuse_if_full(0)
         with self._buffer_lock:
-            self._buffer.add(self._stamp(historical=False), row)
+            self._buffer.add(Stamp(self.trust.owner_epoch, clock, historical=False), row)
             self._measured += 1
             count = self._buffer.count
             if count == 1:
@@ -173,7 +182,8 @@ class Engine:
         while chunk := [check(time, values) for time, values in islice(source, 8 * PACK_ROWS)]:
             self._refuse_if_full(recorded)
             with self._store_lock:
-                self._store([Run(self._stamp(historical=historical), chunk)])
+                stamp = Stamp(self.trust.owner_epoch, self.clock_state, historical)
+                self._store([Run(stamp, chunk)])
             recorded += len(chunk)
             self._measured += len(chunk)
         return recorded
@@ -191,7 +201,7 @@ class Engine:
 
     def event(self, name: str, arguments: Mapping[str, Any]) -> None:
         """Queue an event; the newest 64 wait for a connection, in memory."""
-        event = Event(self._clocks.octets(16), self._clocks.wall_ns(), name, arguments)
+        event = Event(self._clocks.octets(16), self._present()[0], name, arguments)
         self._events.append(event.encode())
 
     @property
@@ -232,21 +242,28 @@ class Engine:
         if self._commit_at is not None and now >= self._commit_at:
             self.spool.commit()
             self._commit_at = None
+        if now >= self._keep_time_at:
+            self._keep_time_s = min(2 * self._keep_time_s, _KEEP_TIME_S[1])
+            self._keep_time_at = now + self._keep_time_s
+            self.keep_time()
         if now >= self._renewal_at:
             self._renewal_at = now + self._try_renewal() * (1 + 0.25 * self._clocks.jitter())
-        dues = (flush_at, self._sender.due(), self._commit_at, self._renewal_at)
+        timers = (self._commit_at, self._keep_time_at, self._renewal_at)
+        dues = (flush_at, self._sender.due(), *timers)
         return min(due for due in dues if due is not None)
 
     def on_connected(self) -> None:
         """Introduce the device, ask for the state, and begin to send."""
         self.connected = True
         self._connects += 1
+        self._asked_at = self._clocks.monotonic()
         self._introduce()
         self._link.publish(Up.GET, Get(("state",), self.trust.state_version).encode())
         self._sender.connected(self._clocks.monotonic())
 
     def _introduce(self) -> None:
         """Say who is there, and how far it is in its stream."""
+        now_ns, clock = self._present()
         birth = Birth(
             stream=self.spool.stream,
             boot=self._boot,
@@ -255,8 +272,8 @@ class Engine:
             capabilities=self._settings.capabilities,
             state_version=self.trust.state_version,
             entitlement_version=self.trust.entitlement_version,
-            clock=self.clock_state,
-            time=self._clocks.wall_ns(),
+            clock=clock,
+            time=now_ns,
             sent=self.spool.next_seq,
         )
         self._link.publish(Up.PRESENCE, Presence(birth).encode())
@@ -275,28 +292,56 @@ class Engine:
             _log.warning("A message on %s was refused: %s", channel, error)
 
     def _take(self, channel: str, payload: bytes) -> None:
-        now_ns = self._clocks.wall_ns()
         if channel == Down.RECEIPT:
-            now = self._clocks.monotonic()
-            self._sender.receipt(Receipt.decode(payload), now)
+            now, receipt = self._clocks.monotonic(), Receipt.decode(payload)
+            self.clock.hear(receipt.time, self._asked_at)
+            self._sender.receipt(receipt, now)
             self._commit_at = self._commit_at or now + _IDLE_COMMIT_S
         elif channel == Down.STATE:
-            before = self.trust.state
-            self.control.state(payload)
-            after = self.trust.state
-            if (
-                before
-                and after
-                and (before.endpoint, before.trust) != (after.endpoint, after.trust)
-            ):
-                self._link.reload()
+            self._take_state(payload)
         elif channel == Down.COMMAND:
-            self.control.command(payload, now_ns)
+            self.control.command(payload, self._now_ns())
         elif channel == Down.NOTICE:
-            self.control.notice(payload, now_ns)
+            self.control.notice(payload, self._now_ns())
 
-    def _stamp(self, *, historical: bool) -> Stamp:
-        return Stamp(self.trust.owner_epoch, self.clock_state, historical)
+    def _take_state(self, payload: bytes) -> None:
+        before, version, epoch = self.trust.state, self.trust.state_version, self.trust.owner_epoch
+        self.control.state(payload, self._now_ns())
+        after = self.trust.state
+        if after is None:
+            return
+        if after.version > version:
+            self.clock.correct(after.time, self._asked_at)
+        else:
+            self.clock.hear(after.time, self._asked_at)
+        self.keep_time()
+        if after.owner_epoch != epoch:
+            # Rows carry the epoch they were measured under; those of the former owner are sealed now.
+            self.sync()
+        if before and (before.endpoint, before.trust) != (after.endpoint, after.trust):
+            self._link.reload()
+
+    def _present(self) -> tuple[int, ClockState]:
+        """Return the time to put on what happens now, and how far it can be trusted.
+
+        A product whose own clock is not set goes by the hub's, once it has heard it since its start.
+        """
+        if self.clock_state is ClockState.UNSET and self.clock.heard:
+            earliest = self.clock.earliest_ns()
+            if earliest is not None:
+                return earliest, ClockState.FREE_RUNNING
+        return self._clocks.wall_ns(), self.clock_state
+
+    def _now_ns(self) -> int:
+        """Return the time to compare the hub's times with: the hub's own, if it was heard."""
+        earliest = self.clock.earliest_ns() if self.clock.heard else None
+        return self._clocks.wall_ns() if earliest is None else earliest
+
+    def keep_time(self) -> None:
+        """Put on the disk what time it is at least, for after a restart."""
+        earliest = self.clock.earliest_ns()
+        if earliest is not None:
+            self.trust.keep_time(earliest)
 
     def _flush_at(self) -> float | None:
         settings = self._settings

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from device_sdk.wire import cbor
 from device_sdk.wire.codes import RejectCode
-from device_sdk.wire.errors import WireError
+from device_sdk.wire.errors import UnknownKeyError, WireError
 
 MAX_BYTES = 262_144
 STATE_EXTERNAL = b"homeport/state/1"
@@ -46,6 +46,7 @@ def verify1(data: bytes, keys: Mapping[bytes, Ed25519PublicKey], external: bytes
         external: the purpose that the signature must have been made for.
 
     Raises:
+        UnknownKeyError: it names a key that is not among `keys`.
         WireError: `MALFORMED` when it is not such a message, `REFUSED` when algorithm, key or
             signature are not the ones trusted.
     """
@@ -66,7 +67,7 @@ def verify1(data: bytes, keys: Mapping[bytes, Ed25519PublicKey], external: bytes
         raise WireError("signed message has another protected header", RejectCode.REFUSED)
     key = keys.get(kid)
     if key is None:
-        raise WireError("signed message was signed by an unknown key", RejectCode.REFUSED)
+        raise UnknownKeyError
     try:
         key.verify(signature, _to_be_signed(protected, payload, external))
     except InvalidSignature:

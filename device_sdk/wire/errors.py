@@ -20,3 +20,10 @@ class WireError(ValueError):
     def __init__(self, message: str, code: RejectCode = RejectCode.MALFORMED) -> None:
         super().__init__(message)
         self.code = code
+
+
+class UnknownKeyError(WireError):
+    """A message was signed by a key that its reader does not know (yet)."""
+
+    def __init__(self) -> None:
+        super().__init__("signed message was signed by an unknown key", RejectCode.REFUSED)

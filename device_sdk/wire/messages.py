@@ -179,24 +179,41 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Channel `command`: do something before `expiry` (ns since 1970). `id` is 16 bytes."""
+    """Channel `command`: do something before `expiry` (ns since 1970). `id` is 16 bytes.
+
+    `owner_epoch`: under which ownership it was given; None if the hub does not say.
+    """
 
     id: bytes
     name: str
     arguments: Mapping[str, Any]
     expiry: int
+    owner_epoch: int | None = None
 
     def encode(self) -> bytes:
         """Return the bytes for channel `command`."""
-        return cbor.encode(
-            {0: cbor.VERSION, 1: self.id, 2: self.name, 3: dict(self.arguments), 4: self.expiry}
-        )
+        said: dict[int, Any] = {
+            0: cbor.VERSION,
+            1: self.id,
+            2: self.name,
+            3: dict(self.arguments),
+            4: self.expiry,
+        }
+        if self.owner_epoch is not None:
+            said[5] = self.owner_epoch
+        return cbor.encode(said)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Read a command; raises `WireError`."""
         fields = Fields("command", cbor.decode_map(data))
-        return cls(fields.octets(1, 16), fields.text(2, 255), fields.named(3), fields.int64(4))
+        return cls(
+            fields.octets(1, 16),
+            fields.text(2, 255),
+            fields.named(3),
+            fields.int64(4),
+            fields.uint(5, 32) if fields.has(5) else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +251,8 @@ class Reply:
 class Notice:
     """Channel `notice`: something the product or its user should know.
 
-    `id` is 16 bytes, `time` is ns since 1970.
+    `id` is 16 bytes, `time` is ns since 1970. `owner_epoch`: whom it is for; None if the hub does
+    not say.
     """
 
     id: bytes
@@ -242,19 +260,21 @@ class Notice:
     arguments: Mapping[str, Any]
     severity: Severity
     time: int
+    owner_epoch: int | None = None
 
     def encode(self) -> bytes:
         """Return the bytes for channel `notice`."""
-        return cbor.encode(
-            {
-                0: cbor.VERSION,
-                1: self.id,
-                2: self.code,
-                3: dict(self.arguments),
-                4: int(self.severity),
-                5: self.time,
-            }
-        )
+        said: dict[int, Any] = {
+            0: cbor.VERSION,
+            1: self.id,
+            2: self.code,
+            3: dict(self.arguments),
+            4: int(self.severity),
+            5: self.time,
+        }
+        if self.owner_epoch is not None:
+            said[6] = self.owner_epoch
+        return cbor.encode(said)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -269,6 +289,7 @@ class Notice:
             fields.named(3),
             Severity(severity),
             fields.int64(5),
+            fields.uint(6, 32) if fields.has(6) else None,
         )
 
 

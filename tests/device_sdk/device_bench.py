@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from device_sdk.engine import Clocks, Engine, Settings
 from device_sdk.link import Listener
+from device_sdk.marks import Marks, Place
 from device_sdk.sending import merge
 from device_sdk.spool import Spool
 from device_sdk.trust import Trust
@@ -46,9 +47,10 @@ class ManualTime:
 
     def __init__(self, seed: int = 1) -> None:
         self.now = 1000.0
+        self.shift = 0  # ns by which the product's own clock is wrong
         self.random = random.Random(seed)  # noqa: S311  seeded, so that failures repeat
         self.clocks = Clocks(
-            wall_ns=lambda: START + int(self.now * SECOND),
+            wall_ns=lambda: START + int(self.now * SECOND) + self.shift,
             monotonic=lambda: self.now,
             octets=self.random.randbytes,
             jitter=self.random.random,
@@ -73,6 +75,7 @@ class FakeHub:
         self.heard: list[tuple[str, bytes]] = []
         self.window = 4_000
         self.incarnation = b"hub-one."
+        self.time = START
         self.reloads = 0
         self.greets = True
         self.born: list[bytes] = []
@@ -135,7 +138,7 @@ class FakeHub:
             entries.append(StreamReceipt(stream, watermark, tuple(ranges), bad))
         self.new_rejections.clear()
         return Receipt(
-            self.incarnation, START, tuple(entries), self.window, 1000, retry_after_ms, abandon
+            self.incarnation, self.time, tuple(entries), self.window, 1000, retry_after_ms, abandon
         )
 
     def greeting(self) -> Receipt | None:
@@ -173,7 +176,9 @@ class Bench:
         spool = Spool(path, new_stream=lambda: self.time.random.randbytes(8), max_bytes=bound)
         public = self.signer.public_key()
         keys = {cose.key_id(public): public.public_bytes_raw()}
-        trust = Trust(self.folder / "state.json", DEVICE, KEY_HASH, keys)
+        place = Place(lambda: spool.fact("mark"), lambda data: spool.keep_fact("mark", data))
+        marks = Marks(DEVICE, [place])
+        trust = Trust(self.folder / "state.json", DEVICE, KEY_HASH, keys, marks)
         policy = "drop_oldest" if self.options.get("drop") else "refuse"
         behaviour = Settings("1.0", ("identify",), policy)  # type: ignore[arg-type]
         engine = Engine(spool, trust, self.hub, self.time.clocks, behaviour, lambda _: False)
@@ -221,7 +226,15 @@ class Bench:
             self.time.now += 0.001
             self.engine.measure({"temp_c": value}, None)
 
-    def state(self, version: int, epoch: int = 1, **configuration: object) -> bytes:
+    def state(
+        self,
+        version: int,
+        epoch: int = 1,
+        *,
+        until: int | None = None,
+        time: int = START,
+        **configuration: object,
+    ) -> bytes:
         token = EntitlementToken(
             DEVICE,
             b"t" * 16,
@@ -231,7 +244,10 @@ class Bench:
             None,
             0,
             KEY_HASH,
-            {"boost": FeatureGrant(True, "plan")},
+            {
+                "boost": FeatureGrant(True, "plan", until),
+                "frost": FeatureGrant(True, "safe_function", None, True),
+            },
         )
         public = self.signer.public_key()
         place = Endpoint("127.0.0.1", 8883, "hp/1", "00", "https://127.0.0.1")
@@ -244,7 +260,7 @@ class Bench:
             None,
             (),
             place,
-            START,
+            time,
             (SigningKey(cose.key_id(public), public.public_bytes_raw()),),
         )
         return cose.sign1(self.signer, encode_state(state), cose.STATE_EXTERNAL)

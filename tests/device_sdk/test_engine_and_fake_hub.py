@@ -285,15 +285,23 @@ def test_a_full_spool_refuses_and_takes_again_after_receipts(tmp_path: Path) -> 
 
 
 def test_a_pack_is_sealed_when_owner_clock_or_history_changes(bench: Bench) -> None:
+    bench.engine.clock_state = ClockState.UNSET
+    bench.measure(0.0)
+    bench.engine.clock_state = ClockState.SYNCED
     bench.connect()
     bench.measure(1.0)
     bench.engine.on_message("state", bench.state(1, epoch=7))
     bench.measure(2.0)
-    bench.engine.clock_state = ClockState.UNSET
+    bench.engine.clock_state = ClockState.UNSET  # by now it has heard what time it is
     bench.measure(3.0)
     bench.settle()
     seen = [(pack.owner_epoch, pack.clock) for pack in bench.hub.packs]
-    assert seen == [(0, ClockState.SYNCED), (7, ClockState.SYNCED), (7, ClockState.UNSET)]
+    assert seen == [
+        (0, ClockState.UNSET),
+        (0, ClockState.SYNCED),
+        (7, ClockState.SYNCED),
+        (7, ClockState.FREE_RUNNING),
+    ]
 
 
 @pytest.mark.parametrize(

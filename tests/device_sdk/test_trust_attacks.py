@@ -8,7 +8,8 @@ import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from device_sdk.trust import Trust
+from device_sdk.marks import Mark, Marks, Place
+from device_sdk.trust import PUT_BACK, Trust
 from device_sdk.wire import cose
 from device_sdk.wire.codes import RejectCode
 from device_sdk.wire.errors import WireError
@@ -91,9 +92,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state.json"
 
 
-def make(path: Path) -> Trust:
+def make(path: Path, *elsewhere: Path) -> Trust:
     key = named(HUB)
-    return Trust(path, DEVICE, KEY_HASH, {key.kid: key.key})
+    marks = Marks(DEVICE, [Place.file(place) for place in (path.with_name("mark"), *elsewhere)])
+    return Trust(path, DEVICE, KEY_HASH, {key.kid: key.key}, marks)
 
 
 @pytest.fixture
@@ -254,3 +256,95 @@ def test_a_refused_feature_does_not_open_by_itself(trust: Trust) -> None:
     boost = replace(TOKEN.features["boost"], allowed=False, until=5_000, safe=False)
     trust.accept(sign(token=replace(TOKEN, features={"boost": boost})))
     assert not trust.decide("boost", 6_000).allowed
+
+
+def newer(path: Path, trust: Trust) -> bytes:
+    """Put version 6 in force, which takes `boost` away, after version 5; return the older file."""
+    trust.accept(sign())
+    older = path.read_bytes()
+    boost = FeatureGrant(allowed=False, code="lapsed")
+    features = {**TOKEN.features, "boost": boost}
+    trust.accept(
+        sign(
+            replace(STATE, version=6, owner_epoch=3),
+            replace(TOKEN, version=6, owner_epoch=3, features=features),
+        )
+    )
+    return older
+
+
+def test_an_older_state_file_put_back_on_disk_opens_nothing(path: Path, trust: Trust) -> None:
+    path.write_bytes(newer(path, trust))
+    again = make(path)
+    assert again.put_back
+    assert again.decide("boost", 1_500).code == PUT_BACK
+    assert again.decide("local", 1_500).allowed
+    assert again.decide("local", 10**9).allowed
+    assert (again.state_version, again.entitlement_version, again.owner_epoch) == (0, 0, 3)
+    assert again.configuration == {}
+    refused(again, sign(), "older")
+    again.accept(sign(replace(STATE, version=6), replace(TOKEN, version=6)))
+    assert again.decide("boost", 1_500).allowed
+
+
+def test_the_state_file_removed_does_not_let_an_older_state_in(path: Path, trust: Trust) -> None:
+    newer(path, trust)
+    path.unlink()
+    again = make(path)
+    assert again.state is None
+    assert again.owner_epoch == 3
+    refused(again, sign(), "older")
+    refused(again, sign(replace(STATE, version=6)), "entitlement is older")
+
+
+def test_state_file_and_mark_put_back_together_are_noticed_by_a_second_place(
+    path: Path, tmp_path: Path
+) -> None:
+    safe = tmp_path / "secure-element"
+    trust = make(path, safe)
+    trust.accept(sign())
+    older = {name: (path.parent / name).read_bytes() for name in ("state.json", "mark")}
+    newer(path, trust)
+    for name, data in older.items():
+        (path.parent / name).write_bytes(data)
+    assert make(path, safe).put_back
+    assert not make(path).put_back  # without a second place only the hub can notice
+
+
+def test_a_mark_written_before_a_power_cut_never_locks_the_state_out(
+    path: Path, trust: Trust
+) -> None:
+    trust.accept(sign())
+    mark = path.with_name("mark").read_bytes()
+    trust.accept(sign(replace(STATE, version=6), replace(TOKEN, version=6)))
+    path.with_name("mark").write_bytes(mark)  # the power went between the state and its mark
+    again = make(path)
+    assert not again.put_back
+    assert again.decide("boost", 1_500).allowed
+    path.unlink()
+    refused(make(path), sign(replace(STATE, version=5)), "older")
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{}", b"\xff", b'{"device":"abcdefgh01234567","state":"9"}', b"[]"]
+)
+def test_a_damaged_mark_says_nothing(path: Path, trust: Trust, damage: bytes) -> None:
+    trust.accept(sign())
+    path.with_name("mark").write_bytes(damage)
+    again = make(path)
+    assert (again.state_version, again.put_back) == (5, False)
+
+
+def test_the_marks_of_an_earlier_enrolment_do_not_count(path: Path) -> None:
+    Marks("zzzzzzzz01234567", [Place.file(path.with_name("mark"))]).keep(Mark(9, 9, 9, 9))
+    trust = make(path)
+    trust.accept(sign())
+    assert trust.state_version == 5
+
+
+def test_the_clock_starts_no_earlier_than_the_signed_state(path: Path, trust: Trust) -> None:
+    trust.accept(sign(replace(STATE, time=7_000 * 10**9)))
+    path.with_name("mark").unlink()
+    assert make(path).floor_ns == 7_000 * 10**9
+    trust.keep_time(9_000 * 10**9)
+    assert make(path).floor_ns == 9_000 * 10**9

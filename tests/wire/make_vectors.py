@@ -379,8 +379,10 @@ def controls() -> dict[str, tuple[str, str, bytes]]:
         ),
         "event": m.Event(identity, TIME, "door_open", {"seconds": 3}, 1),
         "command": m.Command(identity, "identify", {"seconds": 3.5}, TIME),
+        "command_owned": m.Command(identity, "identify", {}, TIME, 3),
         "reply": m.Reply(identity, ReplyStatus.FAILED, {}, "stuck"),
         "notice": m.Notice(identity, "alert.opened", {"metric": "temp_c"}, Severity.WARNING, TIME),
+        "notice_owned": m.Notice(identity, "owner.changed", {}, Severity.INFO, TIME, 3),
     }
     return {
         name: (name.partition("_")[0], f"a {name.replace('_', ', ')}", item.encode())

@@ -23,7 +23,7 @@ from hub.ports.database.catalogue_tables import (
     PlanVersion,
     ProductModel,
 )
-from hub.services import audit, catalogue_facts, changes
+from hub.services import audit, catalogue_facts, changes, coverage_catalogue
 from hub.services.caller import Caller, Scope
 from hub.services.catalogue_document import (
     CatalogueDocument,
@@ -92,6 +92,11 @@ def apply(
     _check_features(session, document)
     for name, plan in document.plans.items():
         _apply_plan(session, name, plan, at, difference)
+    added, changed = coverage_catalogue.apply_contracts(
+        session, document.calendars, document.contracts, at
+    )
+    difference.added += added
+    difference.changed += changed
     if dry_run:
         session.rollback()
     elif difference:
@@ -124,6 +129,7 @@ def _apply_model(
     _apply_metrics(session, model, entry.metrics, difference)
     _apply_features(session, model, entry.features, difference)
     session.flush()
+    difference.added += coverage_catalogue.apply_warranties(session, model, entry.warranty, at)
 
 
 def _apply_metrics(

@@ -19,6 +19,8 @@
     features = { telemetry = {}, boost_hours = { value = 20 } }
     budget = { messages_per_s = 50 }    # while the plan covers telemetry, before the model's
 
+Warranties, calendars of support and support contracts are in `coverage_document`.
+
 1. Unknown keys are refused: a typo never means "the default".
 """
 
@@ -26,6 +28,14 @@ import math
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hub.services.coverage_document import (
+    HOURS_PER,
+    CalendarEntry,
+    ContractEntry,
+    WarrantyEntry,
+    check_versions,
+)
 
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,47}$")]
 FeatureName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
@@ -94,6 +104,26 @@ class ModelEntry(Entry):
     budget: BudgetEntry = BudgetEntry()
     metrics: Annotated[tuple[MetricEntry, ...], Field(max_length=65_536, strict=False)] = ()
     features: dict[FeatureName, FeatureEntry] = {}
+    warranty: Annotated[tuple[WarrantyEntry, ...], Field(max_length=1_000, strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _read(self) -> Self:
+        check_versions([entry.version for entry in self.warranty])
+        metrics = {metric.name: metric for metric in self.metrics}
+        for entry in self.warranty:
+            for use, meter in entry.meters().items():
+                metric = metrics.get(meter)
+                if metric is None or metric.kind != "counter":
+                    raise ValueError(
+                        f"warranty version {entry.version} reads {use} from {meter}, which is no"
+                        " counter of the model"
+                    )
+                if use == "hours" and metric.unit not in HOURS_PER:
+                    raise ValueError(
+                        f"warranty version {entry.version} reads hours from {meter}, whose unit"
+                        f" {metric.unit!r} is no time; it must be one of {', '.join(HOURS_PER)}"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _unique(self) -> Self:
@@ -143,3 +173,5 @@ class CatalogueDocument(Entry):
 
     models: dict[ModelName, ModelEntry] = {}
     plans: dict[ModelName, PlanEntry] = {}
+    calendars: dict[ModelName, CalendarEntry] = {}
+    contracts: dict[ModelName, ContractEntry] = {}

@@ -6,6 +6,7 @@
 from hub.ports.database import (
     alert_tables,
     catalogue_tables,
+    coverage_tables,
     ownership_tables,
     people_tables,
     product_tables,
@@ -15,6 +16,7 @@ from hub.ports.database.tables import Base
 
 TABLE_MODULES = (
     catalogue_tables,
+    coverage_tables,
     product_tables,
     people_tables,
     ownership_tables,

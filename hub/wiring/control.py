@@ -24,6 +24,7 @@ from hub.app.dead_letter_desk import DeadLetterSweep, keep_dead_letters
 from hub.app.device_desk import DeviceDesk, StateDesk
 from hub.app.findings_desk import FindingsDesk
 from hub.app.http import create_app
+from hub.app.meter_clock import MeterClock
 from hub.app.reactor import Follower, Reactor
 from hub.app.shut_out import keep_out
 from hub.config import Settings
@@ -90,6 +91,7 @@ def run(settings: Settings, child: Child) -> None:
             "reactor": reactor.run,
             "alerts": AlertClock(engine, findings, compose.now).run,
             "dead letters": sweep.run,
+            "meters": MeterClock(engine, hub.store, compose.now).run,
             "metrics": _publisher(metrics, settings.run_dir / "metrics"),
             **_sweeps(settings, engine),
         }.items()

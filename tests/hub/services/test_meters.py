@@ -6,6 +6,7 @@ from entitlements.coverage import covers_at
 from entitlements.coverage_facts import CoverageFacts
 from entitlements.covers import CoverCode
 from entitlements.gate import Quarantine
+from hub.app.meter_clock import ROUND_NS, MeterClock
 from hub.ports.database.engine import read_session, write_session
 from hub.services import coverage_facts, meters
 from hub.services.products import Manufactured
@@ -136,3 +137,17 @@ def test_a_round_in_parts(world: World, store: MemoryStore) -> None:
     assert one is not None
     assert one.product_id == seen[3]
     assert one.latest == {STARTS: (T0, 7.0)}
+
+
+def test_the_clock_goes_round(world: World, store: MemoryStore) -> None:
+    promise(world)
+    for number in range(3):
+        world.enrol(world.product())
+        store.rows.append(Row(number + 1, STARTS, T0, 7.0, number))
+    now = [T0 + DAY]
+    clock = MeterClock(world.engine, store, lambda: now[0])
+    assert [clock.step(), clock.step()] == [3, 0]
+    store.rows.append(Row(2, STARTS, T0 + DAY, 9.0, 10))
+    assert clock.step() == 0, "this round is over"
+    now[0] += ROUND_NS
+    assert [clock.step(), clock.step()] == [1, 0]

@@ -17,13 +17,15 @@ class Role(enum.StrEnum):
 
     ANONYMOUS = "anonymous"
     CUSTOMER = "customer"
+    PARTNER = "partner"
     SUPPORT = "support"
     OPERATOR = "operator"
 
 
 PUBLIC = frozenset(Role)
-SIGNED_IN = frozenset({Role.CUSTOMER, Role.SUPPORT, Role.OPERATOR})
+SIGNED_IN = frozenset({Role.CUSTOMER, Role.PARTNER, Role.SUPPORT, Role.OPERATOR})
 CUSTOMERS = frozenset({Role.CUSTOMER})
+CUSTOMERS_AND_STAFF = frozenset({Role.CUSTOMER, Role.SUPPORT, Role.OPERATOR})
 STAFF = frozenset({Role.SUPPORT, Role.OPERATOR})
 OPERATORS = frozenset({Role.OPERATOR})
 
@@ -62,7 +64,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "create_person": Rule(OPERATORS),
         # Products and their owners
         "claim_product": Rule(CUSTOMERS),
-        "release_product": Rule(SIGNED_IN),
+        "release_product": Rule(CUSTOMERS_AND_STAFF),
         "list_products": Rule(SIGNED_IN),
         "get_product": Rule(SIGNED_IN),
         "explain_entitlement": Rule(SIGNED_IN),
@@ -84,7 +86,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "list_alert_feedback": Rule(STAFF),
         "list_causes": Rule(STAFF),
         "list_incidents": Rule(STAFF),
-        "stream_events": Rule(SIGNED_IN),
+        "stream_events": Rule(CUSTOMERS_AND_STAFF),
         # Down to the product
         "replace_configuration": Rule(SIGNED_IN),
         "change_configuration": Rule(SIGNED_IN),

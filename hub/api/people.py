@@ -118,6 +118,7 @@ class CreatePerson(Request):
     owner_id: Id | None = Field(
         default=None, description="Household of a customer; null makes a new one."
     )
+    partner_id: Id | None = Field(default=None, description="Organisation of a partner's person.")
     locale: Line = "en"
     zone: Line = "UTC"
 
@@ -270,6 +271,7 @@ def create_person(hub: HubDep, caller: CallerDep, body: CreatePerson) -> NewPers
             tokens=hub.tokens,
             password=password,
             owner_id=body.owner_id,
+            partner_id=body.partner_id,
             locale=body.locale,
             zone=body.zone,
         )

@@ -17,9 +17,10 @@ from hub.api.instants import Instant
 from hub.api.product_bodies import Decision, ProductSummary
 from hub.ports.store.port import TelemetryStore
 from hub.services import product_detail as services
-from hub.services import telemetry
+from hub.services import products, telemetry
 from hub.services.caller import Caller, Scope
 from hub.services.product_detail import DeviceView, PlanView
+from hub.services.relations import Act
 
 
 class ProductOwner(Answer):
@@ -145,7 +146,9 @@ def detail(
         NotFoundError: no such product, or not one of the caller's.
     """
     found = services.detail(session, caller, product_id, at)
-    readable = Scope.TELEMETRY_READ in caller.scopes
+    readable = Scope.TELEMETRY_READ in caller.scopes and products.permits(
+        session, caller, product_id, Act.HISTORY
+    )
     latest = (
         telemetry.latest(session, store, caller, product_id, at, facts=found.facts)
         if readable

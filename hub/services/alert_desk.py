@@ -1,6 +1,8 @@
 """What people do with alerts: list, acknowledge, resolve and mute them, and say whether they were of use.
 
-1. Customers see the alerts of the time in which a product is or was theirs; staff see all.
+1. Staff see all alerts. Others see those of the products that they reach, of the time in which their
+   household owns or owned them; who looks no further back than an instant sees what was open then or
+   came later.
 2. Acknowledging says that somebody looks after it; resolving closes it. Both say who and when,
    are audited, and doing them again changes nothing.
 """
@@ -8,7 +10,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, select, true, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, false, func, or_, select, true, tuple_
 from sqlalchemy.orm import Session
 
 from analytics.findings import Severity
@@ -17,13 +19,14 @@ from hub.ports.database.alert_tables import Alert, AlertFeedback, Finding
 from hub.ports.database.catalogue_tables import Metric, ProductModel
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Device, Product
-from hub.services import audit
+from hub.services import audit, products
 from hub.services.alert_kinds import FIRST_OF_HUB, kind_word
 from hub.services.alert_sentences import sentence
 from hub.services.alerts import AlertChange, Change
 from hub.services.caller import Caller, Scope
 from hub.services.events import Event
 from hub.services.own_time import owned_in
+from hub.services.relations import Act, Tie
 
 Status = Literal["open", "acknowledged", "resolved"]
 _SECONDS = "s"
@@ -109,7 +112,7 @@ def listed(
 
     Args:
         session: any session.
-        caller: customers get those of their products.
+        caller: who is not staff gets those of the products they reach.
         product_id: only of this product.
         status: only these; `open` are those neither acknowledged nor resolved.
         after: place of the last alert of the page before.
@@ -161,6 +164,7 @@ def resolve(session: Session, caller: Caller, alert_id: str, at: int) -> AlertCh
     """Close an alert.
 
     Raises:
+        ForbiddenError: the caller may read it, but not do this.
         NotFoundError: no such alert, or not one of the caller's.
     """
     alert, device, owner = _one(session, caller, alert_id)
@@ -255,7 +259,7 @@ def findings(
 
     Args:
         session: any session.
-        caller: customers get those of their own products and their own time.
+        caller: who is not staff gets those of the products they reach and of their own time.
         product_id: only of this product.
         alert_id: only of this alert.
         after: `(at, id)` of the last finding of the page before.
@@ -343,8 +347,33 @@ def _seen_by(caller: Caller, what: type[Alert] | type[Finding] = Alert) -> Colum
     """The condition under which a caller may know of an alert or finding; needs `Device` in the query."""
     if caller.is_staff:
         return true()
-    seen = and_(owned_in(what.slot, what.epoch, caller.owner_id), what.kind < FIRST_OF_HUB)
+    act = Act.ALERTS if what is Alert else Act.HISTORY
+    ways = [_by(tie, what) for tie in caller.ties if act in tie.acts]
+    seen = and_(or_(false(), *ways), what.kind < FIRST_OF_HUB)
     return and_(seen, ~what.hidden) if issubclass(what, Finding) else seen
+
+
+def _by(tie: Tie, what: type[Alert] | type[Finding]) -> ColumnElement[bool]:
+    """The condition under which a tie lets somebody know of an alert or finding."""
+    if tie.lasting:
+        return owned_in(what.slot, what.epoch, tie.owner_id)
+    # Driven by the few products that a tie reaches, whatever the number of alerts in the world.
+    mine: ColumnElement[bool] = what.slot.in_(
+        select(Device.slot).where(Device.product_id.in_(products.reached(tie)))
+    )
+    if tie.owner_id is not None:
+        mine = and_(mine, owned_in(what.slot, what.epoch, tie.owner_id))
+    else:
+        present = (
+            select(Ownership.epoch)
+            .where(Ownership.product_id == Device.product_id, Ownership.ended_at.is_(None))
+            .correlate(Device)
+            .scalar_subquery()
+        )
+        mine = and_(mine, what.epoch == present)
+    if issubclass(what, Alert):
+        return and_(mine, or_(what.resolved_at.is_(None), what.resolved_at >= tie.since))
+    return and_(mine, what.at >= tie.since)
 
 
 def _one(session: Session, caller: Caller, alert_id: str) -> tuple[Alert, Device, str | None]:
@@ -362,6 +391,7 @@ def _one(session: Session, caller: Caller, alert_id: str) -> tuple[Alert, Device
     if row is None:
         raise _missing(alert_id)
     alert, device, owner = row
+    products.visible(session, caller, device.product_id, Act.ACKNOWLEDGE)
     return alert, device, owner
 
 

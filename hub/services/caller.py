@@ -2,7 +2,10 @@
 
 1. Every service that reads or changes something of somebody takes a `Caller`.
 2. A scope says what kind of thing a caller may do; a role gives scopes, an API key narrows them.
-3. Whose things they may do it to is decided by the service: what is not theirs is not found.
+3. Whose things they may do it to is decided by the service from the caller's ties: what is not
+   theirs is not found, and what their relation does not permit is forbidden.
+4. Ties are those in force when the caller was authenticated; what lasts longer than a request asks
+   again when one of them ends (`Caller.until`).
 """
 
 from collections.abc import Mapping
@@ -10,12 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hub.errors import ForbiddenError
+from hub.services.relations import Act, Relation, Tie
 
 
 class Role(StrEnum):
     """Roles of people; the words of `person.role`."""
 
     CUSTOMER = "customer"
+    PARTNER = "partner"
     SUPPORT = "support"
     OPERATOR = "operator"
 
@@ -53,6 +58,7 @@ _SUPPORT = _CUSTOMER | {Scope.ENTITLEMENTS_WRITE, Scope.RECORDS_READ}
 
 ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
     Role.CUSTOMER: _CUSTOMER,
+    Role.PARTNER: _CUSTOMER - {Scope.PRODUCTS_CLAIM},
     Role.SUPPORT: _SUPPORT - {Scope.PRODUCTS_CLAIM},
     Role.OPERATOR: frozenset(Scope) - {Scope.PRODUCTS_CLAIM},
 }
@@ -65,19 +71,56 @@ class Caller:
     Args:
         role: see `Role`.
         person_id: id of the person; empty for the hub itself.
-        owner_id: the customer's household; None for staff.
+        owner_id: the customer's own household, into which they claim; None for others.
         scopes: what is permitted.
+        ties: what ties them to products; staff need none.
     """
 
     role: Role
     person_id: str
     owner_id: str | None
     scopes: frozenset[Scope]
+    ties: tuple[Tie, ...] = ()
 
     @property
     def is_staff(self) -> bool:
-        """Whether this is support or operator: they see everybody's things."""
-        return self.role is not Role.CUSTOMER
+        """Whether this is support or operator: they know of everybody's things."""
+        return self.role in STAFF
+
+    @property
+    def until(self) -> int | None:
+        """When the first of the ties ends by itself, ns; None: never."""
+        return min((tie.until for tie in self.ties if tie.until is not None), default=None)
+
+    def may(self, act: Act, owner_id: str) -> bool:
+        """Whether a tie to a household permits an act on the whole of it."""
+        return any(tie.plain and tie.owner_id == owner_id and act in tie.acts for tie in self.ties)
+
+    def household(self, act: Act, named: str | None = None) -> str:
+        """Return the household that an act concerns: the one named, else the caller's own.
+
+        Raises:
+            ForbiddenError: the caller has none, or may not do this to it.
+        """
+        owner_id = named or self.owner_id
+        if owner_id is None or not self.may(act, owner_id):
+            raise ForbiddenError(
+                f"Your role in this household does not permit: {act}. Ask one of its owners.",
+                act=str(act),
+            )
+        return owner_id
+
+    def hears(self, owner_id: str | None, product_id: str | None) -> bool:
+        """Whether live events of a product of a household are for this caller."""
+        if self.is_staff:
+            return True
+        return owner_id is not None and any(
+            tie.owner_id == owner_id
+            and tie.relation is not Relation.PARTNER  # partners have no live events
+            and (tie.product_ids is None or product_id in tie.product_ids)
+            and Act.ALERTS in tie.acts
+            for tie in self.ties
+        )
 
     @property
     def actor(self) -> str:
@@ -98,5 +141,6 @@ class Caller:
             )
 
 
+STAFF = frozenset({Role.SUPPORT, Role.OPERATOR})
 HUB = Caller(Role.OPERATOR, "", None, ROLE_SCOPES[Role.OPERATOR])
 """The hub itself and its operator at the command line."""

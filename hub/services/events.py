@@ -66,8 +66,7 @@ class Listener:
 
     def offer(self, event: Event) -> None:
         """Queue an event if the caller may hear it."""
-        who = self._caller
-        if not who.is_staff and (event.owner_id is None or event.owner_id != who.owner_id):
+        if not self._caller.hears(event.owner_id, event.product_id):
             return
         with self._lock:
             if len(self._queue) >= self._size:

@@ -16,6 +16,7 @@ from hub.ports.database.ownership_tables import ClaimAttempt, Ownership
 from hub.ports.database.product_tables import Product
 from hub.services import audit, cut, products
 from hub.services.caller import Caller, Role, Scope
+from hub.services.relations import Act
 from hub.services.tokens import Tokens
 
 WRONG_TRIES = 10
@@ -60,8 +61,9 @@ def claim(
         RateLimitedError: too many wrong codes.
     """
     caller.require(Scope.PRODUCTS_CLAIM)
-    if caller.role is not Role.CUSTOMER or caller.owner_id is None:
+    if caller.role is not Role.CUSTOMER:
         raise ForbiddenError("Only a customer can claim a product. Sign in as one.")
+    owner_id = caller.household(Act.CLAIM)
     by_code = select(Product).where(Product.claim_code_hash == tokens.claim_hash(code))
     product = session.scalars(by_code).first()
     named = product
@@ -79,7 +81,7 @@ def claim(
             "No product has this claim code. Check it against the label: it has twelve letters and "
             "digits, without 0, 1, I, L, O and U."
         )
-    return _take(session, caller, product, at)
+    return _take(session, caller, product, owner_id, at)
 
 
 def release(session: Session, caller: Caller, product_id: str, at: int) -> None:
@@ -87,10 +89,11 @@ def release(session: Session, caller: Caller, product_id: str, at: int) -> None:
 
     Raises:
         ConflictError: nobody owns it.
+        ForbiddenError: the caller may see the product, but is no owner of its household.
         NotFoundError: no such product, or not one of the caller's.
     """
     caller.require(Scope.ENTITLEMENTS_WRITE if caller.is_staff else Scope.PRODUCTS_CLAIM)
-    product = products.visible(session, caller, product_id)
+    product = products.visible(session, caller, product_id, Act.RELEASE)
     present = open_ownership(session, product.id)
     if present is None:
         raise ConflictError(
@@ -108,17 +111,17 @@ def open_ownership(session: Session, product_id: str) -> Ownership | None:
     ).first()
 
 
-def _take(session: Session, caller: Caller, product: Product, at: int) -> Claimed:
+def _take(session: Session, caller: Caller, product: Product, owner_id: str, at: int) -> Claimed:
     present = open_ownership(session, product.id)
     if present is not None:
-        whose = "You own" if present.owner_id == caller.owner_id else "Somebody owns"
+        whose = "You own" if present.owner_id == owner_id else "Somebody owns"
         raise ConflictError(
             f"{whose} product {product.serial} already. Its owner must release it before it can be "
             "claimed again.",
             serial=product.serial,
         )
-    row = cut.begin(session, product, caller.owner_id or "", at)
-    details = {"epoch": row.epoch, "owner": caller.owner_id}
+    row = cut.begin(session, product, owner_id, at)
+    details = {"epoch": row.epoch, "owner": owner_id}
     audit.record(session, at, caller.actor, "product.claim", f"product:{product.id}", details)
     return Claimed(product.id, product.serial, row.epoch)
 

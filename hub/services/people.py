@@ -15,9 +15,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from hub.errors import ConflictError, InvalidInputError, NotFoundError
-from hub.ports.database.people_tables import Owner, Person
+from hub.ports.database.people_tables import Membership, Owner, Partner, Person
 from hub.services import audit
 from hub.services.caller import Caller, Role, Scope
+from hub.services.relations import Relation
 from hub.services.tokens import Tokens
 
 MIN_PASSWORD = 12
@@ -61,6 +62,7 @@ class PersonView:
     name: str
     role: Role
     owner_id: str | None
+    partner_id: str | None
     locale: str
     zone: str
     must_change_password: bool
@@ -87,6 +89,7 @@ def create_person(
     tokens: Tokens,
     password: OneTimePassword,
     owner_id: str | None = None,
+    partner_id: str | None = None,
     locale: str = "en",
     zone: str = "UTC",
 ) -> NewPerson:
@@ -101,25 +104,30 @@ def create_person(
         at: now, ns.
         tokens: source of ids.
         password: what they sign in with the first time.
-        owner_id: household of a customer.
+        owner_id: household of a customer, of which they become a member (the first one its owner).
+        partner_id: organisation of a partner's person; nobody else has one.
         locale: language tag.
         zone: IANA time zone.
 
     Raises:
         ConflictError: the e-mail address has an account.
         InvalidInputError: address, name, role or zone is not valid.
-        NotFoundError: no such household.
+        NotFoundError: no such household or partner.
     """
     caller.require(Scope.PEOPLE_WRITE)
     email = _email(email)
     if zone not in available_timezones():
         raise InvalidInputError(f"There is no time zone {zone!r}. Use an IANA name such as UTC.")
     if role is not Role.CUSTOMER and owner_id is not None:
-        raise InvalidInputError("Staff belong to no household. Leave the owner out.")
+        raise InvalidInputError("Only customers have a household. Leave the owner out.")
+    if (role is Role.PARTNER) != (partner_id is not None):
+        raise InvalidInputError("Name the partner of its people, and of nobody else.")
     if session.scalar(select(Person.id).where(Person.email == email)) is not None:
         raise ConflictError(f"{email} has an account already.", email=email)
     if owner_id is not None and session.get(Owner, owner_id) is None:
         raise NotFoundError(f"There is no owner {owner_id}.", owner=owner_id)
+    if partner_id is not None and session.get(Partner, partner_id) is None:
+        raise NotFoundError(f"There is no partner {partner_id}.", partner=partner_id)
     if role is Role.CUSTOMER and owner_id is None:
         owner_id = create_owner(session, caller, name, at, tokens)
     person = Person(
@@ -128,6 +136,7 @@ def create_person(
         name=_name(name),
         role=str(role),
         owner_id=owner_id,
+        partner_id=partner_id,
         password_hash=password.hash,
         password_changed_at=at,
         password_one_time=True,
@@ -137,10 +146,35 @@ def create_person(
     )
     session.add(person)
     session.flush()
+    if owner_id is not None:
+        _join(session, caller, person, owner_id, at, tokens)
     audit.record(
         session, at, caller.actor, "person.create", f"person:{person.id}", {"role": str(role)}
     )
     return NewPerson(person.id, owner_id, email, password.text)
+
+
+def _join(
+    session: Session, caller: Caller, person: Person, owner_id: str, at: int, tokens: Tokens
+) -> None:
+    """Make a new person the owner of their household, or a member of one that has an owner."""
+    owned = select(Membership.id).where(
+        Membership.owner_id == owner_id,
+        Membership.relation == Relation.OWNER,
+        Membership.ended_at.is_(None),
+    )
+    first = session.scalar(owned) is None
+    session.add(
+        Membership(
+            id=tokens.new_id(),
+            owner_id=owner_id,
+            person_id=person.id,
+            relation=str(Relation.OWNER if first else Relation.MEMBER),
+            starts_at=at,
+            given_by=caller.actor,
+        )
+    )
+    session.flush()
 
 
 def person_view(session: Session, caller: Caller, person_id: str) -> PersonView:
@@ -158,6 +192,7 @@ def person_view(session: Session, caller: Caller, person_id: str) -> PersonView:
         name=person.name,
         role=Role(person.role),
         owner_id=person.owner_id,
+        partner_id=person.partner_id,
         locale=person.locale,
         zone=person.zone,
         must_change_password=person.password_one_time,

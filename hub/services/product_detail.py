@@ -1,12 +1,13 @@
 """Everything about one product that its owner or support wants to see at once.
 
 1. Statuses and decisions are derived for the instant asked for, from facts.
-2. Owners see their own; who the owner is in person is shown to staff only.
+2. Who the owner is, and what was agreed about paying, is shown to whom it is permitted; e-mail
+   addresses to staff only.
 """
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from entitlements.decision import Decision, Explanation, decide, explain
@@ -15,13 +16,14 @@ from entitlements.grants import feature_names
 from entitlements.status import Status, status
 from hub.errors import NotFoundError
 from hub.ports.database.catalogue_tables import Plan
-from hub.ports.database.people_tables import Owner, Person
+from hub.ports.database.people_tables import Membership, Owner, Person
 from hub.ports.database.product_tables import Certificate, Device
 from hub.services import alert_desk, products, pushes
 from hub.services.alert_desk import AlertView
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
 from hub.services.products import ProductSummary
+from hub.services.relations import Act, Relation
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +88,13 @@ def detail(session: Session, caller: Caller, product_id: str, at: int) -> Produc
     """
     summary = products.summary(session, caller, product_id)
     facts = load_one(session, product_id)
+    people = products.permits(session, caller, product_id, Act.PEOPLE)
+    bills = products.permits(session, caller, product_id, Act.BILLS)
     return ProductDetail(
         summary=summary,
         facts=facts,
-        owner=_owner(session, caller, summary),
-        plans=_plans(session, facts, summary.epoch, at),
+        owner=_owner(session, caller, summary) if people else None,
+        plans=_plans(session, facts, summary.epoch, at) if bills else (),
         entitlements=tuple(decide(facts, name, at) for name in feature_names(facts)),
         device=_device(session, summary),
         open_alerts=tuple(alert_desk.unresolved(session, caller, product_id)),
@@ -118,7 +122,15 @@ def _owner(session: Session, caller: Caller, summary: ProductSummary) -> OwnerVi
         return None
     query = (
         select(Owner.name, Person.email)
-        .outerjoin(Person, Person.owner_id == Owner.id)
+        .outerjoin(
+            Membership,
+            and_(
+                Membership.owner_id == Owner.id,
+                Membership.ended_at.is_(None),
+                Membership.relation.in_((Relation.OWNER, Relation.MEMBER)),
+            ),
+        )
+        .outerjoin(Person, Person.id == Membership.person_id)
         .where(Owner.id == summary.owner_id)
         .order_by(Person.email)
     )

@@ -2,7 +2,8 @@
 
 1. A product is registered when it is made; its enrolment secret and claim code are shown then and
    never again.
-2. A customer sees the products their household owns now; staff see all. Anything else is not found.
+2. A caller sees the products that their ties reach now; staff see all. Anything else is not found,
+   and an act on what they see that their relation does not permit is forbidden: ask `visible`.
 3. Look-ups go by indexed columns only: there are millions of products.
 """
 
@@ -11,17 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, select, true, union_all
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, true, union_all
 from sqlalchemy.orm import Session
 
-from hub.errors import ConflictError, InvalidInputError, NotFoundError
+from hub.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from hub.ports.database.catalogue_tables import ProductModel
 from hub.ports.database.ownership_tables import Ownership
-from hub.ports.database.people_tables import Person
+from hub.ports.database.people_tables import Membership, Person
 from hub.ports.database.product_tables import Device, Product
 from hub.services import audit
 from hub.services.caller import Caller, Scope
 from hub.services.people import normal_email
+from hub.services.relations import Act, Relation, Tie
 from hub.services.tokens import Tokens, secret_hash
 
 _SERIAL = re.compile(r"[!-~]{1,64}")
@@ -138,27 +140,39 @@ def register(
     return Manufactured(product.id, model, serial, secret, code)
 
 
-def visible(session: Session, caller: Caller, product_id: str) -> Product:
-    """Return a product that the caller may see.
+def visible(session: Session, caller: Caller, product_id: str, act: Act = Act.SEE) -> Product:
+    """Return a product with which the caller may do something.
 
     Raises:
+        ForbiddenError: the caller sees the product, but may not do this.
         NotFoundError: no such product, or not one of the caller's.
     """
-    query = select(Product).where(Product.id == product_id, _seen_by(caller))
-    product = session.scalars(query).first()
-    if product is None:
-        raise NotFoundError(f"There is no product {product_id}.", product=product_id)
+    query = select(Product, permitted(caller, act)).where(
+        Product.id == product_id, permitted(caller, Act.SEE)
+    )
+    row = session.execute(query).first()
+    if row is None:
+        raise _missing(product_id)
+    product, may = row
+    if not may:
+        raise ForbiddenError(
+            f"Your role does not permit this for product {product.serial}: {act}. Ask an owner of "
+            "its household.",
+            product=product_id,
+            act=str(act),
+        )
     return product
 
 
-def visible_device(session: Session, caller: Caller, product_id: str) -> Device:
-    """Return the device of a product that the caller may see.
+def visible_device(session: Session, caller: Caller, product_id: str, act: Act = Act.SEE) -> Device:
+    """Return the device of a product with which the caller may do something.
 
     Raises:
-        NotFoundError: no such product, or not one of the caller's.
         ConflictError: it has not enrolled yet.
+        ForbiddenError: the caller sees the product, but may not do this.
+        NotFoundError: no such product, or not one of the caller's.
     """
-    return enrolled_device(session, visible(session, caller, product_id).id)
+    return enrolled_device(session, visible(session, caller, product_id, act).id)
 
 
 def enrolled_device(session: Session, product_id: str) -> Device:
@@ -177,6 +191,49 @@ def enrolled_device(session: Session, product_id: str) -> Device:
     return device
 
 
+def permits(session: Session, caller: Caller, product_id: str, act: Act) -> bool:
+    """Whether the caller may do something with a product."""
+    query = select(Product.id).where(Product.id == product_id, permitted(caller, act))
+    return session.scalar(query) is not None
+
+
+def permitted(caller: Caller, act: Act) -> ColumnElement[bool]:
+    """Return the condition, on `Product`, under which a caller may do something with it."""
+    if caller.is_staff:
+        return true()
+    ties = [tie for tie in caller.ties if act in tie.acts]
+    households = sorted({str(tie.owner_id) for tie in ties if tie.plain})
+    ways = [_reached(tie) for tie in ties if not tie.plain]
+    if households:
+        ways.append(Product.id.in_(_owned(Ownership.owner_id.in_(households))))
+    return or_(false(), *ways)
+
+
+def reached(tie: Tie) -> Select[str]:
+    """Return a query for the ids of the products that a tie reaches."""
+    return select(Product.id).where(_reached(tie))
+
+
+def tie_to(session: Session, caller: Caller, product_id: str, act: Act) -> Tie:
+    """Return the tie by which somebody who is not staff may do something with a product.
+
+    Of several the one that looks back the furthest.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    for tie in sorted(caller.ties, key=lambda tie: tie.since):
+        if act in tie.acts and reaches(session, tie, product_id):
+            return tie
+    raise _missing(product_id)
+
+
+def reaches(session: Session, tie: Tie, product_id: str) -> bool:
+    """Whether a tie reaches a product now."""
+    query = select(Product.id).where(Product.id == product_id, _reached(tie))
+    return session.scalar(query) is not None
+
+
 def listed(
     session: Session, caller: Caller, *, after: str | None = None, limit: int = 50
 ) -> list[ProductSummary]:
@@ -184,12 +241,12 @@ def listed(
 
     Args:
         session: any session.
-        caller: customers get their own, staff all.
+        caller: staff get all, others those that their ties reach.
         after: id of the last product of the page before.
         limit: at most so many.
     """
     caller.require(Scope.PRODUCTS_READ)
-    query = _SUMMARIES.where(_seen_by(caller)).order_by(Product.id).limit(limit)
+    query = _SUMMARIES.where(permitted(caller, Act.SEE)).order_by(Product.id).limit(limit)
     if after is not None:
         query = query.where(Product.id > after)
     return [_summary(*row) for row in session.execute(query)]
@@ -200,7 +257,7 @@ def found(session: Session, caller: Caller, text: str, *, limit: int = 50) -> li
 
     Args:
         session: any session.
-        caller: customers find only among their own products.
+        caller: who is not staff finds only among the products they see.
         text: a serial number or its beginning, an e-mail address of an owner, an order reference,
             a device id, or a product id.
         limit: at most so many.
@@ -214,7 +271,7 @@ def found(session: Session, caller: Caller, text: str, *, limit: int = 50) -> li
         raise InvalidInputError(
             "Say what to look for: a serial number, e-mail address, order or device id."
         )
-    seen = _seen_by(caller)
+    seen = permitted(caller, Act.SEE)
     ids = _owned_by(session, text, limit) if "@" in text else _named(session, text, seen, limit)
     if not ids:
         return []
@@ -229,10 +286,10 @@ def summary(session: Session, caller: Caller, product_id: str) -> ProductSummary
         NotFoundError: no such product, or not one of the caller's.
     """
     caller.require(Scope.PRODUCTS_READ)
-    query = _SUMMARIES.where(Product.id == product_id, _seen_by(caller))
+    query = _SUMMARIES.where(Product.id == product_id, permitted(caller, Act.SEE))
     row = session.execute(query).first()
     if row is None:
-        raise NotFoundError(f"There is no product {product_id}.", product=product_id)
+        raise _missing(product_id)
     return _summary(*row)
 
 
@@ -243,14 +300,20 @@ def by_slot(session: Session, slots: Sequence[int]) -> dict[int, str]:
 
 
 def _owned_by(session: Session, email: str, limit: int) -> Sequence[str]:
-    """Return the products that the household of an e-mail address owns now.
+    """Return the products that the households of an e-mail address own now.
 
     A step of its own: as part of the look-up, planners walk all products instead.
     """
     query = (
         select(Ownership.product_id)
-        .join(Person, Person.owner_id == Ownership.owner_id)
-        .where(Person.email == normal_email(email), Ownership.ended_at.is_(None))
+        .join(Membership, Membership.owner_id == Ownership.owner_id)
+        .join(Person, Person.id == Membership.person_id)
+        .where(
+            Person.email == normal_email(email),
+            Membership.ended_at.is_(None),
+            Membership.relation != Relation.INSTALLER,
+            Ownership.ended_at.is_(None),
+        )
         .limit(limit)
     )
     return session.scalars(query).all()
@@ -286,14 +349,32 @@ _SUMMARIES: Select[*tuple[Any, ...]] = (
 )
 
 
-def _seen_by(caller: Caller) -> ColumnElement[bool]:
-    """The condition under which a caller may know of a product."""
-    if caller.is_staff:
-        return true()
-    owned = select(Ownership.product_id).where(
-        Ownership.owner_id == caller.owner_id, Ownership.ended_at.is_(None)
-    )
-    return Product.id.in_(owned)
+def _reached(tie: Tie) -> ColumnElement[bool]:
+    """The condition, on `Product`, under which a tie reaches it."""
+    ways: list[ColumnElement[bool]] = []
+    if tie.owner_id is not None:
+        ways.append(Product.id.in_(_owned(Ownership.owner_id == tie.owner_id)))
+    if tie.product_ids is not None:
+        ways.append(Product.id.in_(sorted(tie.product_ids)))
+    if tie.model is not None:
+        ways.append(Product.model_number == tie.model)
+    if tie.region is not None:
+        ways.append(Product.region == tie.region)
+    if tie.order_prefix is not None:
+        # Not LIKE, which takes upper for lower case in SQLite.
+        length = len(tie.order_prefix)
+        ways.append(func.substr(Product.order_reference, 1, length) == tie.order_prefix)
+        ways.append(Product.order_reference >= tie.order_prefix)  # the index
+        ways.append(Product.order_reference < tie.order_prefix + "\x7f")
+    return and_(*ways) if ways else false()
+
+
+def _owned(whose: ColumnElement[bool]) -> Select[str]:
+    return select(Ownership.product_id).where(whose, Ownership.ended_at.is_(None))
+
+
+def _missing(product_id: str) -> NotFoundError:
+    return NotFoundError(f"There is no product {product_id}.", product=product_id)
 
 
 def _summary(

@@ -25,6 +25,7 @@ from hub.ports.database.alert_tables import Command, Notice
 from hub.ports.database.product_tables import Device
 from hub.services import audit, changes, happenings, ownership, products
 from hub.services.caller import Caller, Scope
+from hub.services.relations import Act
 
 Scalar = bool | int | float | str | None
 
@@ -81,10 +82,11 @@ def configure(
     Raises:
         ConflictError: the product has not enrolled, or the version is another.
         InvalidInputError: a name or value cannot be sent to a device.
+        ForbiddenError: the caller may see the product, but not do this.
         NotFoundError: no such product, or not one of the caller's.
     """
     caller.require(Scope.DEVICES_PUSH)
-    device = products.visible_device(session, caller, product_id)
+    device = products.visible_device(session, caller, product_id, Act.CONFIGURE)
     for name, value in values.items():
         _check_setting(name, value)
     if expected_version is not None and expected_version != device.desired_version:
@@ -154,10 +156,11 @@ def notify(
     Raises:
         ConflictError: the product has not enrolled.
         InvalidInputError: code or arguments cannot be sent to a device.
+        ForbiddenError: the caller may see the product, but not do this.
         NotFoundError: no such product, or not one of the caller's.
     """
     caller.require(Scope.DEVICES_PUSH)
-    device = products.visible_device(session, caller, product_id)
+    device = products.visible_device(session, caller, product_id, Act.COMMAND)
     _check_message(code, arguments)
     identity = _identity("notice", device.slot, key or f"{at}/{code}/{caller.actor}")
     present = session.get(Notice, identity)
@@ -196,10 +199,11 @@ def command(
     Raises:
         ConflictError: the product has not enrolled.
         InvalidInputError: name or arguments cannot be sent, or the expiry is past or too far.
+        ForbiddenError: the caller may see the product, but not do this.
         NotFoundError: no such product, or not one of the caller's.
     """
     caller.require(Scope.DEVICES_PUSH)
-    device = products.visible_device(session, caller, product_id)
+    device = products.visible_device(session, caller, product_id, Act.COMMAND)
     _check_message(name, arguments)
     if not at < expires_at <= at + MAX_LIFE_NS:
         raise InvalidInputError("A command expires in the future and within 30 days.")

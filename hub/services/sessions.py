@@ -4,6 +4,7 @@
 2. An unknown e-mail address costs the same work as a wrong password, and answers the same.
 3. Passwords are checked outside of any transaction: argon2 must not hold the write lock.
 4. An API key never permits more than its person may do at the moment of the call.
+5. What ties somebody to products is read anew for each call: what ends, ends at once.
 """
 
 from collections.abc import Collection
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 from hub.errors import InvalidInputError, NotAuthenticatedError, NotFoundError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.people_tables import ApiKey, Person, WebSession
-from hub.services import audit
+from hub.services import audit, ties
 from hub.services.caller import ROLE_SCOPES, Caller, Role, Scope
 from hub.services.people import HASHER, MAX_PASSWORD, check_new_password, normal_email
 from hub.services.tokens import Tokens, secret_hash
@@ -84,7 +85,8 @@ def sign_in(engine: Engine, email: str, password: str, at: int, tokens: Tokens) 
             )
         )
         audit.record(session, at, f"person:{person.id}", "session.open", f"person:{person.id}", {})
-    return SignedIn(token, expires_at, _caller(person, None), person.password_one_time)
+        caller = _caller(session, person, None, at)
+    return SignedIn(token, expires_at, caller, person.password_one_time)
 
 
 def authenticate(session: Session, token: str, at: int) -> Caller:
@@ -101,7 +103,8 @@ def authenticate(session: Session, token: str, at: int) -> Caller:
         raise NotAuthenticatedError("This session or key has expired. Sign in again.")
     if person.disabled_at is not None:
         raise NotAuthenticatedError("This account is disabled. Ask an operator.")
-    return _caller(person, found.scopes if isinstance(found, ApiKey) else None)
+    scopes = found.scopes if isinstance(found, ApiKey) else None
+    return _caller(session, person, scopes, at)
 
 
 def _holder(session: Session, token: str) -> tuple[WebSession | ApiKey, Person] | None:
@@ -238,9 +241,9 @@ def _refusal() -> NotAuthenticatedError:
     return NotAuthenticatedError("E-mail address and password do not fit. Try again.")
 
 
-def _caller(person: Person, scopes: Collection[str] | None) -> Caller:
+def _caller(session: Session, person: Person, scopes: Collection[str] | None, at: int) -> Caller:
     role = Role(person.role)
     allowed = ROLE_SCOPES[role]
     if scopes is not None:
         allowed = frozenset(scope for scope in allowed if scope in scopes)
-    return Caller(role, person.id, person.owner_id, allowed)
+    return Caller(role, person.id, person.owner_id, allowed, ties.of(session, person, at))

@@ -1,8 +1,9 @@
 """Whose telemetry a caller may read: from product and metric to a series and what of it shows.
 
-1. Staff see everything that was kept. A customer sees what was measured while the product was
-   theirs (`own_time`), and of that nothing that is quarantined for a reason that still stands. Who
-   owned it once goes on seeing that, and nothing newer.
+1. Staff see everything that was kept. Others see what was measured while the product belonged to a
+   household of theirs (`own_time`), as far as their tie to it looks back, and of that nothing that is
+   quarantined for a reason that still stands. Who owned it once goes on seeing that, and nothing
+   newer.
 2. What still stands is decided now, for a former owner at the end of their time: while `telemetry`
    is allowed, rows kept during an earlier lapse or hold show; while it is not, they do not. A
    suspected clone's rows never show to a customer.
@@ -10,7 +11,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -22,11 +23,12 @@ from entitlements.ladder import TELEMETRY
 from hub.errors import NotFoundError
 from hub.ports.database.catalogue_tables import Metric, ProductModel
 from hub.ports.database.product_tables import Device, Product
-from hub.ports.store.port import TelemetryStore, Visibility
+from hub.ports.store.port import TelemetryStore, Visibility, Window
 from hub.services import products
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
-from hub.services.own_time import own_time
+from hub.services.own_time import OwnTime, own_time
+from hub.services.relations import Act
 
 EVERYTHING = Visibility(reasons=frozenset(Quarantine))
 _RELEASED = frozenset({Quarantine.LAPSED, Quarantine.HOLD, Quarantine.UNCLAIMED})
@@ -84,8 +86,8 @@ def series(session: Session, caller: Caller, product_id: str, metric: str, at: i
         NotFoundError: no such product of the caller's, or its model has no such metric.
     """
     caller.require(Scope.TELEMETRY_READ)
-    if caller.is_staff or own_time(session, product_id, caller.owner_id) is None:
-        device = products.visible_device(session, caller, product_id)
+    if caller.is_staff or _own(session, caller, product_id) is None:
+        device = products.visible_device(session, caller, product_id, Act.HISTORY)
     else:  # theirs now or once
         device = products.enrolled_device(session, product_id)
     model = _model_of(session, product_id)
@@ -95,7 +97,7 @@ def series(session: Session, caller: Caller, product_id: str, metric: str, at: i
         slot=device.slot,
         model=model.name,
         metric=_metric(session, model, metric),
-        visible=visibility(session, caller, product_id, at),
+        visible=_visibility(session, caller, product_id, at),
     )
 
 
@@ -116,15 +118,15 @@ def latest(
         caller: who asks.
         product_id: of the product.
         at: now, ns.
-        facts: of the product, if they are loaded already and the caller may see it.
+        facts: of the product, if they are loaded already and the caller may see its history.
 
     Raises:
-        ForbiddenError: the caller may not read telemetry.
+        ForbiddenError: the caller may not read telemetry, or not of this product.
         NotFoundError: no such product, or not one of the caller's.
     """
     caller.require(Scope.TELEMETRY_READ)
     if facts is None:
-        product = products.visible(session, caller, product_id)
+        product = products.visible(session, caller, product_id, Act.HISTORY)
         slot = session.scalar(select(Device.slot).where(Device.product_id == product.id))
         model = product.model_number
     else:
@@ -132,7 +134,7 @@ def latest(
     if not slot:  # it has not enrolled
         return []
     metrics = {m.index: m for m in metrics_of(session, model)}
-    found = store.latest(slot, visible=visibility(session, caller, product_id, at, facts))
+    found = store.latest(slot, visible=_visibility(session, caller, product_id, at, facts))
     return [
         LatestValue(metrics[metric], time, value)
         for metric, time, value in zip(
@@ -175,16 +177,19 @@ def fleet(
     return FleetSeries(row.name, found, session.scalars(slots).all())
 
 
-def visibility(
+def metrics_of(session: Session, model_number: int) -> list[MetricView]:
+    """Return the metrics of a model in their order."""
+    query = select(Metric).where(Metric.model_number == model_number).order_by(Metric.index)
+    return [_view(metric) for metric in session.scalars(query)]
+
+
+def _visibility(
     session: Session, caller: Caller, product_id: str, at: int, facts: Facts | None = None
 ) -> Visibility:
-    """Work out which rows of a product a caller may see now.
-
-    The product must be one that the caller may see (`products.visible`).
-    """
+    """Work out which rows of a product a caller may see now."""
     if caller.is_staff:
         return EVERYTHING
-    own = own_time(session, product_id, caller.owner_id)
+    own = _own(session, caller, product_id)
     if own is None:
         raise NotFoundError(f"There is no product {product_id}.", product=product_id)
     when = at if own.ended_at is None else own.ended_at - 1
@@ -192,10 +197,32 @@ def visibility(
     return Visibility(own.windows, frozenset(map(int, _RELEASED)) if allowed else frozenset())
 
 
-def metrics_of(session: Session, model_number: int) -> list[MetricView]:
-    """Return the metrics of a model in their order."""
-    query = select(Metric).where(Metric.model_number == model_number).order_by(Metric.index)
-    return [_view(metric) for metric in session.scalars(query)]
+def _own(session: Session, caller: Caller, product_id: str) -> OwnTime | None:
+    """Put together what of a product the ties of a caller let them read; None if nothing."""
+    windows: list[Window] = []
+    ends: list[int | None] = []
+    for tie in caller.ties:
+        if Act.HISTORY not in tie.acts:
+            continue
+        # Who comes for a time, or for some products, sees those that the household still owns.
+        if not tie.lasting and not products.reaches(session, tie, product_id):
+            continue
+        own = own_time(session, product_id, tie.owner_id)
+        if own is not None:
+            windows += [kept for window in own.windows if (kept := _since(window, tie.since))]
+            ends.append(own.ended_at)
+    if not windows:
+        return None
+    over = [end for end in ends if end is not None]
+    return OwnTime(tuple(windows), max(over) if len(over) == len(ends) else None)
+
+
+def _since(window: Window, since: int) -> Window | None:
+    """Cut off what of a window lies before an instant (ns); None if nothing is left."""
+    if not since:
+        return window
+    start = since if window.start is None else max(window.start, since)
+    return replace(window, start=start) if window.end is None or start < window.end else None
 
 
 def _model_of(session: Session, product_id: str) -> ProductModel:

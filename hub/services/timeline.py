@@ -24,6 +24,7 @@ from hub.services import alert_desk, happenings, products
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
 from hub.services.own_time import owned_in
+from hub.services.relations import Act
 
 RECENT = 30
 """Commands, notices and certificates of a product that the line of time goes back to."""
@@ -124,7 +125,7 @@ def notices(
         NotFoundError: no such product, or not one of the caller's.
     """
     caller.require(Scope.ALERTS_READ)
-    product = products.visible(session, caller, product_id)
+    product = products.visible(session, caller, product_id, Act.ALERTS)
     query = (
         select(Notice)
         .join(Device, Device.slot == Notice.slot)
@@ -133,7 +134,11 @@ def notices(
         .limit(limit)
     )
     if not caller.is_staff:
-        query = query.where(owned_in(Notice.slot, Notice.epoch, caller.owner_id))
+        tie = products.tie_to(session, caller, product_id, Act.ALERTS)
+        present = tie.owner_id or products.summary(session, caller, product_id).owner_id
+        query = query.where(
+            owned_in(Notice.slot, Notice.epoch, present), Notice.created_at >= tie.since
+        )
     metrics = {
         metric.name: metric
         for metric in session.scalars(

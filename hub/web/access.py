@@ -16,6 +16,7 @@ Roles = frozenset[Role] | None
 
 ANYBODY: Roles = None
 SIGNED_IN: Roles = frozenset(Role)
+CUSTOMERS_AND_STAFF: Roles = frozenset(Role) - {Role.PARTNER}
 CUSTOMERS: Roles = frozenset({Role.CUSTOMER})
 STAFF: Roles = frozenset({Role.SUPPORT, Role.OPERATOR})
 
@@ -30,18 +31,18 @@ RULES: Mapping[str, Roles] = MappingProxyType(
         "page_password": SIGNED_IN,
         "do_password": SIGNED_IN,
         # Customers
-        "page_home": SIGNED_IN,
+        "page_home": CUSTOMERS_AND_STAFF,
         "page_claim": CUSTOMERS,
         "do_claim": CUSTOMERS,
         "page_product": CUSTOMERS,
         # Both
-        "get_series": SIGNED_IN,
-        "stream_product": SIGNED_IN,
-        "stream_home": SIGNED_IN,
-        "do_acknowledge": SIGNED_IN,
-        "do_resolve": SIGNED_IN,
-        "do_feedback": SIGNED_IN,
-        "do_mute": SIGNED_IN,
+        "get_series": CUSTOMERS_AND_STAFF,
+        "stream_product": CUSTOMERS_AND_STAFF,
+        "stream_home": CUSTOMERS_AND_STAFF,
+        "do_acknowledge": CUSTOMERS_AND_STAFF,
+        "do_resolve": CUSTOMERS_AND_STAFF,
+        "do_feedback": CUSTOMERS_AND_STAFF,
+        "do_mute": CUSTOMERS_AND_STAFF,
         # Support
         "page_lookup": STAFF,
         "page_support_product": STAFF,

@@ -15,6 +15,7 @@ from hub.services.caller import HUB, ROLE_SCOPES, Caller, Role
 from hub.services.people import OneTimePassword, create_person
 from hub.services.pki import CertificateAuthority
 from hub.services.products import Manufactured
+from hub.services.relations import owner_tie
 from hub.services.tokens import Tokens
 
 S = 1_000_000_000
@@ -72,7 +73,10 @@ class World:
                 tokens=self.tokens,
                 password=password,
             )
-        return Caller(Role.CUSTOMER, person.person_id, person.owner_id, ROLE_SCOPES[Role.CUSTOMER])
+        assert person.owner_id is not None
+        scopes = ROLE_SCOPES[Role.CUSTOMER]
+        ties = (owner_tie(person.owner_id),)
+        return Caller(Role.CUSTOMER, person.person_id, person.owner_id, scopes, ties)
 
     def product(self) -> Manufactured:
         self.made += 1

@@ -28,6 +28,7 @@ from hub.services import (
 from hub.services.caller import HUB, Caller
 from hub.services.events import Broadcaster, Event
 from hub.services.products import Manufactured
+from hub.services.relations import Act
 from hub.services.tokens import CODE_ALPHABET, Tokens
 from tests.hub.services.service_world import CATALOGUE, DAY, T0, S, World
 
@@ -83,7 +84,9 @@ def test_lookups_use_indexes(world: World) -> None:
             explain, whole = "EXPLAIN", "Seq Scan on product"
         for said in ("HP-1", "a@example.org"):
             for way in (HUB, caller):
-                query = products._SUMMARIES.where(Product.serial == said, products._seen_by(way))
+                query = products._SUMMARIES.where(
+                    Product.serial == said, products.permitted(way, Act.SEE)
+                )
                 compiled = query.compile(world.engine, compile_kwargs={"literal_binds": True})
                 rows = session.execute(text(f"{explain} {compiled}"))
                 plans += [str(row) for row in rows]

@@ -94,6 +94,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "send_command": Rule(SIGNED_IN),
         # Running the hub
         "put_catalogue": Rule(OPERATORS, body_bytes=None),
+        "get_catalogue": Rule(STAFF),
+        "list_models": Rule(SIGNED_IN),
+        "get_model": Rule(SIGNED_IN),
         "list_dead_letters": Rule(STAFF),
         "get_dead_letter": Rule(STAFF),
         "replay_dead_letter": Rule(OPERATORS),

@@ -1,49 +1,49 @@
 """The vendor's catalogue: product models with metrics and features, and plans with versions.
 
-1. A document (TOML) says what is wanted; applying it twice does nothing the second time.
-2. What journals and subscriptions refer to never changes: metrics are only appended, their name,
-   unit and kind stand; a published plan version stands. What a document leaves out stays.
+1. A document says what is wanted; applying it twice does nothing the second time.
+2. An edit that would strand somebody is refused (`catalogue_rules`), and then nothing is applied.
 3. A document is applied as a whole or not at all, and can be tried out first (`dry_run`).
 """
 
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from hub.errors import ConflictError, InvalidInputError
-from hub.ports.database.catalogue_tables import (
-    Feature,
-    Metric,
-    Plan,
-    PlanFeature,
-    PlanVersion,
-    ProductModel,
-)
-from hub.services import audit, catalogue_facts, changes, coverage_catalogue
+from hub.services import audit, catalogue_facts, catalogue_store, changes
 from hub.services.caller import Caller, Scope
-from hub.services.catalogue_document import (
-    CatalogueDocument,
-    FeatureEntry,
-    MetricEntry,
-    ModelEntry,
-    PlanEntry,
-    PlanVersionEntry,
-)
+from hub.services.catalogue_difference import Act, Edit, Thing, compare
+from hub.services.catalogue_document import CatalogueDocument, PlanVersionEntry
+from hub.services.catalogue_lines import line_of
+from hub.services.catalogue_rules import judged
+from hub.services.catalogue_uses import Uses
+
+_TOLD = 20
+"""Mistakes and refusals that one error names."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Difference:
-    """What applying a document changes: names such as `metric heat-pump.temp_c`."""
+    """What applying a document changes, or would change."""
 
-    added: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
+    edits: tuple[Edit, ...] = ()
+
+    def of(self, act: Act) -> list[Edit]:
+        """Return the edits of a kind that are not refused."""
+        return [edit for edit in self.edits if edit.act is act and not edit.refusal]
+
+    @property
+    def refused(self) -> list[Edit]:
+        """Edits that would strand somebody."""
+        return [edit for edit in self.edits if edit.refusal]
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.changed)
+        return bool(self.edits)
 
 
 def parse(text: str) -> CatalogueDocument:
@@ -53,24 +53,28 @@ def parse(text: str) -> CatalogueDocument:
         text: TOML; see `catalogue_document` for its tables.
 
     Raises:
-        InvalidInputError: not TOML, or not a catalogue; says where and why.
+        InvalidInputError: not TOML, or not a catalogue; says in which lines and why.
     """
     try:
         return CatalogueDocument.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise InvalidInputError(f"The catalogue is not valid TOML: {error}.") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidInputError(
-            f"The catalogue has {error.error_count()} mistake(s); the first is at {place}: "
-            f"{first['msg']}.",
-            place=place,
+        found = error.errors(include_url=False, include_input=False)
+        raise _mistakes(
+            ((item["loc"], item["msg"].removeprefix("Value error, ")) for item in found), text
         ) from error
 
 
 def apply(
-    session: Session, caller: Caller, document: CatalogueDocument, at: int, *, dry_run: bool = False
+    session: Session,
+    caller: Caller,
+    document: CatalogueDocument,
+    at: int,
+    *,
+    dry_run: bool = False,
+    whole: bool = False,
+    text: str = "",
 ) -> Difference:
     """Bring the catalogue to what a document says.
 
@@ -79,220 +83,186 @@ def apply(
         caller: needs `catalogue:write`.
         document: what is wanted.
         at: now, ns.
-        dry_run: only say what would change; the session is rolled back.
+        dry_run: only say what would change, refusals among it.
+        whole: the document is the whole catalogue: models and plans that it leaves out go.
+        text: the document as it was written in TOML, so that errors name its lines.
 
     Raises:
-        ConflictError: the document changes or removes something that stands.
-        InvalidInputError: a plan includes a feature that no model has.
+        ConflictError: the document would strand somebody.
+        InvalidInputError: a plan includes what no model has, or a value that a model does not take.
     """
     caller.require(Scope.CATALOGUE_WRITE)
-    difference = Difference()
-    for name, model in document.models.items():
-        _apply_model(session, name, model, at, difference)
-    _check_features(session, document)
-    for name, plan in document.plans.items():
-        _apply_plan(session, name, plan, at, difference)
-    added, changed = coverage_catalogue.apply_contracts(
-        session, document.calendars, document.contracts, at
+    stands = catalogue_store.read(session)
+    result = _result(stands, document, whole=whole)
+    if mistakes := list(_inconsistent(result, stands, document)):
+        raise _mistakes(mistakes, text)
+    uses = Uses(session, stands, at)
+    broken = dict(_broken(result, stands))
+    difference = Difference(
+        tuple(
+            _also_broken(judged(edit, stands, uses), broken)
+            for edit in compare(stands, document, whole=whole)
+        )
     )
-    difference.added += added
-    difference.changed += changed
-    if dry_run:
-        session.rollback()
-    elif difference:
-        details = {"added": difference.added, "changed": difference.changed}
-        audit.record(session, at, caller.actor, "catalogue.apply", "catalogue", details)
-        changes.note(session, changes.EVERY_PRODUCT)
-        catalogue_facts.note_change(session)
+    if dry_run or not difference:
+        return difference
+    if difference.refused:
+        raise _refusal(difference.refused, text)
+    _write(session, difference, result, at)
+    details = {act.value: [str(edit.thing) for edit in difference.of(act)] for act in Act}
+    audit.record(session, at, caller.actor, "catalogue.apply", "catalogue", details)
+    changes.note(session, changes.EVERY_PRODUCT)
+    catalogue_facts.note_change(session)
     return difference
 
 
-def _apply_model(
-    session: Session, name: str, entry: ModelEntry, at: int, difference: Difference
-) -> None:
-    model = session.scalar(select(ProductModel).where(ProductModel.name == name))
-    if model is None:
-        newest = session.scalar(select(func.max(ProductModel.number))) or 0
-        model = ProductModel(
-            number=newest + 1,
-            name=name,
-            title=entry.title or name,
-            budget=entry.budget.stored(),
-            created_at=at,
-        )
-        session.add(model)
-        session.flush()
-        difference.added.append(f"model {name}")
-    else:
-        terms = {"title": entry.title or name, "budget": entry.budget.stored()}
-        _update(model, terms, f"model {name}", difference)
-    _apply_metrics(session, model, entry.metrics, difference)
-    _apply_features(session, model, entry.features, difference)
-    session.flush()
-    difference.added += coverage_catalogue.apply_warranties(session, model, entry.warranty, at)
+def show(session: Session, caller: Caller) -> CatalogueDocument:
+    """Return the whole catalogue as a document; applied again, it changes nothing.
+
+    Args:
+        session: any session.
+        caller: needs `records:read`.
+    """
+    caller.require(Scope.RECORDS_READ)
+    return catalogue_store.read(session)
 
 
-def _apply_metrics(
-    session: Session, model: ProductModel, entries: tuple[MetricEntry, ...], difference: Difference
-) -> None:
-    present = session.scalars(
-        select(Metric).where(Metric.model_number == model.number).order_by(Metric.index)
-    ).all()
-    for index, metric in enumerate(present):
-        what = f"metric {model.name}.{metric.name}"
-        wanted = entries[index] if index < len(entries) else None
-        if wanted is None or wanted.name != metric.name:
-            raise ConflictError(
-                f"The document lacks {what} at position {index + 1}. Stored data refers to metrics "
-                "by position, so they can only be appended: put it back in its place and add new "
-                "metrics after the last one.",
-                metric=metric.name,
-                position=index + 1,
-            )
-        for term, stands, now in (
-            ("unit", metric.unit, wanted.unit),
-            ("kind", _stored(metric.kind), _stored(wanted.kind)),
-        ):
-            if stands != now:
-                raise ConflictError(
-                    f"The document changes the {term} of {what} from {stands!r} to {now!r}, which "
-                    "would give stored values another meaning. Append a metric with a new name.",
-                    metric=metric.name,
-                )
-        terms = {
-            "title": wanted.title or wanted.name,
-            "kind": wanted.kind,
-            "low": wanted.low,
-            "high": wanted.high,
-        }
-        _update(metric, terms, what, difference)
-    for index in range(len(present), len(entries)):
-        entry = entries[index]
-        session.add(
-            Metric(
-                model_number=model.number,
-                index=index,
-                name=entry.name,
-                unit=entry.unit,
-                title=entry.title or entry.name,
-                kind=entry.kind,
-                low=entry.low,
-                high=entry.high,
-            )
-        )
-        difference.added.append(f"metric {model.name}.{entry.name}")
+def _result(
+    stands: CatalogueDocument, wanted: CatalogueDocument, *, whole: bool
+) -> CatalogueDocument:
+    if whole:
+        return wanted
+    return CatalogueDocument.model_construct(
+        models={**stands.models, **wanted.models}, plans={**stands.plans, **wanted.plans}
+    )
 
 
-def _apply_features(
-    session: Session, model: ProductModel, entries: dict[str, FeatureEntry], difference: Difference
-) -> None:
-    query = select(Feature).where(Feature.model_number == model.number)
-    present = {feature.name: feature for feature in session.scalars(query)}
-    for name in present.keys() - entries.keys():
+def _write(session: Session, difference: Difference, result: CatalogueDocument, at: int) -> None:
+    removed = [edit.thing for edit in difference.of(Act.REMOVED)]
+    models = {edit.thing.of: None for edit in difference.edits if edit.path[0] == "models"}
+    plans = {edit.thing.of: None for edit in difference.edits if edit.path[0] == "plans"}
+    try:
+        for name in models:
+            if Thing("model", name) in removed:
+                catalogue_store.delete_model(session, name)
+            else:
+                catalogue_store.write_model(session, name, result.models[name], at)
+        for name in plans:
+            if Thing("plan", name) in removed:
+                catalogue_store.delete_plan(session, name)
+            else:
+                catalogue_store.write_plan(session, name, result.plans[name], at)
+    except IntegrityError as error:
         raise ConflictError(
-            f"The document lacks feature {model.name}.{name}, which plans and products may refer "
-            "to. Put it back; leave it out of new plan versions instead.",
-            feature=name,
+            "The catalogue was not changed: something that it removes is still referred to. "
+            "Leave it in the document."
+        ) from error
+
+
+def _inconsistent(
+    result: CatalogueDocument, stands: CatalogueDocument, wanted: CatalogueDocument
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield what the plan versions that are new say and no model can keep."""
+    for name, plan in wanted.plans.items():
+        published = (
+            {entry.version for entry in stands.plans[name].versions}
+            if name in stands.plans
+            else set()
         )
-    for name, entry in entries.items():
-        terms: dict[str, Any] = {
-            "title": entry.title or name,
-            "kind": entry.kind,
-            "safe": entry.safe,
-            "default": entry.default,
+        for position, entry in enumerate(plan.versions):
+            if entry.version not in published:
+                for part, key, wrong in _wrong_terms(result, entry):
+                    yield ("plans", name, "versions", position, part, key), wrong
+
+
+def _broken(
+    result: CatalogueDocument, stands: CatalogueDocument
+) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield, by kind and name, what published plan versions say and models no longer keep."""
+    for name, plan in result.plans.items():
+        if name not in stands.plans:
+            continue
+        before = {entry.version: entry for entry in stands.plans[name].versions}
+        for entry in plan.versions:
+            if entry.version in before:
+                for part, key, wrong in _wrong_terms(result, before[entry.version]):
+                    yield (part, key), f"Plan {name} version {entry.version} is published: {wrong}"
+
+
+def _also_broken(edit: Edit, broken: dict[tuple[str, str], str]) -> Edit:
+    """Refuse an edit of a feature or setting that breaks a published plan version."""
+    wrong = broken.get((f"{edit.thing.kind}s", edit.thing.name))
+    if wrong is None or edit.refusal or edit.act is Act.ADDED:
+        return edit
+    return replace(edit, refusal=f"{wrong} Change the model so that this stays possible.")
+
+
+def _wrong_terms(
+    result: CatalogueDocument, version: PlanVersionEntry
+) -> Iterator[tuple[str, str, str]]:
+    """Yield (part, name, what is wrong) of the terms of a plan version."""
+    models = result.models.items()
+    for name, terms in version.features.items():
+        having = {code: model for code, model in models if name in model.features}
+        if not having:
+            yield "features", name, f"no model has a feature {name!r}; correct the name or add it."
+        for code, model in having.items():
+            feature = model.features[name]
+            wrong = feature.refusal(terms.value)
+            if feature.kind == "value" and terms.value is None and feature.default is None:
+                wrong = "must be given, as the model has no default"
+            if wrong is not None:
+                yield "features", name, f"the value of {code}.{name} {wrong}."
+    for name, value in version.settings.items():
+        having = {code: model for code, model in models if name in model.settings}
+        if not having:
+            yield "settings", name, f"no model has a setting {name!r}; correct the name or add it."
+        for code, model in having.items():
+            wrong = model.settings[name].refusal(value)
+            if wrong is not None:
+                yield "settings", name, f"the setting {code}.{name} {wrong}."
+
+
+def _mistakes(found: Iterable[tuple[tuple[str | int, ...], str]], text: str) -> InvalidInputError:
+    listed: list[dict[str, Any]] = [
+        {"place": ".".join(map(str, path)), "line": _line(text, path), "detail": wrong}
+        for path, wrong in found
+    ]
+    sentences = [
+        f"{_where(item['line'], item['place'])}: {item['detail'].removesuffix('.')}."
+        for item in listed[:_TOLD]
+    ]
+    count = "a mistake" if len(listed) == 1 else f"{len(listed)} mistakes"
+    return InvalidInputError(f"The catalogue has {count}. {' '.join(sentences)}", mistakes=listed)
+
+
+def _refusal(refused: list[Edit], text: str) -> ConflictError:
+    listed: list[dict[str, Any]] = [
+        {
+            "thing": str(edit.thing),
+            "act": edit.act.value,
+            "place": ".".join(map(str, edit.path)),
+            "line": _line(text, edit.path),
+            "products": edit.products,
+            "subscribers": edit.subscribers,
+            "detail": edit.refusal,
         }
-        if name in present:
-            _update(present[name], terms, f"feature {model.name}.{name}", difference)
-        else:
-            session.add(Feature(model_number=model.number, name=name, **terms))
-            difference.added.append(f"feature {model.name}.{name}")
-
-
-def _check_features(session: Session, document: CatalogueDocument) -> None:
-    known = set(session.scalars(select(Feature.name).distinct()))
-    for plan, entry in document.plans.items():
-        for version in entry.versions:
-            for feature in version.features.keys() - known:
-                raise InvalidInputError(
-                    f"Plan {plan} version {version.version} includes feature {feature!r}, which no "
-                    "model has. Correct the name or add the feature to a model.",
-                    plan=plan,
-                    feature=feature,
-                )
-
-
-def _apply_plan(
-    session: Session, name: str, entry: PlanEntry, at: int, difference: Difference
-) -> None:
-    plan = session.scalar(select(Plan).where(Plan.name == name))
-    if plan is None:
-        plan = Plan(name=name, title=entry.title or name, created_at=at)
-        session.add(plan)
-        session.flush()
-        difference.added.append(f"plan {name}")
-    else:
-        _update(plan, {"title": entry.title or name}, f"plan {name}", difference)
-    for version in entry.versions:
-        _apply_version(session, plan, version, at, difference)
-    session.flush()
-
-
-def _apply_version(
-    session: Session, plan: Plan, entry: PlanVersionEntry, at: int, difference: Difference
-) -> None:
-    what = f"plan {plan.name} version {entry.version}"
-    present = session.scalar(
-        select(PlanVersion).where(
-            PlanVersion.plan_id == plan.id, PlanVersion.version == entry.version
-        )
+        for edit in refused
+    ]
+    sentences = [
+        f"{_where(item['line'], item['thing'])} ({item['act']}): {item['detail']}"
+        for item in listed[:_TOLD]
+    ]
+    count = "an edit is" if len(listed) == 1 else f"{len(listed)} edits are"
+    return ConflictError(
+        f"The catalogue was not changed, as {count} refused. {' '.join(sentences)}", refused=listed
     )
-    features = {name: terms.value for name, terms in entry.features.items()}
-    if present is not None:
-        rows = session.scalars(select(PlanFeature).where(PlanFeature.plan_version_id == present.id))
-        stands = {row.feature: row.value for row in rows}
-        if (
-            present.grace_s != entry.grace_s
-            or not _equal(stands, features)
-            or present.budget != entry.budget.stored()
-        ):
-            raise ConflictError(
-                f"The document changes {what}, which is published and may have subscribers. "
-                f"Publish version {entry.version + 1} instead.",
-                plan=plan.name,
-                version=entry.version,
-            )
-        return
-    row = PlanVersion(
-        plan_id=plan.id,
-        version=entry.version,
-        grace_s=entry.grace_s,
-        budget=entry.budget.stored(),
-        published_at=at,
-    )
-    session.add(row)
-    session.flush()
-    session.add_all(
-        PlanFeature(plan_version_id=row.id, feature=name, value=value)
-        for name, value in features.items()
-    )
-    difference.added.append(what)
 
 
-def _stored(kind: str) -> str:
-    """Say what the stored values of a metric mean: those of a gauge and of a state stand as they are."""
-    return kind if kind == "counter" else "gauge"
+def _line(text: str, path: tuple[str | int, ...]) -> int | None:
+    """Return the line of a document in TOML at which a part begins, `None` if that is not known."""
+    return line_of(text, path) if text else None
 
 
-def _update(row: object, terms: dict[str, Any], what: str, difference: Difference) -> None:
-    """Set what differs on a row."""
-    for name, value in terms.items():
-        if not _equal(getattr(row, name), value):
-            setattr(row, name, value)
-            difference.changed.append(f"{what}: {name}")
-
-
-def _equal(one: Any, other: Any) -> bool:
-    """Compare values of documents; `True` is not `1`."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+def _where(line: int | None, what: str) -> str:
+    return what if line is None else f"Line {line}, {what}"

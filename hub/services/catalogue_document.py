@@ -2,6 +2,9 @@
 
     [models.heat-pump]
     title = "Heat pump"
+    support_until = 2036-12-31          # what customers are promised; only ever later
+    possession = "window"               # what a claim needs beside the code; or "label": nothing
+    data_sheet = { link = "https://example.org/hp.pdf", facts = { "Rated power" = "8 kW" } }
     [[models.heat-pump.metrics]]        # in this order for ever; append only
     name = "temp_c"
     unit = "Cel"                        # UCUM
@@ -10,24 +13,46 @@
     high = 95.0
     [models.heat-pump.budget]           # how much a product may send; what is left out has a default
     messages_per_s = 20
-    [models.heat-pump.features.telemetry]
+    [models.heat-pump.features]
+    telemetry = {}
+    frost_protection = { safe = true, default = true }
+    schedules = { kind = "value", low = 1, high = 10, default = 2 }     # or choices, a unit
+    boost_hours = { kind = "metered", unit = "h" }                      # its value is the quota
+    [models.heat-pump.settings]         # what products are configured to, unless somebody says else
+    target_c = { default = 20.5, low = 5.0, high = 30.0, unit = "Cel" }
     [plans.comfort]
     title = "Comfort"
     [[plans.comfort.versions]]
     version = 1
+    withdrawn = false                   # true: nobody new gets it, subscribers keep it
     grace_days = 14
     features = { telemetry = {}, boost_hours = { value = 20 } }
+    settings = { target_c = 21.0 }      # before the model's
     budget = { messages_per_s = 50 }    # while the plan covers telemetry, before the model's
 
 Warranties, calendars of support and support contracts are in `coverage_document`.
 
 1. Unknown keys are refused: a typo never means "the default".
+2. A document is checked by itself here; what it means for what stands is `catalogue_difference`'s.
 """
 
 import math
+from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from hub.services import catalogue_units
+
+
+def _day(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError("must be a date such as 2036-12-31") from None
+
 
 from hub.services.coverage_document import (
     HOURS_PER,
@@ -40,8 +65,17 @@ from hub.services.coverage_document import (
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,47}$")]
 FeatureName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,47}$")]
-Title = Annotated[str, Field(max_length=200)]
-Setting = bool | int | Annotated[str, Field(max_length=200)] | None
+SettingName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Title = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Unit = Annotated[str, AfterValidator(catalogue_units.check), Field(description="UCUM code.")]
+Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Day = Annotated[date, BeforeValidator(_day)]
+"""A date of TOML, or a text such as `2036-12-31`."""
+Integer = Annotated[int, Field(ge=-(2**53) + 1, le=2**53 - 1)]
+"""What every reader of JSON takes exactly."""
+Value = bool | Integer | Annotated[str, Field(max_length=200)] | None
+Choices = Annotated[tuple[Integer | Line, ...], Field(max_length=64, strict=False)]
+SettingValue = bool | Integer | float | Annotated[str, Field(max_length=200)]
 _DAY_S = 86_400
 
 
@@ -55,7 +89,7 @@ class MetricEntry(Entry):
     """A metric of a model; its position in the list is its index for ever."""
 
     name: MetricName
-    unit: Annotated[str, Field(pattern=r"^[!-~]{0,48}$")] = ""
+    unit: Unit = ""
     title: Title = ""
     kind: Literal["gauge", "counter", "state"] = "gauge"
     low: float | None = None
@@ -63,19 +97,93 @@ class MetricEntry(Entry):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        limits = [limit for limit in (self.low, self.high) if limit is not None]
-        if not all(map(math.isfinite, limits)) or limits != sorted(limits):
-            raise ValueError("low and high must be finite and low not above high")
+        _check_range(self.low, self.high)
         return self
 
 
 class FeatureEntry(Entry):
-    """A feature of a model; `default` is what comes with the product without any plan."""
+    """A feature of a model; `default` is what comes with the product without any plan.
+
+    `on_off` is a switch; `value` a setting within a range or of choices; `metered` has a quota.
+    """
 
     title: Title = ""
     kind: Literal["on_off", "value", "metered"] = "on_off"
     safe: bool = False
-    default: Setting = None
+    default: Value = None
+    unit: Unit = ""
+    low: Integer | None = None
+    high: Integer | None = None
+    choices: Choices | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        limited = self.low is not None or self.high is not None
+        if self.kind == "on_off" and self.unit:
+            raise ValueError("a switch (on_off) has no unit; leave it out or choose another kind")
+        if self.kind != "value" and (limited or self.choices is not None):
+            raise ValueError("low, high and choices are for features of the kind value")
+        if limited and self.choices is not None:
+            raise ValueError("a value has a range or choices, not both")
+        if self.choices is not None:
+            _check_choices(self.choices)
+        _check_range(self.low, self.high)
+        wrong = self.refusal(self.default)
+        if wrong is not None:
+            raise ValueError(f"the default {wrong}")
+        return self
+
+    def refusal(self, value: Value) -> str | None:
+        """Say why the feature cannot have a value, such as `must be true or false`."""
+        if value is None:
+            return None
+        match self.kind:
+            case "on_off":
+                return None if isinstance(value, bool) else "must be true or false"
+            case "metered":
+                counts = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+                return None if counts else "must be a whole number, 0 or more: it is a quota"
+            case "value":
+                return _outside(value, self.low, self.high, self.choices)
+
+
+class SettingEntry(Entry):
+    """Something that products of a model are configured to, within limits.
+
+    Its type is that of its default: on or off, a whole number, a number, or a text.
+    """
+
+    title: Title = ""
+    default: SettingValue
+    unit: Unit = ""
+    low: Integer | float | None = None
+    high: Integer | float | None = None
+    choices: Choices | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.low is not None or self.high is not None) and not _is_number(self.default):
+            raise ValueError("low and high are for settings that are numbers")
+        if self.choices is not None:
+            _check_choices(self.choices)
+        _check_range(self.low, self.high)
+        wrong = self.refusal(self.default)
+        if wrong is not None:
+            raise ValueError(f"the default {wrong}")
+        return self
+
+    def refusal(self, value: SettingValue) -> str | None:
+        """Say why the setting cannot have a value."""
+        if isinstance(value, float) and not math.isfinite(value):
+            return "must be finite"
+        if isinstance(self.default, bool) or isinstance(value, bool):
+            alike = isinstance(self.default, bool) and isinstance(value, bool)
+            return None if alike else f"must be {_type_of(self.default)}"
+        if isinstance(self.default, int) and isinstance(value, float):
+            return "must be a whole number"
+        if isinstance(self.default, str) is not isinstance(value, str):
+            return f"must be {_type_of(self.default)}"
+        return _outside(value, self.low, self.high, self.choices)
 
 
 class BudgetEntry(Entry):
@@ -97,13 +205,29 @@ class BudgetEntry(Entry):
         return self.model_dump(exclude_none=True) or None
 
 
+class DataSheetEntry(Entry):
+    """What a model is, for people: a document elsewhere, a few facts, or both."""
+
+    link: Annotated[str, Field(max_length=2_000, pattern=r"^(https://[!-~]+)?$")] = ""
+    facts: Annotated[dict[Line, Line], Field(max_length=32)] = {}
+
+
 class ModelEntry(Entry):
     """A product model."""
 
     title: Title = ""
+    support_until: Day | None = Field(
+        default=None, description="Last day on which it gets security updates and help."
+    )
+    data_sheet: DataSheetEntry = DataSheetEntry()
+    possession: Literal["window", "label"] = Field(
+        default="window",
+        description="What a claim needs beside the code: a window opened on the device, or nothing.",
+    )
     budget: BudgetEntry = BudgetEntry()
     metrics: Annotated[tuple[MetricEntry, ...], Field(max_length=65_536, strict=False)] = ()
     features: dict[FeatureName, FeatureEntry] = {}
+    settings: Annotated[dict[SettingName, SettingEntry], Field(max_length=256)] = {}
     warranty: Annotated[tuple[WarrantyEntry, ...], Field(max_length=1_000, strict=False)] = ()
 
     @model_validator(mode="after")
@@ -126,26 +250,34 @@ class ModelEntry(Entry):
         return self
 
     @model_validator(mode="after")
-    def _unique(self) -> Self:
-        names = [metric.name for metric in self.metrics]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"metric {name} occurs more than once")
+    def _sound(self) -> Self:
+        names: set[str] = set()
+        for metric in self.metrics:
+            if metric.name in names:
+                raise ValueError(f"metric {metric.name} occurs more than once")
+            names.add(metric.name)
+        telemetry = self.features.get("telemetry")
+        if telemetry is not None and telemetry.kind != "on_off":
+            raise ValueError("the feature telemetry is a switch (on_off)")
         return self
 
 
 class TermsEntry(Entry):
     """On which terms a plan includes a feature: a setting or a quota."""
 
-    value: Setting = None
+    value: Value = None
 
 
 class PlanVersionEntry(Entry):
-    """A version of a plan."""
+    """A version of a plan. Once published, only `withdrawn` changes."""
 
     version: Annotated[int, Field(ge=1, le=1_000_000)]
+    withdrawn: bool = Field(
+        default=False, description="Nobody new gets this version; its subscribers keep it."
+    )
     grace_days: Annotated[int, Field(ge=0, le=366)] = 0
     features: dict[FeatureName, TermsEntry] = {}
+    settings: Annotated[dict[SettingName, SettingValue], Field(max_length=256)] = {}
     budget: BudgetEntry = BudgetEntry()
 
     @property
@@ -175,3 +307,49 @@ class CatalogueDocument(Entry):
     plans: dict[ModelName, PlanEntry] = {}
     calendars: dict[ModelName, CalendarEntry] = {}
     contracts: dict[ModelName, ContractEntry] = {}
+
+
+def _check_range(low: float | None, high: float | None) -> None:
+    limits = [limit for limit in (low, high) if limit is not None]
+    if not all(map(math.isfinite, limits)) or limits != sorted(limits):
+        raise ValueError("low and high must be finite and low not above high")
+
+
+def _check_choices(choices: tuple[int | str, ...]) -> None:
+    if not choices or len(set(choices)) != len(choices):
+        raise ValueError("choices must be at least one, each once")
+    if len({type(choice) for choice in choices}) > 1:
+        raise ValueError("choices must be all numbers or all texts")
+
+
+def _outside(
+    value: float | str, low: float | None, high: float | None, choices: tuple[int | str, ...] | None
+) -> str | None:
+    """Say why a value is not within a range or one of the choices."""
+    if isinstance(value, bool):
+        return "must be a whole number or a text"
+    if choices is not None:
+        listed = ", ".join(map(str, choices))
+        return None if value in choices else f"must be one of {listed}"
+    if low is None and high is None:
+        return None
+    if isinstance(value, str):
+        return "must be a number"
+    fits = (low is None or low <= value) and (high is None or value <= high)
+    return None if fits else f"must be {_range(low, high)}"
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f"from {low} to {high}"
+    return f"at least {low}" if low is not None else f"at most {high}"
+
+
+def _is_number(value: SettingValue) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _type_of(value: SettingValue) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    return "a text" if isinstance(value, str) else "a number"

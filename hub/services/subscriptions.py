@@ -199,16 +199,17 @@ def cancel(session: Session, caller: Caller, subscription_id: str, at: int) -> S
 
 
 def plan_version(session: Session, plan: str, version: int | None) -> PlanVersion:
-    """Return a version of a plan, the newest if none is given.
+    """Return a version of a plan that is not withdrawn, the newest if none is given.
 
     Raises:
+        ConflictError: the version, or every version of the plan, is withdrawn.
         NotFoundError: no such plan or version.
     """
     query = (
         select(PlanVersion)
         .join(Plan, Plan.id == PlanVersion.plan_id)
         .where(Plan.name == plan)
-        .order_by(PlanVersion.version.desc())
+        .order_by(PlanVersion.withdrawn, PlanVersion.version.desc())
         .limit(1)
     )
     if version is not None:
@@ -217,6 +218,13 @@ def plan_version(session: Session, plan: str, version: int | None) -> PlanVersio
     if found is None:
         which = plan if version is None else f"{plan} version {version}"
         raise NotFoundError(f"There is no plan {which}. See the catalogue.", plan=plan)
+    if found.withdrawn:
+        raise ConflictError(
+            f"Version {found.version} of plan {plan} is withdrawn: who has it keeps it, and nobody "
+            "new gets it. Choose another version or plan.",
+            plan=plan,
+            version=found.version,
+        )
     return found
 
 

@@ -17,8 +17,12 @@ import typer
 
 from hub.config import load
 from hub.errors import HubError
+<<<<<<< HEAD
 from hub.wiring import backup_commands, compose, deadletter_commands, kernels, logs
 from hub.wiring.backup_commands import existing as _existing
+=======
+from hub.wiring import catalogue_commands, compose, deadletter_commands, kernels, logs
+>>>>>>> bedd43a (Check a catalogue whole: units, values, who would be stranded; show and apply it from one file)
 from hub.wiring.running_hub import RunningHub
 
 app = typer.Typer(
@@ -28,13 +32,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-catalogue_app = typer.Typer(no_args_is_help=True, help="Product models, plans and features.")
 product_app = typer.Typer(no_args_is_help=True, help="Manufactured products.")
 person_app = typer.Typer(no_args_is_help=True, help="People who sign in.")
 audit_app = typer.Typer(no_args_is_help=True, help="The audit trail.")
 broker_app = typer.Typer(no_args_is_help=True, help="Brokers that the hub does not start itself.")
 database_app = typer.Typer(no_args_is_help=True, help="The relational database.")
-app.add_typer(catalogue_app, name="catalogue")
+app.add_typer(catalogue_commands.app, name="catalog")
+app.add_typer(catalogue_commands.app, name="catalogue", hidden=True)
 app.add_typer(product_app, name="product")
 app.add_typer(person_app, name="person")
 app.add_typer(audit_app, name="audit")
@@ -103,28 +107,6 @@ def warm(config: ConfigFile = None) -> None:
     typer.echo(f"{kernels.load_all()} kernels are compiled in {cache}.")
     if cache.parent == settings.cache_dir / "numba":
         kernels.drop_others(cache)
-
-
-@catalogue_app.command("apply")
-def apply_catalogue(
-    file: Annotated[Path, typer.Argument(help="Catalogue in TOML.")],
-    *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
-    config: ConfigFile = None,
-) -> None:
-    """Bring models, metrics, features and plans to what a file says."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise HubError(f"The catalogue {file} cannot be read: {error}.") from error
-    answer = RunningHub(load(config)).ask(
-        "POST",
-        "/api/v1/catalogue",
-        params={"dry_run": dry_run},
-        content=text.encode(),
-        headers={"Content-Type": "application/toml"},
-    )
-    _show(answer)
 
 
 @product_app.command("add")

@@ -79,6 +79,14 @@ class RunningHub:
             HubUnreachableError: it does not answer.
             RefusedError: it answered with a problem; carries its sentence.
         """
+        response = self._answer(method, path, **arguments)
+        return response.json() if response.content else None
+
+    def text(self, method: str, path: str, **arguments: Any) -> str:
+        """Send one request and return the answer as text; as `ask` otherwise."""
+        return self._answer(method, path, **arguments).text
+
+    def _answer(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         try:
             response = self._client.request(method, path, **arguments)
         except httpx.HTTPError as error:
@@ -87,7 +95,7 @@ class RunningHub:
                 "If it was killed, start it with: homeport serve"
             ) from error
         if response.is_success:
-            return response.json() if response.content else None
+            return response
         raise RefusedError(f"The hub refused: {_sentence(response)}")
 
 

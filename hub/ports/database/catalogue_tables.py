@@ -4,16 +4,28 @@
 2. A published plan version never changes; a plan changes by a new version.
 """
 
+from datetime import date
+
 from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hub.ports.database.tables import Base, Instant, Name, Number, OptionalDocument, Scalar
+from hub.ports.database.tables import (
+    Base,
+    Big,
+    Instant,
+    Items,
+    Name,
+    Number,
+    OptionalDocument,
+    Scalar,
+)
 
 
 class ProductModel(Base):
     """A model of product, such as `heat-pump`; `number` (uint16, from 1) is what arrays carry.
 
-    `budget` holds the terms of `entitlements.budget.Budget` that the model sets, null for none.
+    `budget` holds the terms of `entitlements.budget.Budget` that the model sets, null for none;
+    `data_sheet` and `settings` are as in the catalogue document, settings by name.
     `possession` is what shows, beside the claim code, that somebody has a product of it in hand: a
     window that is opened on the device itself, or nothing but its label.
     """
@@ -27,6 +39,9 @@ class ProductModel(Base):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[Name] = mapped_column(unique=True)
     title: Mapped[Name]
+    support_until: Mapped[date | None]
+    data_sheet: Mapped[OptionalDocument]
+    settings: Mapped[OptionalDocument]
     budget: Mapped[OptionalDocument]
     # Models of before windows were known keep what they had; the catalogue's default is the window.
     possession: Mapped[Name] = mapped_column(server_default="label")
@@ -56,7 +71,10 @@ class Metric(Base):
 
 
 class Feature(Base):
-    """Something a model can do that a plan may include; a safe one never lapses."""
+    """Something a model can do that a plan may include; a safe one never lapses.
+
+    `low`, `high` and `choices` limit a value; `unit` is of a value or quota (UCUM).
+    """
 
     __tablename__ = "feature"
     __table_args__ = (CheckConstraint("kind IN ('on_off', 'value', 'metered')", name="kind"),)
@@ -69,6 +87,10 @@ class Feature(Base):
     kind: Mapped[Name]
     safe: Mapped[bool]
     default: Mapped[Scalar]
+    unit: Mapped[Name]
+    low: Mapped[Big | None]
+    high: Mapped[Big | None]
+    choices: Mapped[Items | None]
 
 
 class Plan(Base):
@@ -85,7 +107,8 @@ class Plan(Base):
 class PlanVersion(Base):
     """What a plan includes; subscriptions name a version and take its grace when they start.
 
-    `budget` is as in `ProductModel`.
+    `budget` is as in `ProductModel`; `settings` are values by name. A withdrawn version goes on
+    for those who have it, and nobody new gets it.
     """
 
     __tablename__ = "plan_version"
@@ -94,7 +117,9 @@ class PlanVersion(Base):
     id: Mapped[Number]
     plan_id: Mapped[int] = mapped_column(ForeignKey("plan.id"))
     version: Mapped[int]
+    withdrawn: Mapped[bool]
     grace_s: Mapped[int]
+    settings: Mapped[OptionalDocument]
     budget: Mapped[OptionalDocument]
     published_at: Mapped[Instant]
 

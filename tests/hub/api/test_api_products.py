@@ -160,7 +160,8 @@ def test_the_catalogue_in_toml_and_json(world: World) -> None:
     assert tried["dry_run"] is True
     done = ok(world.operator.post("/api/v1/catalogue", content=toml, headers=header))
     assert done["added"] == tried["added"]
-    assert "model kettle" in done["added"]
+    assert "model kettle" in [edit["thing"] for edit in done["added"]]
+    assert (tried["applied"], done["applied"]) == (False, True)
     again = ok(world.operator.post("/api/v1/catalogue", json=CATALOGUE))
     assert (again["added"], again["changed"]) == ([], [])
 
@@ -179,6 +180,7 @@ def test_the_catalogue_in_toml_and_json(world: World) -> None:
 def test_bad_catalogues_change_nothing(
     world: World, content: str | bytes, media: str, status: int, code: str
 ) -> None:
+    world.unit()
     answer = world.operator.post(
         "/api/v1/catalogue", content=content, headers={"Content-Type": media}
     )

@@ -13,7 +13,6 @@ from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.product_tables import Device, Product
 from hub.ports.store.port import Window
 from hub.services import (
-    catalogue,
     contacts,
     holds,
     identity,
@@ -30,7 +29,7 @@ from hub.services.events import Broadcaster, Event
 from hub.services.products import Manufactured
 from hub.services.relations import Act
 from hub.services.tokens import CODE_ALPHABET, Tokens
-from tests.hub.services.service_world import CATALOGUE, DAY, T0, S, World
+from tests.hub.services.service_world import DAY, T0, S, World
 
 
 def owned(world: World) -> tuple[Caller, Manufactured, str]:
@@ -282,68 +281,6 @@ def test_what_devices_say_of_themselves(world: World) -> None:
     with write_session(world.engine) as session:
         contacts.presence(session, device_id, Presence(), T0 + 3 * S)
         assert not session.scalars(select(Device.online)).one()
-
-
-def test_the_catalogue_is_append_only_and_idempotent(world: World) -> None:
-    with write_session(world.engine) as session:
-        assert not catalogue.apply(session, HUB, catalogue.parse(CATALOGUE), T0)
-        for old, new, error in (
-            ('name = "temp_c"', 'name = "temp"', "metric heat-pump.temp_c"),
-            ('unit = "Cel"', 'unit = "K"', "unit of metric heat-pump.temp_c"),
-            ('kind = "counter"', 'kind = "gauge"', "kind of metric heat-pump.energy_wh"),
-            ("value = 20", "value = 21", "Publish version 2"),
-            ("[models.heat-pump.features.boost_hours]\nkind", "#", "lacks feature"),
-        ):
-            assert old in CATALOGUE
-            changed = CATALOGUE.replace(old, new)
-            with pytest.raises(ConflictError, match=error):
-                catalogue.apply(session, HUB, catalogue.parse(changed), T0)
-            session.rollback()
-        enumeration = CATALOGUE.replace('unit = "Cel"\n', 'unit = "Cel"\nkind = "state"\n')
-        done = catalogue.apply(session, HUB, catalogue.parse(enumeration), T0)
-        assert done.changed == ["metric heat-pump.temp_c: kind"]
-        catalogue.apply(session, HUB, catalogue.parse(CATALOGUE), T0)
-        more = CATALOGUE.replace(
-            "[models.heat-pump.features.telemetry]",
-            '[[models.heat-pump.metrics]]\nname = "new_one"\n[models.heat-pump.features.telemetry]',
-        ).replace("high = 95.0", "high = 90.0")
-        tried = catalogue.apply(session, HUB, catalogue.parse(more), T0, dry_run=True)
-        done = catalogue.apply(session, HUB, catalogue.parse(more), T0)
-        assert tried == done
-        assert done.added == ["metric heat-pump.new_one"]
-        assert done.changed == ["metric heat-pump.temp_c: high"]
-        assert [m.name for m in telemetry.metrics_of(session, 1)] == [
-            "temp_c",
-            "energy_wh",
-            "new_one",
-        ]
-
-
-@pytest.mark.parametrize(
-    ("document", "place"),
-    [
-        ("x", "not valid TOML"),
-        ("[model.a]", "model"),
-        ("[models.A]", "models.A"),
-        ('[[models.a.metrics]]\nname = "x"', "models.a.metrics.0.name"),
-        ('[[models.a.metrics]]\nname = "ab"\nlow = 2.0\nhigh = 1.0', "models.a.metrics.0"),
-        ('[[models.a.metrics]]\nname = "ab"\n[[models.a.metrics]]\nname = "ab"', "more than once"),
-        ('[[models.a.metrics]]\nname = "ab"\nunit = "a b"', "unit"),
-    ],
-)
-def test_documents_with_mistakes_say_where(document: str, place: str) -> None:
-    with pytest.raises(InvalidInputError, match=place.replace(".", r"\.")):
-        catalogue.parse(document)
-
-
-def test_a_plan_cannot_include_what_no_model_has(world: World) -> None:
-    document = "[[plans.basic.versions]]\nversion = 1\nfeatures = { typo = {} }"
-    customer = world.customer()
-    with write_session(world.engine) as session:
-        with pytest.raises(InvalidInputError, match="typo"):
-            catalogue.apply(session, HUB, catalogue.parse(document), T0)
-        with pytest.raises(ForbiddenError):
-            catalogue.apply(session, customer, catalogue.parse(""), T0)
 
 
 def test_listeners_hear_what_is_theirs_and_are_told_what_they_lost(world: World) -> None:

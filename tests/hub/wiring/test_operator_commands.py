@@ -99,13 +99,28 @@ class Device:
 def test_from_the_catalogue_to_a_revoked_device(hub: Any, tmp_path: Path) -> None:
     file = tmp_path / "catalogue.toml"
     file.write_text(CATALOGUE)
-    would = answered(homeport(hub, "catalogue", "apply", str(file), "--dry-run"))
+    would = answered(homeport(hub, "catalog", "apply", str(file), "--dry-run", "--json"))
     assert would["dry_run"]
-    assert "metric kettle.water_c" in would["added"]
-    assert answered(homeport(hub, "catalogue", "apply", str(file)))["added"] == would["added"]
-    assert answered(homeport(hub, "catalogue", "apply", str(file)))["added"] == []
+    assert "metric kettle.water_c" in [edit["thing"] for edit in would["added"]]
+    done = homeport(hub, "catalog", "apply", str(file))
+    assert done.stdout.splitlines()[0] == "+ model kettle"
+    again = homeport(hub, "catalogue", "apply", str(file))
+    assert again.stdout == "Nothing to change: the catalogue is as the file says.\n"
+    shown = homeport(hub, "catalog", "show").stdout
+    assert 'name = "water_c"' in shown
+    file.write_text(shown)
+    assert homeport(hub, "catalog", "apply", str(file), "--whole").stdout == again.stdout
     product = answered(homeport(hub, "product", "add", "kettle", "K-1"))["products"][0]
     device_id = enrol(hub, product, tmp_path)
+    file.write_text(CATALOGUE.replace('unit = "Cel"', 'unit = "K"'))
+    refused = homeport(hub, "catalog", "apply", str(file), "--dry-run")
+    assert refused.returncode == 1
+    assert refused.stdout.startswith(
+        f"! metric kettle.water_c cannot be changed ({file}:4). There is"
+    )
+    refused = homeport(hub, "catalog", "apply", str(file))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "append a metric with a new name" in refused.stderr
 
     device = Device(hub, device_id, tmp_path)
     assert device.outcome == ["Success"]

@@ -1,0 +1,196 @@
+"""The catalogue in the database, read and written as a document.
+
+1. What is read is the document that, applied again, changes nothing.
+2. Rows are read as they are: what an older hub let in is not checked again.
+3. Writing brings models and plans to what the document says; whether it may is settled before.
+"""
+
+from collections import defaultdict
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from hub.ports.database import catalogue_tables as c
+from hub.services.catalogue_document import (
+    BudgetEntry,
+    CatalogueDocument,
+    DataSheetEntry,
+    FeatureEntry,
+    MetricEntry,
+    ModelEntry,
+    PlanEntry,
+    PlanVersionEntry,
+    SettingEntry,
+    TermsEntry,
+)
+
+_DAY_S = 86_400
+
+
+def read(session: Session) -> CatalogueDocument:
+    """Return all models and plans, in the order in which they were added."""
+    metrics: dict[int, list[MetricEntry]] = defaultdict(list)
+    for m in session.scalars(select(c.Metric).order_by(c.Metric.model_number, c.Metric.index)):
+        metrics[m.model_number].append(_metric(m))
+    features: dict[int, dict[str, FeatureEntry]] = defaultdict(dict)
+    for f in session.scalars(select(c.Feature).order_by(c.Feature.name)):
+        features[f.model_number][f.name] = _feature(f)
+    models = {
+        row.name: ModelEntry.model_construct(
+            title=row.title,
+            support_until=row.support_until,
+            possession=row.possession,
+            data_sheet=DataSheetEntry.model_construct(**(row.data_sheet or {})),
+            budget=BudgetEntry.model_construct(**(row.budget or {})),
+            metrics=tuple(metrics[row.number]),
+            features=features[row.number],
+            settings={
+                name: SettingEntry.model_construct(**_with_choices(terms))
+                for name, terms in (row.settings or {}).items()
+            },
+        )
+        for row in session.scalars(select(c.ProductModel).order_by(c.ProductModel.number))
+    }
+    return CatalogueDocument.model_construct(models=models, plans=_plans(session))
+
+
+def _plans(session: Session) -> dict[str, PlanEntry]:
+    included: dict[int, dict[str, TermsEntry]] = defaultdict(dict)
+    for row in session.scalars(select(c.PlanFeature).order_by(c.PlanFeature.feature)):
+        included[row.plan_version_id][row.feature] = TermsEntry.model_construct(value=row.value)
+    versions: dict[int, list[PlanVersionEntry]] = defaultdict(list)
+    for v in session.scalars(select(c.PlanVersion).order_by(c.PlanVersion.version)):
+        versions[v.plan_id].append(
+            PlanVersionEntry.model_construct(
+                version=v.version,
+                withdrawn=v.withdrawn,
+                grace_days=v.grace_s // _DAY_S,
+                features=included[v.id],
+                settings=v.settings or {},
+                budget=BudgetEntry.model_construct(**(v.budget or {})),
+            )
+        )
+    return {
+        plan.name: PlanEntry.model_construct(title=plan.title, versions=tuple(versions[plan.id]))
+        for plan in session.scalars(select(c.Plan).order_by(c.Plan.id))
+    }
+
+
+def _metric(row: c.Metric) -> MetricEntry:
+    names = ("name", "unit", "title", "kind", "low", "high")
+    return MetricEntry.model_construct(**{name: getattr(row, name) for name in names})
+
+
+def _feature(row: c.Feature) -> FeatureEntry:
+    names = ("title", "kind", "safe", "default", "unit", "low", "high", "choices")
+    terms = {name: getattr(row, name) for name in names}
+    return FeatureEntry.model_construct(**_with_choices(terms))
+
+
+def _with_choices(terms: dict[str, Any]) -> dict[str, Any]:
+    choices = terms.get("choices")
+    return {**terms, "choices": None if choices is None else tuple(choices)}
+
+
+def write_model(session: Session, name: str, entry: ModelEntry, at: int) -> None:
+    """Bring one model to what its entry says; metrics and features that it leaves out go."""
+    model = session.scalar(select(c.ProductModel).where(c.ProductModel.name == name))
+    if model is None:
+        newest = session.scalar(select(func.max(c.ProductModel.number))) or 0
+        model = c.ProductModel(number=newest + 1, name=name, created_at=at)
+        session.add(model)
+    sheet = entry.data_sheet.model_dump(exclude_defaults=True)
+    model.title = entry.title or name
+    model.support_until = entry.support_until
+    model.possession = entry.possession
+    model.data_sheet = sheet or None
+    model.settings = {
+        setting: terms.model_dump(mode="json", exclude_unset=True)
+        for setting, terms in entry.settings.items()
+    } or None
+    model.budget = entry.budget.stored()
+    session.flush()
+    # Two metrics may change places: their names are unique at every moment, so all go first.
+    session.execute(delete(c.Metric).where(c.Metric.model_number == model.number))
+    session.execute(delete(c.Feature).where(c.Feature.model_number == model.number))
+    session.add_all(
+        c.Metric(
+            model_number=model.number,
+            index=index,
+            **{**metric.model_dump(), "title": metric.title or metric.name},
+        )
+        for index, metric in enumerate(entry.metrics)
+    )
+    session.add_all(
+        c.Feature(
+            model_number=model.number,
+            name=feature,
+            **{**terms.model_dump(mode="json"), "title": terms.title or feature},
+        )
+        for feature, terms in entry.features.items()
+    )
+    session.flush()
+
+
+def write_plan(session: Session, name: str, entry: PlanEntry, at: int) -> None:
+    """Bring one plan to what its entry says; a version that stands keeps its terms."""
+    plan = session.scalar(select(c.Plan).where(c.Plan.name == name))
+    if plan is None:
+        plan = c.Plan(name=name, created_at=at)
+        session.add(plan)
+    plan.title = entry.title or name
+    session.flush()
+    query = select(c.PlanVersion).where(c.PlanVersion.plan_id == plan.id)
+    present = {row.version: row for row in session.scalars(query)}
+    wanted = {version.version: version for version in entry.versions}
+    for number in present.keys() - wanted.keys():
+        _delete_version(session, present[number])
+    for number, version in wanted.items():
+        if number in present:
+            present[number].withdrawn = version.withdrawn
+        else:
+            _add_version(session, plan, version, at)
+    session.flush()
+
+
+def _add_version(session: Session, plan: c.Plan, entry: PlanVersionEntry, at: int) -> None:
+    row = c.PlanVersion(
+        plan_id=plan.id,
+        version=entry.version,
+        withdrawn=entry.withdrawn,
+        grace_s=entry.grace_s,
+        settings=dict(entry.settings) or None,
+        budget=entry.budget.stored(),
+        published_at=at,
+    )
+    session.add(row)
+    session.flush()
+    session.add_all(
+        c.PlanFeature(plan_version_id=row.id, feature=feature, value=terms.value)
+        for feature, terms in entry.features.items()
+    )
+
+
+def _delete_version(session: Session, row: c.PlanVersion) -> None:
+    session.execute(delete(c.PlanFeature).where(c.PlanFeature.plan_version_id == row.id))
+    session.delete(row)
+    session.flush()
+
+
+def delete_model(session: Session, name: str) -> None:
+    """Remove a model with its metrics and features."""
+    model = session.scalars(select(c.ProductModel).where(c.ProductModel.name == name)).one()
+    for table in (c.Metric, c.Feature):
+        session.execute(delete(table).where(table.model_number == model.number))
+    session.delete(model)
+    session.flush()
+
+
+def delete_plan(session: Session, name: str) -> None:
+    """Remove a plan with its versions."""
+    plan = session.scalars(select(c.Plan).where(c.Plan.name == name)).one()
+    for row in session.scalars(select(c.PlanVersion).where(c.PlanVersion.plan_id == plan.id)):
+        _delete_version(session, row)
+    session.delete(plan)
+    session.flush()

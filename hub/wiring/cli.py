@@ -17,12 +17,15 @@ import typer
 
 from hub.config import load
 from hub.errors import HubError
-<<<<<<< HEAD
-from hub.wiring import backup_commands, compose, deadletter_commands, kernels, logs
+from hub.wiring import (
+    backup_commands,
+    catalogue_commands,
+    compose,
+    deadletter_commands,
+    kernels,
+    logs,
+)
 from hub.wiring.backup_commands import existing as _existing
-=======
-from hub.wiring import catalogue_commands, compose, deadletter_commands, kernels, logs
->>>>>>> bedd43a (Check a catalogue whole: units, values, who would be stranded; show and apply it from one file)
 from hub.wiring.running_hub import RunningHub
 
 app = typer.Typer(

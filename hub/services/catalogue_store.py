@@ -36,11 +36,11 @@ def read(session: Session) -> CatalogueDocument:
     features: dict[int, dict[str, FeatureEntry]] = defaultdict(dict)
     for f in session.scalars(select(c.Feature).order_by(c.Feature.name)):
         features[f.model_number][f.name] = _feature(f)
-    models = {
-        row.name: ModelEntry.model_construct(
-            title=row.title,
-            support_until=row.support_until,
-            possession=row.possession,
+    models: dict[str, ModelEntry] = {}
+    for row in session.scalars(select(c.ProductModel).order_by(c.ProductModel.number)):
+        plain = {name: getattr(row, name) for name in ("title", "support_until", "possession")}
+        models[row.name] = ModelEntry.model_construct(
+            **plain,
             data_sheet=DataSheetEntry.model_construct(**(row.data_sheet or {})),
             budget=BudgetEntry.model_construct(**(row.budget or {})),
             metrics=tuple(metrics[row.number]),
@@ -50,8 +50,6 @@ def read(session: Session) -> CatalogueDocument:
                 for name, terms in (row.settings or {}).items()
             },
         )
-        for row in session.scalars(select(c.ProductModel).order_by(c.ProductModel.number))
-    }
     return CatalogueDocument.model_construct(models=models, plans=_plans(session))
 
 

@@ -142,7 +142,7 @@ def sold(world: World) -> World:
     return world
 
 
-STRANDING = [
+STRANDING: list[tuple[str, str, str]] = [
     ('name = "temp_c"', 'name = "temp"', "metrics by position"),
     ('unit = "Cel"\nlow', 'unit = "K"\nlow', "would mean something else"),
     ('kind = "counter"', 'kind = "gauge"', "would mean something else"),
@@ -282,7 +282,7 @@ def test_documents_with_mistakes_say_where(document: str, place: str) -> None:
     assert place in error.value.detail
 
 
-IMPOSSIBLE = [
+IMPOSSIBLE: list[tuple[str, str]] = [
     ("features = { typo = {} }", "Line 3, plans.basic.versions.0.features.typo: no model has"),
     ("features = { telemetry = { value = 1 } }", "heat-pump.telemetry must be true or false"),
     ("features = { schedules = { value = 11 } }", "heat-pump.schedules must be from 1 to 10"),
@@ -303,6 +303,10 @@ def test_a_plan_cannot_include_what_no_model_has_or_takes(sold: World) -> None:
         catalogue.apply(session, customer, catalogue.parse(""), T0)
 
 
+def name_of(metric: Any) -> str:
+    return str(metric["name"])
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.dictionaries(
@@ -319,7 +323,7 @@ def test_a_plan_cannot_include_what_no_model_has_or_takes(sold: World) -> None:
                         }
                     ),
                     max_size=3,
-                    unique_by=lambda metric: str(metric["name"]),
+                    unique_by=name_of,
                 ),
                 "data_sheet": st.just({"facts": {'a "b" \\ ä\u2028': "x = 'y'"}}),
                 "settings": st.dictionaries(

@@ -104,12 +104,12 @@ def test_from_the_catalogue_to_a_revoked_device(hub: Any, tmp_path: Path) -> Non
     assert "metric kettle.water_c" in [edit["thing"] for edit in would["added"]]
     done = homeport(hub, "catalog", "apply", str(file))
     assert done.stdout.splitlines()[0] == "+ model kettle"
-    again = homeport(hub, "catalogue", "apply", str(file))
-    assert again.stdout == "Nothing to change: the catalogue is as the file says.\n"
+    same = homeport(hub, "catalogue", "apply", str(file))
+    assert same.stdout == "Nothing to change: the catalogue is as the file says.\n"
     shown = homeport(hub, "catalog", "show").stdout
     assert 'name = "water_c"' in shown
     file.write_text(shown)
-    assert homeport(hub, "catalog", "apply", str(file), "--whole").stdout == again.stdout
+    assert homeport(hub, "catalog", "apply", str(file), "--whole").stdout == same.stdout
     product = answered(homeport(hub, "product", "add", "kettle", "K-1"))["products"][0]
     device_id = enrol(hub, product, tmp_path)
     file.write_text(CATALOGUE.replace('unit = "Cel"', 'unit = "K"'))

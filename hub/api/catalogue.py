@@ -95,8 +95,7 @@ def put_catalogue(
     somebody uses it. Models and plans that it does not name stay. An edit that would strand
     somebody is refused (409), with what to do instead; `dry_run` lists those under `refused`.
     """
-    open_session = read_session if dry_run else write_session
-    with open_session(hub.engine) as session:
+    with write_session(hub.engine) as session:
         difference = catalogue.apply(
             session,
             caller,

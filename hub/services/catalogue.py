@@ -6,7 +6,7 @@
 """
 
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from hub.errors import ConflictError, InvalidInputError
-from hub.services import audit, catalogue_facts, catalogue_store, changes
+from hub.services import (
+    audit,
+    catalogue_coverage,
+    catalogue_facts,
+    catalogue_store,
+    changes,
+    coverage_catalogue,
+)
 from hub.services.caller import Caller, Scope
 from hub.services.catalogue_difference import Act, Edit, Thing, compare
 from hub.services.catalogue_document import CatalogueDocument, PlanVersionEntry
@@ -104,15 +111,19 @@ def apply(
             for edit in compare(stands, document, whole=whole)
         )
     )
-    if dry_run or not difference:
-        return difference
     if difference.refused:
+        if dry_run:
+            return difference
         raise _refusal(difference.refused, text)
-    _write(session, difference, result, at)
-    details = {act.value: [str(edit.thing) for edit in difference.of(act)] for act in Act}
-    audit.record(session, at, caller.actor, "catalogue.apply", "catalogue", details)
-    changes.note(session, changes.EVERY_PRODUCT)
-    catalogue_facts.note_change(session)
+    if difference:
+        _write(session, difference, result, uses, at)
+    if dry_run:
+        session.rollback()
+    elif difference:
+        details = {act.value: [str(edit.thing) for edit in difference.of(act)] for act in Act}
+        audit.record(session, at, caller.actor, "catalogue.apply", "catalogue", details)
+        changes.note(session, changes.EVERY_PRODUCT)
+        catalogue_facts.note_change(session)
     return difference
 
 
@@ -132,31 +143,66 @@ def _result(
 ) -> CatalogueDocument:
     if whole:
         return wanted
-    return CatalogueDocument.model_construct(
-        models={**stands.models, **wanted.models}, plans={**stands.plans, **wanted.plans}
-    )
+    parts: dict[str, Any] = {
+        part: {**getattr(stands, part), **getattr(wanted, part)}
+        for part in CatalogueDocument.model_fields
+    }
+    return CatalogueDocument.model_construct(**parts)
 
 
-def _write(session: Session, difference: Difference, result: CatalogueDocument, at: int) -> None:
-    removed = [edit.thing for edit in difference.of(Act.REMOVED)]
-    models = {edit.thing.of: None for edit in difference.edits if edit.path[0] == "models"}
-    plans = {edit.thing.of: None for edit in difference.edits if edit.path[0] == "plans"}
+def _write(
+    session: Session, difference: Difference, result: CatalogueDocument, uses: Uses, at: int
+) -> None:
+    """Bring what differs to the result; every refusal was seen before."""
+    removed = {edit.thing for edit in difference.of(Act.REMOVED)}
+    touched = {part: dict[str, None]() for part in CatalogueDocument.model_fields}
+    for edit in difference.edits:
+        touched[str(edit.path[0])][edit.thing.of] = None
     try:
-        for name in models:
+        for name in touched["models"]:
+            if not uses.products(name):  # its metrics may have moved, which warranties refer to
+                catalogue_coverage.delete_warranties(session, name)
             if Thing("model", name) in removed:
                 catalogue_store.delete_model(session, name)
-            else:
-                catalogue_store.write_model(session, name, result.models[name], at)
-        for name in plans:
+                continue
+            model = catalogue_store.write_model(session, name, result.models[name], at)
+            coverage_catalogue.apply_warranties(session, model, result.models[name].warranty, at)
+        for name in touched["plans"]:
             if Thing("plan", name) in removed:
                 catalogue_store.delete_plan(session, name)
             else:
                 catalogue_store.write_plan(session, name, result.plans[name], at)
+        _write_contracts(session, removed, touched, result, at)
     except IntegrityError as error:
         raise ConflictError(
             "The catalogue was not changed: something that it removes is still referred to. "
             "Leave it in the document."
         ) from error
+
+
+def _write_contracts(
+    session: Session,
+    removed: set[Thing],
+    touched: Mapping[str, Mapping[str, None]],
+    result: CatalogueDocument,
+    at: int,
+) -> None:
+    for name in touched["contracts"]:
+        gone = [
+            int(one.name) for one in removed if (one.kind, one.of) == ("contract version", name)
+        ]
+        catalogue_coverage.delete_contract_versions(session, name, gone)
+        if Thing("contract", name) in removed:
+            catalogue_coverage.delete_contract(session, name)
+    coverage_catalogue.apply_contracts(
+        session,
+        {name: result.calendars[name] for name in touched["calendars"] if name in result.calendars},
+        {name: result.contracts[name] for name in touched["contracts"] if name in result.contracts},
+        at,
+    )
+    for thing in removed:
+        if thing.kind == "calendar":
+            catalogue_coverage.delete_calendar(session, thing.of)
 
 
 def _inconsistent(

@@ -28,8 +28,8 @@ from hub.services.coverage_document import (
 def warranties(session: Session) -> dict[int, tuple[WarrantyEntry, ...]]:
     """Return the warranty versions of all models by the model's number."""
     metrics = {
-        (row.model_number, row.index): row.name
-        for row in session.execute(select(Metric.model_number, Metric.index, Metric.name))
+        (metric.model_number, metric.index): metric.name
+        for metric in session.scalars(select(Metric))
     }
     found: dict[int, list[WarrantyEntry]] = defaultdict(list)
     for row in session.scalars(select(t.WarrantyVersion).order_by(t.WarrantyVersion.version)):
@@ -96,9 +96,7 @@ def contracts(session: Session) -> dict[str, ContractEntry]:
         )
     rows = session.scalars(select(t.ContractPlan).order_by(t.ContractPlan.name))
     return {
-        row.name: ContractEntry.model_construct(
-            title=row.title, versions=tuple(versions[row.name])
-        )
+        row.name: ContractEntry.model_construct(title=row.title, versions=tuple(versions[row.name]))
         for row in rows
     }
 

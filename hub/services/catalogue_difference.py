@@ -6,18 +6,27 @@
 3. A thing is named such as `metric heat-pump.temp_c` and found by its path in the document.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel
+
 from hub.services.catalogue_document import (
     CatalogueDocument,
-    Entry,
     ModelEntry,
     PlanEntry,
     PlanVersionEntry,
 )
+from hub.services.coverage_document import (
+    CalendarEntry,
+    ContractEntry,
+    ContractVersionEntry,
+    WarrantyEntry,
+)
+
+Version = PlanVersionEntry | ContractVersionEntry | WarrantyEntry
 
 
 class Act(StrEnum):
@@ -32,9 +41,10 @@ class Thing(NamedTuple):
     """One thing of a catalogue.
 
     Args:
-        kind: `model`, `metric`, `feature`, `setting`, `plan` or `plan version`.
-        of: the model or plan.
-        name: of the metric, feature or setting, number of the version; empty for the model or plan.
+        kind: `model`, `metric`, `feature`, `setting`, `warranty version`, `plan`, `plan version`,
+            `calendar`, `contract` or `contract version`.
+        of: the model, plan, calendar or contract.
+        name: of the metric, feature or setting, number of the version; else empty.
     """
 
     kind: str
@@ -42,8 +52,9 @@ class Thing(NamedTuple):
     name: str = ""
 
     def __str__(self) -> str:
-        if self.kind == "plan version":
-            return f"plan {self.of} version {self.name}"
+        kind = self.kind.removesuffix(" version")
+        if kind != self.kind:
+            return f"{kind} {self.of} version {self.name}"
         return f"{self.kind} {self.of}.{self.name}" if self.name else f"{self.kind} {self.of}"
 
 
@@ -87,14 +98,28 @@ def compare(
     for name, model in wanted.models.items():
         yield from _model(name, stands.models.get(name), model)
     for name, plan in wanted.plans.items():
-        yield from _plan(name, stands.plans.get(name), plan)
+        yield from _versioned("plan", name, stands.plans.get(name), plan)
+    for name, calendar in wanted.calendars.items():
+        yield from _calendar(name, stands.calendars.get(name), calendar)
+    for name, contract in wanted.contracts.items():
+        yield from _versioned("contract", name, stands.contracts.get(name), contract)
     if whole:
-        for name in stands.models.keys() - wanted.models.keys():
-            yield Edit(Act.REMOVED, Thing("model", name), ("models",))
-        for name, old in stands.plans.items():
-            if name not in wanted.plans:
-                yield Edit(Act.REMOVED, Thing("plan", name), ("plans",))
-                yield from _versions(name, old, PlanEntry(), ("plans",))
+        yield from _left_out(stands, wanted)
+
+
+def _left_out(stands: CatalogueDocument, wanted: CatalogueDocument) -> Iterator[Edit]:
+    for name in stands.models.keys() - wanted.models.keys():
+        yield Edit(Act.REMOVED, Thing("model", name), ("models",))
+    for name, plan in stands.plans.items():
+        if name not in wanted.plans:
+            yield Edit(Act.REMOVED, Thing("plan", name), ("plans",))
+            yield from _versions("plan version", name, plan.versions, (), ("plans",))
+    for name, contract in stands.contracts.items():
+        if name not in wanted.contracts:
+            yield Edit(Act.REMOVED, Thing("contract", name), ("contracts",))
+            yield from _versions("contract version", name, contract.versions, (), ("contracts",))
+    for name in stands.calendars.keys() - wanted.calendars.keys():
+        yield Edit(Act.REMOVED, Thing("calendar", name), ("calendars",))
 
 
 def _model(name: str, stands: ModelEntry | None, wanted: ModelEntry) -> Iterator[Edit]:
@@ -104,7 +129,7 @@ def _model(name: str, stands: ModelEntry | None, wanted: ModelEntry) -> Iterator
         yield Edit(Act.ADDED, thing, path)
         stands = ModelEntry()
     else:
-        own = {"metrics", "features", "settings"}
+        own = {"metrics", "features", "settings", "warranty"}
         if terms := _changes(_terms(stands, own, name), _terms(wanted, own, name)):
             yield Edit(Act.CHANGED, thing, path, terms)
     old = {metric.name: (at, metric) for at, metric in enumerate(stands.metrics)}
@@ -122,13 +147,15 @@ def _model(name: str, stands: ModelEntry | None, wanted: ModelEntry) -> Iterator
         yield Edit(Act.REMOVED, Thing("metric", name, metric), (*path, "metrics"))
     for kind, part in (("feature", "features"), ("setting", "settings")):
         yield from _named(kind, name, getattr(stands, part), getattr(wanted, part), (*path, part))
+    below = (*path, "warranty")
+    yield from _versions("warranty version", name, stands.warranty, wanted.warranty, path, below)
 
 
 def _named(
     kind: str,
     of: str,
-    stands: Mapping[str, Entry],
-    wanted: Mapping[str, Entry],
+    stands: Mapping[str, BaseModel],
+    wanted: Mapping[str, BaseModel],
     path: tuple[str | int, ...],
 ) -> Iterator[Edit]:
     for name, entry in wanted.items():
@@ -141,43 +168,70 @@ def _named(
         yield Edit(Act.REMOVED, Thing(kind, of, name), path)
 
 
-def _plan(name: str, stands: PlanEntry | None, wanted: PlanEntry) -> Iterator[Edit]:
-    path = ("plans", name)
+def _versioned(
+    kind: str,
+    name: str,
+    stands: PlanEntry | ContractEntry | None,
+    wanted: PlanEntry | ContractEntry,
+) -> Iterator[Edit]:
+    path = (f"{kind}s", name)
+    old: Sequence[Version] = ()
     if stands is None:
-        yield Edit(Act.ADDED, Thing("plan", name), path)
-        stands = PlanEntry()
-    elif terms := _changes(_terms(stands, {"versions"}, name), _terms(wanted, {"versions"}, name)):
-        yield Edit(Act.CHANGED, Thing("plan", name), path, terms)
-    yield from _versions(name, stands, wanted, path)
+        yield Edit(Act.ADDED, Thing(kind, name), path)
+    else:
+        old = stands.versions
+        before, after = (_terms(entry, {"versions"}, name) for entry in (stands, wanted))
+        if terms := _changes(before, after):
+            yield Edit(Act.CHANGED, Thing(kind, name), path, terms)
+    yield from _versions(f"{kind} version", name, old, wanted.versions, path, (*path, "versions"))
 
 
 def _versions(
-    name: str, stands: PlanEntry, wanted: PlanEntry, path: tuple[str | int, ...]
+    kind: str,
+    name: str,
+    stands: Sequence[Version],
+    wanted: Sequence[Version],
+    path: tuple[str | int, ...],
+    place: tuple[str | int, ...] = (),
 ) -> Iterator[Edit]:
-    old = {entry.version: entry for entry in stands.versions}
-    for at, entry in enumerate(wanted.versions):
-        thing = Thing("plan version", name, str(entry.version))
-        place = (*path, "versions", at)
+    old = {entry.version: entry for entry in stands}
+    for at, entry in enumerate(wanted):
+        thing = Thing(kind, name, str(entry.version))
         if entry.version not in old:
-            yield Edit(Act.ADDED, thing, place)
+            yield Edit(Act.ADDED, thing, (*place, at))
         elif terms := _changes(_version(old[entry.version]), _version(entry)):
-            yield Edit(Act.CHANGED, thing, place, terms)
-    for number in old.keys() - {entry.version for entry in wanted.versions}:
-        yield Edit(Act.REMOVED, Thing("plan version", name, str(number)), path)
+            yield Edit(Act.CHANGED, thing, (*place, at), terms)
+    for number in sorted(old.keys() - {entry.version for entry in wanted}):
+        yield Edit(Act.REMOVED, Thing(kind, name, str(number)), path)
 
 
-def _version(entry: PlanVersionEntry) -> dict[str, Any]:
+def _version(entry: Version) -> dict[str, Any]:
+    if not isinstance(entry, PlanVersionEntry):
+        return entry.model_dump()
     terms = _terms(entry, {"features", "settings"}, "")
     terms |= {f"feature {name}": _included(one.value) for name, one in entry.features.items()}
     terms |= {f"setting {name}": value for name, value in entry.settings.items()}
     return terms
 
 
+def _calendar(name: str, stands: CalendarEntry | None, wanted: CalendarEntry) -> Iterator[Edit]:
+    path = ("calendars", name)
+    if stands is None:
+        yield Edit(Act.ADDED, Thing("calendar", name), path)
+    elif terms := _changes(_open(stands), _open(wanted)):
+        yield Edit(Act.CHANGED, Thing("calendar", name), path, terms)
+
+
+def _open(entry: CalendarEntry) -> dict[str, Any]:
+    holidays = sorted(set(entry.holidays))
+    return {"zone": entry.zone, "hours": entry.week(), "holidays": holidays}
+
+
 def _included(value: Any) -> Any:
     return "included" if value is None else value
 
 
-def _terms(entry: Entry, without: set[str], name: str) -> dict[str, Any]:
+def _terms(entry: BaseModel, without: set[str], name: str) -> dict[str, Any]:
     """Return the terms of an entry; a title that is left out is the name."""
     terms = entry.model_dump(exclude=without)
     if not terms.get("title", "."):

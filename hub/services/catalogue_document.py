@@ -43,6 +43,14 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from hub.services import catalogue_units
+from hub.services import catalogue_values as values
+from hub.services.coverage_document import (
+    HOURS_PER,
+    CalendarEntry,
+    ContractEntry,
+    WarrantyEntry,
+    check_versions,
+)
 
 
 def _day(value: object) -> object:
@@ -53,14 +61,6 @@ def _day(value: object) -> object:
     except ValueError:
         raise ValueError("must be a date such as 2036-12-31") from None
 
-
-from hub.services.coverage_document import (
-    HOURS_PER,
-    CalendarEntry,
-    ContractEntry,
-    WarrantyEntry,
-    check_versions,
-)
 
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,47}$")]
 FeatureName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
@@ -97,7 +97,7 @@ class MetricEntry(Entry):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        _check_range(self.low, self.high)
+        values.check_range(self.low, self.high)
         return self
 
 
@@ -126,8 +126,8 @@ class FeatureEntry(Entry):
         if limited and self.choices is not None:
             raise ValueError("a value has a range or choices, not both")
         if self.choices is not None:
-            _check_choices(self.choices)
-        _check_range(self.low, self.high)
+            values.check_choices(self.choices)
+        values.check_range(self.low, self.high)
         wrong = self.refusal(self.default)
         if wrong is not None:
             raise ValueError(f"the default {wrong}")
@@ -144,7 +144,7 @@ class FeatureEntry(Entry):
                 counts = isinstance(value, int) and not isinstance(value, bool) and value >= 0
                 return None if counts else "must be a whole number, 0 or more: it is a quota"
             case "value":
-                return _outside(value, self.low, self.high, self.choices)
+                return values.outside(value, self.low, self.high, self.choices)
 
 
 class SettingEntry(Entry):
@@ -162,11 +162,11 @@ class SettingEntry(Entry):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.low is not None or self.high is not None) and not _is_number(self.default):
+        if (self.low is not None or self.high is not None) and not values.is_number(self.default):
             raise ValueError("low and high are for settings that are numbers")
         if self.choices is not None:
-            _check_choices(self.choices)
-        _check_range(self.low, self.high)
+            values.check_choices(self.choices)
+        values.check_range(self.low, self.high)
         wrong = self.refusal(self.default)
         if wrong is not None:
             raise ValueError(f"the default {wrong}")
@@ -178,12 +178,12 @@ class SettingEntry(Entry):
             return "must be finite"
         if isinstance(self.default, bool) or isinstance(value, bool):
             alike = isinstance(self.default, bool) and isinstance(value, bool)
-            return None if alike else f"must be {_type_of(self.default)}"
+            return None if alike else f"must be {values.type_of(self.default)}"
         if isinstance(self.default, int) and isinstance(value, float):
             return "must be a whole number"
         if isinstance(self.default, str) is not isinstance(value, str):
-            return f"must be {_type_of(self.default)}"
-        return _outside(value, self.low, self.high, self.choices)
+            return f"must be {values.type_of(self.default)}"
+        return values.outside(value, self.low, self.high, self.choices)
 
 
 class BudgetEntry(Entry):
@@ -307,49 +307,3 @@ class CatalogueDocument(Entry):
     plans: dict[ModelName, PlanEntry] = {}
     calendars: dict[ModelName, CalendarEntry] = {}
     contracts: dict[ModelName, ContractEntry] = {}
-
-
-def _check_range(low: float | None, high: float | None) -> None:
-    limits = [limit for limit in (low, high) if limit is not None]
-    if not all(map(math.isfinite, limits)) or limits != sorted(limits):
-        raise ValueError("low and high must be finite and low not above high")
-
-
-def _check_choices(choices: tuple[int | str, ...]) -> None:
-    if not choices or len(set(choices)) != len(choices):
-        raise ValueError("choices must be at least one, each once")
-    if len({type(choice) for choice in choices}) > 1:
-        raise ValueError("choices must be all numbers or all texts")
-
-
-def _outside(
-    value: float | str, low: float | None, high: float | None, choices: tuple[int | str, ...] | None
-) -> str | None:
-    """Say why a value is not within a range or one of the choices."""
-    if isinstance(value, bool):
-        return "must be a whole number or a text"
-    if choices is not None:
-        listed = ", ".join(map(str, choices))
-        return None if value in choices else f"must be one of {listed}"
-    if low is None and high is None:
-        return None
-    if isinstance(value, str):
-        return "must be a number"
-    fits = (low is None or low <= value) and (high is None or value <= high)
-    return None if fits else f"must be {_range(low, high)}"
-
-
-def _range(low: float | None, high: float | None) -> str:
-    if low is not None and high is not None:
-        return f"from {low} to {high}"
-    return f"at least {low}" if low is not None else f"at most {high}"
-
-
-def _is_number(value: SettingValue) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _type_of(value: SettingValue) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    return "a text" if isinstance(value, str) else "a number"

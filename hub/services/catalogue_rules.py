@@ -25,20 +25,35 @@ def judged(edit: Edit, stands: CatalogueDocument, uses: Uses) -> Edit:
         uses: of the present catalogue.
     """
     thing = edit.thing
-    if thing.kind == "plan":
-        return edit.judged(0, uses.of_plan(thing.of).now, "")
-    if thing.kind == "plan version":
-        subscribers = uses.of_version(thing.of, int(thing.name))
-        return edit.judged(0, subscribers.now, _of_version(edit, subscribers))
+    match thing.kind:
+        case "plan":
+            return edit.judged(0, uses.of_plan(thing.of).now, "")
+        case "plan version":
+            subscribers = uses.of_version(thing.of, int(thing.name))
+            return edit.judged(0, subscribers.now, _of_version(edit, subscribers))
+        case "contract version":
+            return edit.judged(*_of_contract(edit, uses.bought(thing.of, int(thing.name))))
+        case "contract" | "calendar":
+            return edit.judged(0, 0, "")
+        case _:
+            return _of_product_model(edit, stands, uses)
+
+
+def _of_product_model(edit: Edit, stands: CatalogueDocument, uses: Uses) -> Edit:
+    thing = edit.thing
     products = uses.products(thing.of)
     if thing.kind == "feature":
         promised = uses.promised(thing.of, thing.name)
         subscribers = sum(promised.values(), Subscribers())
         refusal = _of_feature(edit, stands, uses, promised) if products else ""
         return edit.judged(products, subscribers.now, refusal)
-    rules = {"model": _of_model, "metric": _of_metric}
-    rule = rules.get(thing.kind)
-    refusal = rule(edit, products) if rule is not None and products else ""
+    refusal = ""
+    if thing.kind == "warranty version":
+        refusal = _of_warranty(edit, products)
+    elif thing.kind == "model" and products:
+        refusal = _of_model(edit, products)
+    elif thing.kind == "metric" and products:
+        refusal = _of_metric(edit, products)
     return edit.judged(products, uses.of_model(thing.of).now, refusal)
 
 
@@ -144,6 +159,22 @@ def _of_version(edit: Edit, subscribers: Subscribers) -> str:
             f"and publish version {int(edit.thing.name) + 1} with the new terms."
         )
     return ""
+
+
+def _of_warranty(edit: Edit, products: int) -> str:
+    if edit.act is Act.CHANGED:
+        return "A published warranty stands. Publish a new version instead."
+    if edit.act is Act.REMOVED and products:
+        return f"{_products(products)} that may have been made under it. Put it back."
+    return ""
+
+
+def _of_contract(edit: Edit, bought: int) -> tuple[int, int, str]:
+    if edit.act is Act.CHANGED:
+        return bought, 0, "A published contract stands. Publish a new version instead."
+    if edit.act is Act.REMOVED and bought:
+        return bought, 0, f"It was bought for {_counted(bought, 'product')}. Put it back."
+    return bought, 0, ""
 
 
 def _comes_with(default: Any) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from hub.ports.database import catalogue_tables as c
+from hub.services import catalogue_coverage
 from hub.services.catalogue_document import (
     BudgetEntry,
     CatalogueDocument,
@@ -36,6 +37,7 @@ def read(session: Session) -> CatalogueDocument:
     features: dict[int, dict[str, FeatureEntry]] = defaultdict(dict)
     for f in session.scalars(select(c.Feature).order_by(c.Feature.name)):
         features[f.model_number][f.name] = _feature(f)
+    warranties = catalogue_coverage.warranties(session)
     models: dict[str, ModelEntry] = {}
     for row in session.scalars(select(c.ProductModel).order_by(c.ProductModel.number)):
         plain = {name: getattr(row, name) for name in ("title", "support_until", "possession")}
@@ -49,8 +51,14 @@ def read(session: Session) -> CatalogueDocument:
                 name: SettingEntry.model_construct(**_with_choices(terms))
                 for name, terms in (row.settings or {}).items()
             },
+            warranty=warranties.get(row.number, ()),
         )
-    return CatalogueDocument.model_construct(models=models, plans=_plans(session))
+    return CatalogueDocument.model_construct(
+        models=models,
+        plans=_plans(session),
+        calendars=catalogue_coverage.calendars(session),
+        contracts=catalogue_coverage.contracts(session),
+    )
 
 
 def _plans(session: Session) -> dict[str, PlanEntry]:
@@ -91,8 +99,11 @@ def _with_choices(terms: dict[str, Any]) -> dict[str, Any]:
     return {**terms, "choices": None if choices is None else tuple(choices)}
 
 
-def write_model(session: Session, name: str, entry: ModelEntry, at: int) -> None:
-    """Bring one model to what its entry says; metrics and features that it leaves out go."""
+def write_model(session: Session, name: str, entry: ModelEntry, at: int) -> c.ProductModel:
+    """Bring one model to what its entry says; metrics and features that it leaves out go.
+
+    Its warranty is written by `coverage_catalogue`.
+    """
     model = session.scalar(select(c.ProductModel).where(c.ProductModel.name == name))
     if model is None:
         newest = session.scalar(select(func.max(c.ProductModel.number))) or 0
@@ -129,6 +140,7 @@ def write_model(session: Session, name: str, entry: ModelEntry, at: int) -> None
         for feature, terms in entry.features.items()
     )
     session.flush()
+    return model
 
 
 def write_plan(session: Session, name: str, entry: PlanEntry, at: int) -> None:

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 
 from hub.services.catalogue_document import CatalogueDocument, ModelEntry, PlanEntry
+from hub.services.coverage_document import ContractEntry
 
 
 def written(document: CatalogueDocument) -> str:
@@ -18,7 +19,14 @@ def written(document: CatalogueDocument) -> str:
     for name, model in document.models.items():
         lines += _model(f"models.{name}", model)
     for name, plan in document.plans.items():
-        lines += _plan(f"plans.{name}", plan)
+        lines += _versioned(f"plans.{name}", plan)
+    for name, calendar in document.calendars.items():
+        terms = calendar.model_dump()
+        hours = terms.pop("hours")
+        lines += _table(f"[calendars.{name}]", terms)
+        lines += _table(f"[calendars.{name}.hours]", hours)
+    for name, contract in document.contracts.items():
+        lines += _versioned(f"contracts.{name}", contract)
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
@@ -30,6 +38,7 @@ def plain(document: CatalogueDocument) -> dict[str, Any]:
 def _model(table: str, model: ModelEntry) -> Iterator[str]:
     terms = model.model_dump(exclude_defaults=True)
     metrics = terms.pop("metrics", ())
+    warranty = terms.pop("warranty", ())
     parts = {part: terms.pop(part, {}) for part in ("features", "settings")}
     yield from _table(f"[{table}]", terms)
     for metric in metrics:
@@ -37,10 +46,12 @@ def _model(table: str, model: ModelEntry) -> Iterator[str]:
     for part, entries in parts.items():
         if entries:
             yield from _table(f"[{table}.{part}]", entries)
+    for version in warranty:
+        yield from _table(f"[[{table}.warranty]]", version)
 
 
-def _plan(table: str, plan: PlanEntry) -> Iterator[str]:
-    terms = plan.model_dump(exclude_defaults=True)
+def _versioned(table: str, entry: PlanEntry | ContractEntry) -> Iterator[str]:
+    terms = entry.model_dump(exclude_defaults=True)
     versions = terms.pop("versions", ())
     yield from _table(f"[{table}]", terms)
     for version in versions:

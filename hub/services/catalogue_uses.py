@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from hub.ports.database import catalogue_tables as c
 from hub.ports.database.ownership_tables import Grant, Subscription
 from hub.ports.database.product_tables import Product
+from hub.services import catalogue_coverage
 from hub.services.catalogue_document import CatalogueDocument
 
 
@@ -75,6 +76,14 @@ class Uses:
     def granted(self, model: str, feature: str) -> int:
         """Return how many grants of a feature products of a model ever had."""
         return self._grants.get((model, feature), 0)
+
+    def bought(self, contract: str, version: int) -> int:
+        """Return how many support contracts of a version were ever bought."""
+        return self._bought.get((contract, version), 0)
+
+    @cached_property
+    def _bought(self) -> dict[tuple[str, int], int]:
+        return catalogue_coverage.bought(self._session)
 
     @cached_property
     def _included(self) -> dict[tuple[str, int], frozenset[str]]:

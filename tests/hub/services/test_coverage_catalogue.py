@@ -5,8 +5,9 @@ import pytest
 from entitlements.coverage_facts import WarrantyTerms
 from hub.errors import ConflictError, InvalidInputError
 from hub.ports.database.engine import read_session, write_session
-from hub.services import catalogue, coverage_facts, products
+from hub.services import catalogue, catalogue_toml, coverage_facts, products
 from hub.services.caller import HUB
+from hub.services.catalogue_difference import Act
 from hub.services.coverage_catalogue import load_calendar
 from tests.hub.services.coverage_world import COVERAGE, promise
 from tests.hub.services.service_world import CATALOGUE, DAY, T0, World
@@ -24,7 +25,7 @@ def changed(old: str, new: str) -> str:
 
 
 def test_applying_twice_changes_nothing(world: World) -> None:
-    assert promise(world).added == [
+    assert [str(edit.thing) for edit in promise(world).of(Act.ADDED)] == [
         "metric heat-pump.operating_min",
         "metric heat-pump.starts",
         "warranty heat-pump version 1",
@@ -33,6 +34,14 @@ def test_applying_twice_changes_nothing(world: World) -> None:
         "contract care version 1",
     ]
     assert not promise(world)
+    with read_session(world.engine) as session:
+        text = catalogue_toml.written(catalogue.show(session, HUB))
+    assert not promise(world, text), "it comes back as it went"
+    with write_session(world.engine) as session:
+        document = catalogue.parse(CATALOGUE)
+        gone = catalogue.apply(session, HUB, document, T0, whole=True).of(Act.REMOVED)
+    assert {str(edit.thing) for edit in gone} >= {"contract care version 1", "calendar office"}
+    assert promise(world)
 
 
 def test_products_keep_the_warranty_they_were_made_under(world: World) -> None:
@@ -78,9 +87,8 @@ def test_what_was_promised_stands(world: World) -> None:
 
 def test_holidays_are_added_each_year(world: World) -> None:
     promise(world)
-    assert promise(world, changed('"12-25",', '"12-25", "12-26",')).changed == [
-        "calendar office: holidays"
-    ]
+    (edit,) = promise(world, changed('"12-25",', '"12-25", "12-26",')).of(Act.CHANGED)
+    assert (str(edit.thing), list(edit.terms)) == ("calendar office", ["holidays"])
     with read_session(world.engine) as session:
         assert load_calendar(session, "office").yearly == {(12, 25), (12, 26)}
 

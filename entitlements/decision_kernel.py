@@ -196,19 +196,19 @@ def differ(word_first, word, like, result):  # type: ignore[no-untyped-def]
                     break
 
 
-def _fixed(dtype: Any, dimensions: int = 1) -> Any:
-    """Return the type of an array that is only read."""
+def read_only(dtype: Any, dimensions: int = 1) -> Any:
+    """Return the numba type of an array that a kernel only reads."""
     return nb.types.Array(dtype, dimensions, "C", readonly=True)
 
 
 _LOOK_UP = nb.void(
-    _fixed(nb.u4),
-    _fixed(nb.u2),
+    read_only(nb.u4),
+    read_only(nb.u2),
     nb.i8,
-    _fixed(nb.u4, 2),
-    _fixed(nb.i8),
-    _fixed(nb.u4, 2),
-    _fixed(nb.u8),
+    read_only(nb.u4, 2),
+    read_only(nb.i8),
+    read_only(nb.u4, 2),
+    read_only(nb.u8),
     nb.b1[::1],
     nb.u1[::1],
     nb.i4[::1],

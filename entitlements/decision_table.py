@@ -129,6 +129,16 @@ class DecisionTable:
         features = {name: at for at, name in enumerate(names) if at}
         return Decisions(arrays, self._templates, features, self.vocabulary.values.things)
 
+    @property
+    def instants(self) -> I64:
+        """i64[K], the instants of all products."""
+        return self._instant.view()
+
+    def where(self, slots: npt.NDArray[np.uint32]) -> tuple[I64, I64, I64]:
+        """Return pattern, first instant and number of instants of products: i64[P] each."""
+        shape, first = self._place[slots, 0].astype(np.int64), self._place[slots, 1]
+        return shape, first.astype(np.int64), self._head.view()[shape, 1].astype(np.int64)
+
     def facts_of(self, shape: int) -> tuple[Facts, int]:
         """Return facts with the pattern of some number, and how many instants they have."""
         words = np.frombuffer(self._patterns[shape], np.int64).tolist()

@@ -19,7 +19,8 @@ from entitlements.budget import Budget, Limits, limits
 from entitlements.codes import Code
 from entitlements.decision import Question
 from entitlements.facts import Facts, Feature, FeatureTerms, HoldKind, Model, PlanVersion
-from entitlements.gate_table import Arrays, Entry, GateSpan, GateTable, Spans
+from entitlements.gate_metrics import Arrays
+from entitlements.gate_table import Entry, GateSpan, GateTable, Spans
 from entitlements.ladder import TELEMETRY, Outcome, ownership
 
 FOREVER_AGO = np.iinfo(np.int64).min

@@ -15,13 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from entitlements.budget import DEFAULT, UNLIMITED, Limits
-from entitlements.facts import MetricKind, Model
+from entitlements.facts import Model
+from entitlements.gate_metrics import Arrays, fixed, metrics_of, texts
 
-NAME_BYTES = 48
-UNIT_BYTES = 48
 ID_BYTES = 16
 
-Arrays = dict[str, npt.NDArray[np.generic]]
 Patch = dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.generic]]]
 """By name of an array: the rows that differ, and what is in them now."""
 
@@ -29,7 +27,6 @@ _T = TypeVar("_T", bound=np.generic)
 _ROOM = 1024
 _SHARED = 1 << 16
 _MOST_BUDGETS = 65_535
-_METRIC_KIND = {MetricKind.GAUGE: 0, MetricKind.COUNTER: 1, MetricKind.STATE: 2}
 
 
 class GateSpan(NamedTuple):
@@ -74,6 +71,40 @@ class Entry(NamedTuple):
     cohort: int = 0
 
 
+Terms = tuple[int, int, Limits]
+"""Verdict, reason and limits: a span without its start."""
+
+
+class Fleet(NamedTuple):
+    """What the gate knows of many products that it did not know before, as columns.
+
+    Args:
+        slot: u32[P].
+        device_id: u8[P, 16].
+        model: u16[P], numbers of models.
+        epoch: u32[P], owner epochs.
+        owner: i64[P], numbers of `owners`.
+        owners: ids of owners, empty for nobody.
+        cohort: u32[P].
+        sizes: i64[P], how many spans each product has.
+        starts: i64[S], first instants of all spans, product after product.
+        kinds: i64[S], what the gate does in them, numbers of `terms`.
+        terms: verdict, reason and limits.
+    """
+
+    slot: npt.NDArray[np.uint32]
+    device_id: npt.NDArray[np.uint8]
+    model: npt.NDArray[np.uint16]
+    epoch: npt.NDArray[np.uint32]
+    owner: npt.NDArray[np.int64]
+    owners: Sequence[str]
+    cohort: npt.NDArray[np.uint32]
+    sizes: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    kinds: npt.NDArray[np.int64]
+    terms: Sequence[Terms]
+
+
 class GateTable:
     """The arrays of the table "Gate snapshot" in docs/architecture.md, changed by `put`.
 
@@ -99,7 +130,7 @@ class GateTable:
         self._limits = {UNLIMITED: 0, DEFAULT: 1}
         self._unused = len(unused)
         self._shared: dict[Spans, int] = {}
-        self._metrics = _metrics(())
+        self._metrics = metrics_of(())
         # What the last `whole` had room for; None while a patch of it would not do.
         self._base: tuple[int, int, int] | None = None
         self._append(unused)
@@ -146,13 +177,46 @@ class GateTable:
         self._touched[slots[differs]] = True
         return bool(differs.any())
 
+    def fill(self, fleet: Fleet) -> None:
+        """Take in many products at once; a later `put` may change them.
+
+        Raises:
+            ValueError: a slot is 0 or taken.
+        """
+        slots = fleet.slot.astype(np.int64)
+        self._reach(int(slots.max()) + 1)
+        if not slots.min() or self._device_id[slots, 0].any():
+            raise ValueError("a slot is 0 or taken; only products that are not known fill a table")
+        numbers = [self._owners.setdefault(owner, len(self._owners)) for owner in fleet.owners]
+        # A product that never changes shares its one span with all others that are treated so.
+        alone = np.flatnonzero(fleet.sizes == 1)
+        begin = np.cumsum(fleet.sizes) - fleet.sizes
+        unchanging = fleet.kinds[begin[alone]]
+        shared = np.zeros(len(fleet.terms), np.int64)
+        for kind in np.unique(unchanging).tolist():
+            only = (GateSpan(int(fleet.starts[begin[alone[0]]]), *fleet.terms[kind]),)
+            news: list[GateSpan] = []
+            shared[kind] = self._find(only, news)
+            self._append(news)
+        own = np.repeat(fleet.sizes > 1, fleet.sizes)
+        kept = np.where(fleet.sizes > 1, fleet.sizes, 0)
+        first = self._rows + np.cumsum(kept) - kept
+        first[alone] = shared[unchanging]
+        rows = np.array([(*terms[:2], self._budget_row(terms[2])) for terms in fleet.terms])
+        self._append_columns(fleet.starts[own], rows[fleet.kinds[own]])
+        self._device_id[slots], self._model[slots] = fleet.device_id, fleet.model
+        self._epoch[slots], self._cohort[slots] = fleet.epoch, fleet.cohort
+        self._owner[slots] = np.array(numbers, np.uint32)[fleet.owner]
+        self._span[slots] = np.stack([first, first + fleet.sizes], axis=1)
+        self._touched[slots] = True
+
     def describe(self, models: Iterable[Model]) -> bool:
         """Take in the catalogue's metrics; say whether they differ from before.
 
         Raises:
             ValueError: a metric's name or unit does not fit. The message names it.
         """
-        metrics = _metrics(models)
+        metrics = metrics_of(models)
         # Bytes, not numbers: a limit that is absent is not a number, and equals itself here.
         same = all(
             column.tobytes() == metrics[name].tobytes() for name, column in self._metrics.items()
@@ -219,7 +283,7 @@ class GateTable:
     def _checked_ids(
         self, entries: Sequence[Entry], slots: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.uint8]:
-        ids = _texts([_fixed(e.device_id, ID_BYTES, exact=True) for e in entries], ID_BYTES)
+        ids = texts([fixed(e.device_id, ID_BYTES, exact=True) for e in entries], ID_BYTES)
         taken = slots < 1
         known = ~taken & (slots < self._slots)
         present = self._device_id[np.where(known, slots, 0)]
@@ -260,13 +324,19 @@ class GateTable:
     def _append(self, spans: Sequence[GateSpan]) -> None:
         if not spans:
             return
-        start, end = self._rows, self._rows + len(spans)
+        starts, verdicts, reasons, terms = zip(*spans, strict=True)
+        budgets = [self._budget_row(limits) for limits in terms]
+        does = np.stack([verdicts, reasons, budgets], axis=1)
+        self._append_columns(np.array(starts, np.int64), does)
+
+    def _append_columns(self, starts: npt.NDArray[np.int64], does: npt.NDArray[np.int64]) -> None:
+        """Append spans: their starts, i64[S], and verdict, reason and row of the budget, [S, 3]."""
+        start, end = self._rows, self._rows + len(starts)
         if end > self._from.size:
             self._make_span_room(end + end // 2)
-        starts, verdicts, reasons, terms = zip(*spans, strict=True)
-        self._from[start:end], self._verdict[start:end] = starts, verdicts
-        self._reason[start:end] = reasons
-        self._budget[start:end] = [self._budget_row(limits) for limits in terms]
+        self._from[start:end] = starts
+        self._verdict[start:end], self._reason[start:end] = does[:, 0], does[:, 1]
+        self._budget[start:end] = does[:, 2]
         self._rows = end
 
     def _budget_row(self, limits: Limits) -> int:
@@ -322,39 +392,6 @@ class GateTable:
         self._shared = {
             spans: int(place[first]) for spans, first in self._shared.items() if place[first] >= 0
         }
-
-
-def _metrics(models: Iterable[Model]) -> Arrays:
-    rows = sorted(
-        ((model.number, metric.index, metric) for model in models for metric in model.metrics),
-        key=lambda row: row[:2],
-    )
-    names = [_fixed(metric.name, NAME_BYTES, exact=False) for _, _, metric in rows]
-    units = [_fixed(metric.unit, UNIT_BYTES, exact=False) for _, _, metric in rows]
-    nan = float("nan")
-    lows = [nan if metric.low is None else metric.low for _, _, metric in rows]
-    highs = [nan if metric.high is None else metric.high for _, _, metric in rows]
-    return {
-        "metric_model": np.array([number for number, _, _ in rows], np.uint16),
-        "metric_index": np.array([index for _, index, _ in rows], np.uint16),
-        "metric_name": _texts(names, NAME_BYTES),
-        "metric_unit": _texts(units, UNIT_BYTES),
-        "metric_low": np.array(lows, np.float64),
-        "metric_high": np.array(highs, np.float64),
-        "metric_kind": np.array([_METRIC_KIND[metric.kind] for _, _, metric in rows], np.uint8),
-    }
-
-
-def _fixed(text: str, size: int, *, exact: bool) -> bytes:
-    """Return ASCII text as `size` bytes, padded with zeros; with `exact`, it must fill them."""
-    data = text.encode("ascii", "replace")
-    if len(data) > size or (exact and len(data) != size) or not text.isascii():
-        raise ValueError(f"{text!r} does not fit the {size} ASCII bytes that the gate has for it")
-    return data.ljust(size, b"\0")
-
-
-def _texts(rows: list[bytes], size: int) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), size)
 
 
 def _resized(array: npt.NDArray[_T], rows: int) -> npt.NDArray[_T]:

@@ -16,6 +16,9 @@ OLDER_COPY: Final = 129
 TWO_COPIES: Final = 130
 """Two programs with one device's identity are alive: it was cloned."""
 
+SUSPICIONS: Final = frozenset({IDENTITY_CONFLICT, TWO_COPIES})
+"""What makes a clone so likely that the product is held; an older copy may be a restored backup."""
+
 _HUB: Final = {
     IDENTITY_CONFLICT: "identity_conflict",
     OLDER_COPY: "older_copy",

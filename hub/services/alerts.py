@@ -12,6 +12,7 @@
 6. Findings in recordings (historical rows) are kept, but open no alert: nobody can act on them now.
 7. What a whole cohort has in common is an incident (`incidents.py`) and no product's alert.
 8. A muted alert is kept up to date and tells nobody, until its mute expires.
+9. What makes a clone likely holds the product (`holds.suspect_clone`), in the same transaction.
 """
 
 import hashlib
@@ -28,8 +29,8 @@ from hub.ports.database.alert_tables import Alert, Finding, Notice
 from hub.ports.database.catalogue_tables import Metric
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Device, Product
-from hub.services import incidents
-from hub.services.alert_kinds import FIRST_OF_HUB
+from hub.services import holds, incidents
+from hub.services.alert_kinds import FIRST_OF_HUB, SUSPICIONS
 from hub.services.found import NO_METRIC, Found, Resolution, sentence_of
 from hub.services.own_time import epoch_at
 
@@ -166,9 +167,24 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
                 for found in every
             ],
         )
+    _suspect(session, fresh, whose, alert_of, at)
     session.add_all(change.notice for change in changed.values() if change.notice is not None)
     session.flush()
     return list(changed.values())
+
+
+def _suspect(
+    session: Session,
+    fresh: Sequence[Found],
+    whose: Mapping[int, _Whose],
+    alert_of: Mapping[bytes, str],
+    at: int,
+) -> None:
+    """Hold the products of which two copies seem to be alive."""
+    for found in fresh:
+        if found.kind in SUSPICIONS:
+            evidence = found.evidence or f"alert/{alert_of[found.id]}"
+            holds.suspect_clone(session, whose[found.slot].product_id, evidence, at)
 
 
 def is_told(alert: Alert, at: int) -> bool:

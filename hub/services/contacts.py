@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from device_sdk.wire.messages import Event, Presence, Reported
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Device, DeviceEvent
-from hub.services import cohorts, twins
+from hub.services import cohorts, holds, twins
 from hub.services.found import Found
 from hub.services.happenings import (
     APPLIED,
@@ -55,7 +55,9 @@ def presence(session: Session, device_id: str, message: Presence, at: int) -> Co
     _keep_presence(session, device, message, at)
     device.online = message.online
     if birth is not None:
-        device.firmware = birth.firmware[:MAX_TEXT]
+        if device.firmware != birth.firmware[:MAX_TEXT]:
+            device.firmware = birth.firmware[:MAX_TEXT]
+            holds.follow_firmware(session, device, at)
         cohorts.place(session, device)
         device.sdk = birth.sdk[:MAX_TEXT]
         device.boot = birth.boot

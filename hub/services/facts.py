@@ -6,10 +6,10 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, null, or_, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from entitlements import facts as e
@@ -19,8 +19,9 @@ from hub.ports.database import ownership_tables as o
 from hub.ports.database.product_tables import Device, Product
 from hub.services.catalogue_facts import Catalogue, load_catalogue
 
-CHUNK = 10_000
-"""Products whose facts are asked for at once by id; databases limit the number of parameters."""
+CHUNK = 5_000
+"""Products whose facts are asked for at once by id; databases limit the number of parameters, and
+the query for holds names each product four times."""
 
 T = TypeVar("T")
 
@@ -47,12 +48,6 @@ def load_some(session: Session, product_ids: Sequence[str]) -> dict[str, e.Facts
     return loaded
 
 
-def load_slots(session: Session, first: int, end: int) -> dict[str, e.Facts]:
-    """Load the facts of the enrolled products with slots in `[first, end)`, by product id."""
-    within = select(Device.product_id).where(Device.slot >= first, Device.slot < end)
-    return _load(session, load_catalogue(session), within, _PRODUCTS.join(Device))
-
-
 def last_slot(session: Session) -> int:
     """Return the highest slot there is, 0 if nothing has enrolled."""
     return session.scalar(select(func.max(Device.slot))) or 0
@@ -75,22 +70,7 @@ def _load(
         (product_id, e.Subscription(*terms))
         for product_id, *terms in rows(_SUBSCRIPTIONS, o.Subscription.product_id)
     )
-    holds = _grouped(
-        (
-            row.product_id,
-            e.Hold(
-                row.id,
-                e.HoldKind(row.kind),
-                row.starts_at,
-                row.ends_at,
-                None if row.features is None else frozenset(row.features),
-                row.subscription_id,
-                row.reason,
-                row.author,
-            ),
-        )
-        for row in rows(_HOLDS, o.Hold.product_id)
-    )
+    holds = _grouped(holds_within(session, ids))
     grants = _grouped(
         (product_id, e.Grant(*terms)) for product_id, *terms in rows(_GRANTS, o.Grant.product_id)
     )
@@ -108,6 +88,64 @@ def _load(
             products, Product.id
         )
     }
+
+
+def holds_within(
+    session: Session, ids: Sequence[str] | Select[str]
+) -> Iterator[tuple[str, e.Hold]]:
+    """Yield the holds on some products with the product that each is on.
+
+    Those on a product itself, on accounts that ever owned it, on all that was built like it, and on
+    firmwares that it ran, for as long as it ran them.
+
+    Args:
+        session: any session.
+        ids: of the products, or a query for them.
+    """
+    itself = select(o.Hold.product_id, *_HOLD).where(o.Hold.product_id.in_(ids))
+    account = (
+        select(o.Ownership.product_id, *_HOLD)
+        .join(o.Hold, o.Hold.owner_id == o.Ownership.owner_id)
+        .where(o.Ownership.product_id.in_(ids))
+    )
+    alike = (
+        select(Product.id, *_HOLD)
+        .join(o.Hold, o.Hold.model_number == Product.model_number)
+        .where(
+            Product.id.in_(ids),
+            o.Hold.firmware.is_(None),
+            or_(o.Hold.hardware_lot.is_(None), o.Hold.hardware_lot == Product.hardware_lot),
+        )
+    )
+    firmware = (
+        select(o.Recalled.product_id, *_HOLD[:-2], o.Recalled.starts_at, o.Recalled.ends_at)
+        .join(o.Hold, o.Hold.id == o.Recalled.hold_id)
+        .where(o.Recalled.product_id.in_(ids))
+    )
+    known: set[tuple[str, str, int]] = set()
+    every: Iterable[Any] = session.connection().execute(union_all(itself, account, alike, firmware))
+    for row in every:
+        product_id, id_, kind, starts_at, ends_at, features, *others, ran_from, ran_to = row
+        start = starts_at if ran_from is None else max(starts_at, ran_from)
+        ends = [end for end in (ends_at, ran_to) if end is not None]
+        if (product_id, id_, start) in known:  # an account that owned the product twice
+            continue
+        known.add((product_id, id_, start))
+        subscription_id, owner_id, reason, author = others
+        yield (
+            product_id,
+            e.Hold(
+                id_,
+                e.HoldKind(kind),
+                start,
+                min(ends, default=None),
+                None if features is None else frozenset(features),
+                subscription_id,
+                reason,
+                author,
+                owner_id,
+            ),
+        )
 
 
 def _grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, tuple[T, ...]]:
@@ -154,17 +192,20 @@ _SUBSCRIPTIONS = (
     .join(c.Plan, c.Plan.id == c.PlanVersion.plan_id)
     .order_by(o.Subscription.product_id, o.Subscription.starts_at, o.Subscription.id)
 )
-_HOLDS = select(
-    o.Hold.product_id,
+_HOLD = (
     o.Hold.id,
     o.Hold.kind,
     o.Hold.starts_at,
     o.Hold.ends_at,
     o.Hold.features,
     o.Hold.subscription_id,
+    o.Hold.owner_id,
     o.Hold.reason,
     o.Hold.author,
-).order_by(o.Hold.product_id, o.Hold.id)
+    # When the product ran the firmware of a recall; other holds are not bound to one.
+    null().label("ran_from"),
+    null().label("ran_to"),
+)
 _GRANTS = select(
     o.Grant.product_id,
     o.Grant.id,

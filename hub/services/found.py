@@ -39,11 +39,13 @@ class Found:
     hidden: bool = False
     cohort: int = 0
     members: int = 0
+    evidence: str = ""
+    """What a suspicion of the hub's own rests on; not of the log."""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
         """Take a record of the findings log."""
-        return cls(**{name: record[name] for name in cls.__slots__})
+        return cls(**{name: record[name] for name in cls.__slots__ if name != "evidence"})
 
 
 class Resolution(StrEnum):

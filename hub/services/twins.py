@@ -59,4 +59,5 @@ def of(session: Session, slot: int, boot: bytes, at: int) -> Found | None:
         observed=2.0,
         low=None,
         high=None,
+        evidence="/".join(sorted((boot.hex(), boots[0] or ""))),
     )

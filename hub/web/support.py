@@ -132,7 +132,9 @@ def do_lift(request: Request, hold_id: ID) -> Response:
     hub, visitor = hub_of(request), visitor_of(request)
     with write_session(hub.engine) as session:
         product_id = holds.lift(session, visitor.known, hold_id, hub.clock()).product_id
-    return RedirectResponse(f"/support/products/{product_id}#plan", 303)
+    # One on an account or a model is of many products.
+    page = "/support" if product_id is None else f"/support/products/{product_id}#plan"
+    return RedirectResponse(page, 303)
 
 
 def _days(text: str) -> int | None:

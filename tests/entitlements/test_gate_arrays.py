@@ -32,7 +32,8 @@ from entitlements.gate import (
     limits_at,
     verdict_at,
 )
-from entitlements.gate_table import Arrays, Entry, GateSpan, GateTable, Patch
+from entitlements.gate_metrics import Arrays
+from entitlements.gate_table import Entry, GateSpan, GateTable, Patch
 from entitlements.ladder import owner_epoch
 from tests.entitlements.gate_lookup import DTYPES, assert_same_snapshot
 from tests.entitlements.products import DAY, MODEL, PLANS, S, probes, product, products

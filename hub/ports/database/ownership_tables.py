@@ -191,23 +191,65 @@ class Subscription(Base):
     created_at: Mapped[Instant]
 
 
+class SubscriptionTerms(Base):
+    """The dates of a subscription as they stood until `replaced_at`, when others took their place."""
+
+    __tablename__ = "subscription_terms"
+
+    subscription_id: Mapped[Id] = mapped_column(ForeignKey("subscription.id"), primary_key=True)
+    replaced_at: Mapped[Instant] = mapped_column(primary_key=True)
+    trial_end: Mapped[Instant | None]
+    paid_until: Mapped[Instant | None]
+    grace_s: Mapped[int]
+    cancelled_at: Mapped[Instant | None]
+    ends_at: Mapped[Instant | None]
+
+
 class Hold(Base):
-    """A reversible block on a product, on some of its features, or on one subscription's grants."""
+    """A reversible block on one product, on an account, or on all products that were built alike.
+
+    On one product it may be of some features, or of one subscription's grants. A recall names a
+    model, and perhaps one of its hardware lots or firmwares. `evidence` is what it rests on; the
+    same evidence leads to one hold of a kind.
+    """
 
     __tablename__ = "hold"
     __table_args__ = (
         CheckConstraint("kind IN ('payment', 'fraud', 'theft', 'recall', 'clone')", name="kind"),
+        CheckConstraint(
+            "(CASE WHEN product_id IS NULL THEN 0 ELSE 1 END)"
+            " + (CASE WHEN owner_id IS NULL THEN 0 ELSE 1 END)"
+            " + (CASE WHEN model_number IS NULL THEN 0 ELSE 1 END) = 1",
+            name="scope",
+        ),
+        Index("uq_hold_product_id_kind_evidence", "product_id", "kind", "evidence", unique=True),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
-    product_id: Mapped[Id] = mapped_column(ForeignKey("product.id"), index=True)
+    product_id: Mapped[Id | None] = mapped_column(ForeignKey("product.id"), index=True)
+    owner_id: Mapped[Id | None] = mapped_column(ForeignKey("owner.id"), index=True)
+    model_number: Mapped[int | None] = mapped_column(ForeignKey("product_model.number"), index=True)
+    firmware: Mapped[Name | None]
+    hardware_lot: Mapped[Name | None]
     kind: Mapped[Name]
     starts_at: Mapped[Instant]
     ends_at: Mapped[Instant | None]
     features: Mapped[Items | None]
     subscription_id: Mapped[Id | None] = mapped_column(ForeignKey("subscription.id"))
+    evidence: Mapped[Name | None]
     reason: Mapped[Name]
     author: Mapped[Name]
+
+
+class Recalled(Base):
+    """A product ran the firmware of a recall for a while, `[starts_at, ends_at)`."""
+
+    __tablename__ = "recalled"
+
+    product_id: Mapped[Id] = mapped_column(ForeignKey("product.id"), primary_key=True)
+    hold_id: Mapped[Id] = mapped_column(ForeignKey("hold.id"), primary_key=True)
+    starts_at: Mapped[Instant] = mapped_column(primary_key=True)
+    ends_at: Mapped[Instant | None]
 
 
 class Grant(Base):

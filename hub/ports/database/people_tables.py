@@ -6,10 +6,12 @@
 3. Memberships, grants and invitations end and stay; who was what, and when, is never overwritten.
 """
 
+from typing import Any
+
 from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hub.ports.database.tables import Base, Digest, Id, Instant, Items, Name
+from hub.ports.database.tables import Base, Digest, Id, Instant, Items, Name, json_document
 
 _OPEN_MEMBERSHIP = text("ended_at IS NULL")
 _OPEN_INVITATION = text("answered_at IS NULL AND email IS NOT NULL")
@@ -33,6 +35,16 @@ class Partner(Base):
     id: Mapped[Id] = mapped_column(primary_key=True)
     name: Mapped[Name]
     created_at: Mapped[Instant]
+
+
+class OwnerSetting(Base):
+    """A configuration value that a household wants for all of its products."""
+
+    __tablename__ = "owner_setting"
+
+    owner_id: Mapped[Id] = mapped_column(ForeignKey("owner.id"), primary_key=True)
+    name: Mapped[Name] = mapped_column(primary_key=True)
+    value: Mapped[Any] = mapped_column(json_document)
 
 
 class Person(Base):

@@ -7,11 +7,15 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
 
+from entitlements.facts import Facts
 from hub.ports.database.engine import migrate, open_engine, read_session, write_session
+from hub.ports.database.product_tables import Device
 from hub.services import catalogue, catalogue_facts, enrolment, ownership, products
 from hub.services.caller import HUB, ROLE_SCOPES, Caller, Role
+from hub.services.facts import load_some
 from hub.services.people import OneTimePassword, create_person
 from hub.services.pki import CertificateAuthority
 from hub.services.products import Manufactured
@@ -120,6 +124,11 @@ def new_world(folder: Path, url: str = "") -> World:
     ca = CertificateAuthority.load_or_create(folder / "pki", T0)
     source = random.Random(7).randbytes  # noqa: S311  the same in every run
     return World(engine, Tokens(b"pepper" * 4, source), ca)
+
+
+def all_enrolled(session: Session) -> dict[str, Facts]:
+    """The facts of every product that has enrolled, by product id."""
+    return load_some(session, list(session.scalars(select(Device.product_id))))
 
 
 def csr_of(key: ec.EllipticCurvePrivateKey) -> str:

@@ -18,6 +18,7 @@ from hub.ports.database.record_tables import Audit
 from hub.services import (
     enrolment,
     facts,
+    feature_grants,
     gate,
     holds,
     ownership,
@@ -28,7 +29,7 @@ from hub.services import (
 from hub.services.caller import HUB, Caller
 from hub.services.signing_keys import SigningKeys, load_pepper
 from hub.services.state import Place, StateIssuer
-from tests.hub.services.service_world import DAY, T0, S, World
+from tests.hub.services.service_world import DAY, T0, S, World, all_enrolled
 
 PLACE = Place("hub.example.org", 8883, "https://hub.example.org")
 
@@ -56,7 +57,7 @@ def populate(world: World, count: int) -> list[str]:
                 holds.place(
                     session, HUB, made.product_id, HoldKind.THEFT, "police", T0, world.tokens
                 )
-                holds.grant(
+                feature_grants.give(
                     session, HUB, made.product_id, "boost_hours", "sorry", T0, world.tokens, value=3
                 )
     return ids
@@ -77,13 +78,13 @@ def test_bulk_equals_one_by_one_and_the_number_of_statements_is_constant(world: 
         used = len(statements)
         with read_session(world.engine) as session:
             assert bulk == {one: facts.load_one(session, one) for one in ids}
-            enrolled = facts.load_slots(session, 1, facts.last_slot(session) + 1)
+            enrolled = all_enrolled(session)
             assert enrolled == {one: found for one, found in bulk.items() if found.device.slot}
         return used
 
     few = loaded(populate(world, 2))
     with read_session(world.engine) as session:
-        everything = [*facts.load_slots(session, 1, facts.last_slot(session) + 1)]
+        everything = [*all_enrolled(session)]
     assert loaded(everything) == few
     with read_session(world.engine) as session, pytest.raises(NotFoundError):
         facts.load_one(session, "x")

@@ -3,24 +3,28 @@
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from device_sdk.wire.topics import ROOT, shard_of
 from entitlements import gate_table
-from entitlements.facts import Facts, HoldKind
-from entitlements.gate import compile_gate, gate_entry
-from entitlements.gate_table import Entry
+from entitlements.decision import decide
+from entitlements.decision_arrays import Decisions
+from entitlements.facts import HoldKind
+from entitlements.gate import compile_gate
+from entitlements.grants import feature_names
 from hub.errors import ConflictError, NotFoundError, StorageError
 from hub.pipeline.directory import Directory
 from hub.ports.database.engine import read_session, write_session
-from hub.services import catalogue, enrolment, facts, holds, ownership, pushes, subscriptions
+from hub.services import catalogue, enrolment, holds, ownership, pushes, subscriptions
 from hub.services.caller import HUB, Caller
+from hub.services.fact_columns import Part, load_part
 from hub.services.gate import GatePublisher
 from hub.services.products import Manufactured
 from hub.services.snapshot_file import Snapshot, read_snapshot
 from tests.entitlements.gate_lookup import assert_same_snapshot
-from tests.hub.services.service_world import CATALOGUE, DAY, T0, S, World
+from tests.hub.services.service_world import CATALOGUE, DAY, T0, S, World, all_enrolled
 
 MORE_METRICS = CATALOGUE.replace(
     "[models.heat-pump.features.telemetry]",
@@ -97,10 +101,21 @@ def apply(world: World, text: str) -> None:
 
 def assert_right(world: World, snapshot: Snapshot, at: int) -> None:
     with read_session(world.engine) as session:
-        everything = facts.load_slots(session, 1, facts.last_slot(session) + 1)
+        everything = all_enrolled(session)
     models = {one.model.number: one.model for one in everything.values()}
     fresh = compile_gate(everything.values(), models.values(), at)
     assert_same_snapshot(snapshot.arrays, fresh)
+
+
+def assert_decided(world: World, decisions: Decisions, life: Life) -> None:
+    """Every answer of the arrays is that of the facts."""
+    with read_session(world.engine) as session:
+        everything = all_enrolled(session)
+    assert decisions.slots.tolist() == sorted(one.device.slot for one in everything.values())
+    at = life.now + life.chance.randrange(-20, 20) * DAY
+    for one in everything.values():
+        for name in (*feature_names(one), "no_such_feature"):
+            assert decisions.decide(one.device.slot, name, at) == decide(one, name, at)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -130,6 +145,7 @@ def test_whatever_happens_the_published_gate_is_that_of_a_fresh_compile(
         assert following.version == directory.version == version
         assert_right(world, following, life.now)
         assert_right(world, read_snapshot(folder), life.now)
+        assert_decided(world, publisher.decisions, life)
         for slot in directory.device_id[:, 0].nonzero()[0].tolist():
             name = directory.device_id[slot].tobytes().decode()
             assert directory.shard[slot].tobytes().decode() == shard_of(name)
@@ -158,11 +174,11 @@ def test_a_new_metric_compiles_no_product(
     publisher.step()
     compiled: list[object] = []
 
-    def entry(one: Facts, at: int) -> Entry:
-        compiled.append(one)
-        return gate_entry(one, at)
+    def load(*given: Any) -> Part | None:
+        compiled.append(given)
+        return load_part(*given)
 
-    monkeypatch.setattr("hub.services.gate.gate_entry", entry)
+    monkeypatch.setattr("hub.services.gate.load_part", load)
     apply(world, MORE_METRICS)
     publisher.step()
     assert len(read_snapshot(tmp_path / "gate").arrays["metric_index"]) == 3

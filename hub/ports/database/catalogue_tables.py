@@ -43,7 +43,6 @@ class ProductModel(Base):
     data_sheet: Mapped[OptionalDocument]
     settings: Mapped[OptionalDocument]
     budget: Mapped[OptionalDocument]
-    settings: Mapped[OptionalDocument]
     # Models of before windows were known keep what they had; the catalogue's default is the window.
     possession: Mapped[Name] = mapped_column(server_default="label")
     created_at: Mapped[Instant]
@@ -122,7 +121,6 @@ class PlanVersion(Base):
     grace_s: Mapped[int]
     settings: Mapped[OptionalDocument]
     budget: Mapped[OptionalDocument]
-    settings: Mapped[OptionalDocument]
     published_at: Mapped[Instant]
 
 

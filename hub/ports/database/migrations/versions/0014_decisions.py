@@ -1,7 +1,7 @@
-"""Holds on accounts and on what was built alike; earlier terms; settings of models, plans and owners.
+"""Holds on accounts and on what was built alike; earlier terms; settings of owners.
 
-Revision ID: 0013
-Revises: 0012
+Revision ID: 0014
+Revises: 0013
 """
 
 import sqlalchemy as sa
@@ -9,8 +9,8 @@ from alembic import op
 
 from hub.ports.database.tables import json_document
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
@@ -76,13 +76,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["owner_id"], ["owner.id"], name="fk_owner_setting_owner_id"),
         sa.PrimaryKeyConstraint("owner_id", "name", name="pk_owner_setting"),
     )
-    for table_name in ("product_model", "plan_version"):
-        op.add_column(table_name, sa.Column("settings", json_document, nullable=True))
 
 
 def downgrade() -> None:
-    for table_name in ("plan_version", "product_model"):
-        op.drop_column(table_name, "settings")
     op.drop_table("owner_setting")
     op.drop_table("subscription_terms")
     op.drop_table("recalled")

@@ -31,7 +31,7 @@ def shown(decided: decisions.Decision) -> Decision:
         feature=decided.feature,
         allowed=decided.allowed,
         code=decided.code,
-        args=_arguments(decided.args),
+        args=arguments(decided.args),
         sentence=sentence(decided.code, decided.args),
         until=decided.until,
         rule=decided.rule,
@@ -53,12 +53,13 @@ def _step(step: Step) -> ExplanationStep:
         applies=outcome is not None,
         allowed=None if outcome is None else outcome.allowed,
         code=None if outcome is None else outcome.code,
-        args={} if outcome is None else _arguments(outcome.args),
+        args={} if outcome is None else arguments(outcome.args),
         sentence=None if outcome is None else sentence(outcome.code, outcome.args),
     )
 
 
-def _arguments(args: Mapping[str, Arg]) -> dict[str, Scalar]:
+def arguments(args: Mapping[str, Arg]) -> dict[str, Scalar]:
+    """Return the arguments of a code as they go out."""
     return {
         name: text_of(value) if name.endswith("_at") and type(value) is int else value
         for name, value in args.items()

@@ -4,20 +4,22 @@
 2. Latest values come from the telemetry store, as far as the caller may see them now.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from entitlements import decision
 from entitlements.status import Status
 from hub.api import decisions
 from hub.api.alert_bodies import Alert, shown_alert
-from hub.api.bodies import Answer, examples
+from hub.api.bodies import Answer, Scalar, examples
 from hub.api.instants import Instant
 from hub.api.product_bodies import Decision, ProductSummary
 from hub.ports.store.port import TelemetryStore
+from hub.services import beliefs, products, telemetry
 from hub.services import product_detail as services
-from hub.services import products, telemetry
 from hub.services.caller import Caller, Scope
 from hub.services.product_detail import DeviceView, PlanView
 from hub.services.relations import Act
@@ -87,6 +89,53 @@ class LatestValue(Answer):
     )
 
 
+class BelievedFeature(Answer):
+    """What a device does about a feature, by the token that it said it enforces."""
+
+    feature: str
+    allowed: bool = Field(description="Whether the device lets it be used now.")
+    agrees: bool = Field(description="Whether the hub decides the same now.")
+    code: str = Field(description="Code of a decision, or `expired_offline`.")
+    args: dict[str, Scalar]
+    safe: bool
+    ends_at: Instant | None = Field(
+        description="When the device stops by itself if it hears nothing more; a clock that is slow "
+        "or was off makes it later, never earlier. Null: never, or it does not allow it."
+    )
+
+    model_config = examples(
+        {
+            "feature": "boost_hours",
+            "allowed": True,
+            "agrees": False,
+            "code": "plan",
+            "args": {"plan": "comfort", "until_at": "2026-03-01T00:00:00Z"},
+            "safe": False,
+            "ends_at": "2026-03-15T00:00:00Z",
+        }
+    )
+
+
+class Belief(Answer):
+    """What a device believes of its entitlements, beside what the hub decides."""
+
+    version: int = Field(description="Token that the device said it enforces; 0: none.")
+    latest: bool = Field(description="Whether it is the newest there is.")
+    known: bool = Field(description="False if the hub has no record of that version.")
+    issued_at: Instant | None = Field(description="When that version was first issued.")
+    features: list[BelievedFeature] = Field(description="Empty if it has no token or is not known.")
+
+    model_config = examples(
+        {
+            "version": 2,
+            "latest": False,
+            "known": True,
+            "issued_at": "2026-02-01T00:00:00Z",
+            "features": [],
+        }
+    )
+
+
 class DeviceState(Answer):
     """What the hub wants of a device, and what the device said it applied."""
 
@@ -101,6 +150,7 @@ class DeviceState(Answer):
     state_version_reported: int
     entitlement_version: int
     entitlement_version_reported: int
+    belief: Belief
 
     model_config = examples(
         {
@@ -115,6 +165,13 @@ class DeviceState(Answer):
             "state_version_reported": 5,
             "entitlement_version": 2,
             "entitlement_version_reported": 2,
+            "belief": {
+                "version": 2,
+                "latest": True,
+                "known": True,
+                "issued_at": "2026-02-01T00:00:00Z",
+                "features": [],
+            },
         }
     )
 
@@ -160,7 +217,7 @@ def detail(
         owner=owner and ProductOwner(owner_id=owner.id, name=owner.name, emails=list(owner.emails)),
         subscriptions=[shown_plan(plan) for plan in found.plans],
         entitlements=[decisions.shown(decision) for decision in found.entitlements],
-        device=None if found.device is None else _device(found.device),
+        device=None if found.device is None else _device(found.device, found.entitlements),
         latest=[
             LatestValue(
                 metric=value.metric.name,
@@ -192,7 +249,29 @@ def shown_plan(plan: PlanView) -> Subscription:
     )
 
 
-def _device(device: DeviceView) -> DeviceState:
+def _belief(belief: beliefs.Belief, decided: Sequence[decision.Decision]) -> Belief:
+    allowed = {one.feature for one in decided if one.allowed}
+    return Belief(
+        version=belief.version,
+        latest=belief.latest,
+        known=belief.known,
+        issued_at=belief.issued_at,
+        features=[
+            BelievedFeature(
+                feature=one.feature,
+                allowed=one.allowed,
+                agrees=one.allowed == (one.feature in allowed),
+                code=one.code,
+                args=decisions.arguments(one.args),
+                safe=one.safe,
+                ends_at=one.ends_at,
+            )
+            for one in belief.features
+        ],
+    )
+
+
+def _device(device: DeviceView, decided: Sequence[decision.Decision]) -> DeviceState:
     return DeviceState(
         enrolled_at=device.enrolled_at,
         certificate_not_after=device.certificate_not_after,
@@ -205,4 +284,5 @@ def _device(device: DeviceView) -> DeviceState:
         state_version_reported=device.state_version_reported,
         entitlement_version=device.entitlement_version,
         entitlement_version_reported=device.entitlement_version_reported,
+        belief=_belief(device.belief, decided),
     )

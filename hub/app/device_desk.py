@@ -3,7 +3,8 @@
 1. What a device says is kept in one transaction, then told to whoever listens live.
 2. A device that asks gets its state at once; one whose facts changed gets it while it is
    connected. A device that is not connected asks when it comes.
-3. States are issued on a thread of their own: many changes at once become one state each.
+3. States are issued on a thread of their own: many changes at once become one state each. It also
+   looks every second for devices whose features turned by themselves.
 """
 
 import logging
@@ -20,12 +21,13 @@ from hub.app.findings_desk import Changes, FindingsDesk, Send
 from hub.errors import NotFoundError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.product_tables import Device
-from hub.services import alerts, changes, contacts, pushes, waiting
+from hub.services import alerts, changes, contacts, pushes, state, waiting
 from hub.services.contacts import Contact
 from hub.services.events import Event as LiveEvent
 from hub.services.state import StateIssuer
 
 _COALESCE_S = 0.02
+_LOOK_NS = 1_000_000_000
 _RETRY_S = 1.0
 
 _log = logging.getLogger("homeport.control")
@@ -62,16 +64,27 @@ class StateDesk:
 
     def run(self, stop: threading.Event) -> None:
         """Send what is asked for until `stop` is set."""
+        look_at = 0
         while not stop.is_set():
-            if not self._due.wait(0.25):
-                continue
+            self._due.wait(0.25)
             try:
+                now = self._clock()
+                if not 0 < look_at - now <= _LOOK_NS:  # due, or the clock was set back
+                    look_at = now + _LOOK_NS
+                    self.ask_due(now)
                 self.step()
             except Exception:  # noqa: BLE001  the database may be busy; what was asked is kept
                 _log.exception("states could not be issued; trying again")
                 self._due.set()
                 stop.wait(_RETRY_S)
             stop.wait(_COALESCE_S)
+
+    def ask_due(self, at: int) -> None:
+        """Ask for the states of connected devices whose features have turned (`at`: now, ns)."""
+        with read_session(self._engine) as session:
+            turned = state.due(session, at)
+        with self._lock:
+            self._devices.update(turned)
 
     def step(self) -> int:
         """Send all that is asked for now; returns how many states were handed to the broker."""

@@ -24,6 +24,7 @@ from hub.services.happenings import (
     FIRMWARE,
     MAX_TEXT,
     NOT_APPLIED,
+    PUT_BACK,
     WENT,
     keep,
 )
@@ -61,6 +62,10 @@ def presence(session: Session, device_id: str, message: Presence, at: int) -> Co
         cohorts.place(session, device)
         device.sdk = birth.sdk[:MAX_TEXT]
         device.boot = birth.boot
+        if birth.state_version < device.state_version_reported:
+            # Its storage was put back to an older copy, lost its state, or refuses to go by it.
+            versions = {"before": device.state_version_reported, "now": birth.state_version}
+            keep(session, device.slot, at, PUT_BACK, versions)
         device.state_version_reported = birth.state_version
         device.entitlement_version_reported = birth.entitlement_version
     return replace(_contact(session, device), found=found)

@@ -21,6 +21,8 @@ KEPT = 200
 CAME, WENT, FIRMWARE = "hub.came", "hub.went", "hub.firmware"
 ASKED, APPLIED, NOT_APPLIED = "hub.asked", "hub.applied", "hub.not_applied"
 """A configuration was asked for; the device has all of it in force; it could not apply some."""
+PUT_BACK = "hub.put_back"
+"""A device came with an older state than it had reported."""
 
 
 def keep(

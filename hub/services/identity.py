@@ -7,7 +7,7 @@
 from sqlalchemy.orm import Session
 
 from hub.ports.database.record_tables import Setting
-from hub.services import audit
+from hub.services import audit, state
 from hub.services.tokens import Tokens
 
 _INCARNATION = "incarnation"
@@ -35,9 +35,13 @@ def stored_incarnation(session: Session) -> bytes | None:
 
 
 def renew_incarnation(session: Session, at: int, tokens: Tokens) -> bytes:
-    """Make this hub another incarnation, after a restore; returns it."""
+    """Make this hub another incarnation, after a restore; returns it.
+
+    States are numbered anew as well: devices may have had later ones than the backup knows.
+    """
     value = tokens.octets(8)
     session.merge(Setting(name=_INCARNATION, value=value.hex()))
     session.flush()
+    state.leap(session)
     audit.record(session, at, "hub", "hub.incarnation", "hub", {"incarnation": value.hex()})
     return value

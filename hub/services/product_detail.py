@@ -3,6 +3,7 @@
 1. Statuses and decisions are derived for the instant asked for, from facts.
 2. Who the owner is, and what was agreed about paying, is shown to whom it is permitted; e-mail
    addresses to staff only.
+3. What is decided stands beside what the device believes (`beliefs`).
 """
 
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from hub.errors import NotFoundError
 from hub.ports.database.catalogue_tables import Plan
 from hub.ports.database.people_tables import Membership, Owner, Person
 from hub.ports.database.product_tables import Certificate, Device
-from hub.services import alert_desk, products, pushes
+from hub.services import alert_desk, beliefs, products, pushes
 from hub.services.alert_desk import AlertView
+from hub.services.beliefs import Belief
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
 from hub.services.products import ProductSummary
@@ -64,6 +66,7 @@ class DeviceView:
     state_version_reported: int
     entitlement_version: int
     entitlement_version_reported: int
+    belief: Belief
     configuration: pushes.Configuration
 
 
@@ -96,7 +99,7 @@ def detail(session: Session, caller: Caller, product_id: str, at: int) -> Produc
         owner=_owner(session, caller, summary) if people else None,
         plans=_plans(session, facts, summary.epoch, at) if bills else (),
         entitlements=tuple(decide(facts, name, at) for name in feature_names(facts)),
-        device=_device(session, summary),
+        device=_device(session, summary, at),
         open_alerts=tuple(alert_desk.unresolved(session, caller, product_id)),
     )
 
@@ -166,7 +169,7 @@ def _plans(session: Session, facts: Facts, epoch: int, at: int) -> tuple[PlanVie
     )
 
 
-def _device(session: Session, summary: ProductSummary) -> DeviceView | None:
+def _device(session: Session, summary: ProductSummary, at: int) -> DeviceView | None:
     if summary.slot is None:
         return None
     device = session.get_one(Device, summary.slot)
@@ -185,5 +188,6 @@ def _device(session: Session, summary: ProductSummary) -> DeviceView | None:
         state_version_reported=device.state_version_reported,
         entitlement_version=device.entitlement_version,
         entitlement_version_reported=device.entitlement_version_reported,
+        belief=beliefs.belief(session, device, at),
         configuration=pushes.configuration_of(device),
     )

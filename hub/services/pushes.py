@@ -211,9 +211,11 @@ def command(
     present = session.get(Command, identity)
     if present is not None:
         return device, present
+    owner = ownership.open_ownership(session, product_id)
     row = Command(
         id=identity,
         slot=device.slot,
+        epoch=owner.epoch if owner else 0,
         name=name,
         arguments=dict(arguments),
         created_at=at,
@@ -248,12 +250,14 @@ def keep_reply(session: Session, device_id: str, reply: messages.Reply, at: int)
 def notice_payload(row: Notice) -> bytes:
     """Return a notice as bytes for `down/notice`."""
     severity = Severity(row.severity)
-    return messages.Notice(row.id, row.code, row.arguments, severity, row.created_at).encode()
+    return messages.Notice(
+        row.id, row.code, row.arguments, severity, row.created_at, row.epoch
+    ).encode()
 
 
 def command_payload(row: Command) -> bytes:
     """Return a command as bytes for `down/command`."""
-    return messages.Command(row.id, row.name, row.arguments, row.expires_at).encode()
+    return messages.Command(row.id, row.name, row.arguments, row.expires_at, row.epoch).encode()
 
 
 def _differing(before: Mapping[str, Scalar], after: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -2,13 +2,16 @@
 
 1. A state's version rises when its content changes, and only then; likewise the token's.
 2. Both are signed afresh for each issue: time of issue and hub time are not content.
-3. Versions are kept in the database, so they never fall, whatever is restarted.
+3. Versions are kept in the database, so they never fall, whatever is restarted. Where the database is
+   an older copy, a device has seen higher ones: the next version is above what it reports.
+4. What each version of a token says is kept (`beliefs.py`), as some device may go by it for long.
+5. A feature that turns by itself needs a new state: to open at all, and to say why it closed (`due`).
 """
 
 import hashlib
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
 from device_sdk.wire import cose, topics
@@ -25,9 +28,14 @@ from entitlements.ladder import owner_epoch
 from hub.errors import NotFoundError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.product_tables import Device
+from hub.services import beliefs
 from hub.services.facts import load_one
 from hub.services.signing_keys import SigningKeys
 
+LEAP = 1_000_000
+"""Versions that a restored hub passes over; more changes than a product sees in its life."""
+_MOST = 1 << 62
+"""A device that reports more than this makes it up; its numbers are not followed."""
 _S = 1_000_000_000
 
 
@@ -90,12 +98,18 @@ class StateIssuer:
         with read_session(self._engine) as session:
             device = _device(session, device_id)
             token, state = self._contents(session, device, at)
-        if _digest_of(encode_state(state)) == device.state_digest:
-            return self._signed(token, state, device, at)
+            unchanged = _digest_of(encode_state(state)) == device.state_digest
+            turned = device.state_due is not None and device.state_due <= at
+            kept = not turned and not _is_ahead(device) and beliefs.is_kept(session, device)
+            if unchanged and kept:
+                return self._signed(token, state, device, at)
         with write_session(self._engine) as session:
             device = _device(session, device_id)
             token, state = self._contents(session, device, at)
-            _count(device, encode_token(token), encode_state(state))
+            claims = encode_token(token)
+            _count(device, claims, encode_state(state))
+            device.state_due = _due(token)
+            beliefs.keep_issued(session, device, claims, at)
         return self._signed(token, state, device, at)
 
     def _contents(
@@ -160,15 +174,57 @@ def _device(session: Session, device_id: str) -> Device:
     return device
 
 
+def due(session: Session, at: int) -> list[str]:
+    """Return the ids of connected devices whose features have turned since their state was issued."""
+    query = select(Device.device_id).where(Device.state_due <= at, Device.online.is_(True))
+    return list(session.scalars(query))
+
+
+def _due(token: EntitlementToken) -> int | None:
+    """Return the instant (ns) by which a feature of a token has turned; seconds are rounded down."""
+    turns = [grant.until for grant in token.features.values() if grant.until is not None]
+    return (min(turns) + 1) * _S if turns else None
+
+
+def _is_ahead(device: Device) -> bool:
+    """Tell whether a device has seen versions that this database has not given yet."""
+    return (
+        device.state_version < device.state_version_reported <= _MOST
+        or device.entitlement_version < device.entitlement_version_reported <= _MOST
+    )
+
+
 def _count(device: Device, token: bytes, state: bytes) -> None:
-    """Raise the versions of what changed."""
+    """Raise the versions of what changed, and of what a device has seen under other content."""
     token_digest, state_digest = _digest_of(token), _digest_of(state)
+    if _is_ahead(device):
+        # Its numbers say nothing of what is in them here, so both go beyond all that it knows.
+        device.entitlement_version = max(
+            device.entitlement_version, device.entitlement_version_reported
+        )
+        device.state_version = max(device.state_version, device.state_version_reported)
+        device.entitlement_digest = device.state_digest = None
     if token_digest != device.entitlement_digest:
         device.entitlement_digest = token_digest
         device.entitlement_version += 1
     if state_digest != device.state_digest:
         device.state_digest = state_digest
         device.state_version += 1
+
+
+def leap(session: Session) -> None:
+    """Number the states of all devices anew, far above what was issued since a backup was made.
+
+    A version that a device got in that time would else stand for other content here.
+    """
+    session.execute(
+        update(Device).values(
+            state_version=Device.state_version + LEAP,
+            entitlement_version=Device.entitlement_version + LEAP,
+            state_digest=None,
+            entitlement_digest=None,
+        )
+    )
 
 
 def _digest_of(content: bytes) -> str:

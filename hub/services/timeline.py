@@ -37,6 +37,7 @@ _SEEN = {
     happenings.ASKED: "configuration_asked",
     happenings.APPLIED: "configuration_applied",
     happenings.NOT_APPLIED: "configuration_refused",
+    happenings.PUT_BACK: "put_back",
 }
 _OF_SETTINGS = {happenings.ASKED, happenings.NOT_APPLIED}
 """Their arguments have names of settings."""

@@ -4,7 +4,7 @@
    sent again at the device's next birth; a device handles an id once (docs/wire.md).
 2. A command waits until it is replied to or expires, a notice until it was sent at one birth or
    `NOTICE_LIFE_NS` is over.
-3. A notice is for the people at the device: those of an earlier owner are not shown to the next.
+3. What an earlier owner had asked or was to be told is not for the next: neither is sent any more.
 """
 
 from collections.abc import Sequence
@@ -36,16 +36,21 @@ def of(session: Session, slot: int, at: int) -> Waiting:
         slot: of the device.
         at: now, ns; what has expired is left out.
     """
-    commands = (
-        select(Command)
-        .where(Command.slot == slot, Command.replied_at.is_(None), Command.expires_at > at)
-        .order_by(Command.created_at, Command.id)
-    )
     owner_epoch = (
         select(func.coalesce(func.max(Ownership.epoch), 0))
         .join(Device, Device.product_id == Ownership.product_id)
         .where(Device.slot == slot, Ownership.ended_at.is_(None))
         .scalar_subquery()
+    )
+    commands = (
+        select(Command)
+        .where(
+            Command.slot == slot,
+            Command.replied_at.is_(None),
+            Command.expires_at > at,
+            Command.epoch == owner_epoch,
+        )
+        .order_by(Command.created_at, Command.id)
     )
     notices = (
         select(Notice)

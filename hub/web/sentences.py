@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from device_sdk.wire.offline import EXPIRED_OFFLINE
 from entitlements.codes import Code
 from entitlements.decision import Decision
 from entitlements.sentences import TEMPLATES as DECISIONS
 from hub.services.alert_desk import AlertView, FindingView
 from hub.services.alert_sentences import INCIDENTS
 from hub.services.alert_sentences import TEMPLATES as FINDINGS
+from hub.services.beliefs import BelievedFeature
 from hub.services.causes import Cause
 from hub.services.incidents import IncidentView
 from hub.services.timeline import Entry, NoticeView, Titles
@@ -86,6 +88,7 @@ EVENTS: Mapping[str, str] = {
     "configuration_asked": N_("Configuration asked for: {arguments}"),
     "configuration_applied": N_("The product has the configuration in force"),
     "configuration_refused": N_("The product could not apply: {arguments}"),
+    "put_back": N_("It came with an older state ({now}) than it had before ({before})"),
     "device_event": N_("The product reported: {name}"),
     "device_event.more": N_("The product reported: {name} ({arguments})"),
     "notice": N_("The product was told: {sentence}"),
@@ -127,6 +130,10 @@ AGES: Mapping[str, str] = {
     "over_1_year": N_("more than a year old"),
 }
 _UNTIL, _FOR_EVER = N_("until {when}"), N_("without end")
+_ALWAYS = N_("always, as a safety function")
+_STOPS = N_("stops by itself on {when} if it hears nothing more")
+_EXPIRED = N_("stopped by itself, as it heard nothing more")
+_WITHHELD = N_("withheld until it hears otherwise")
 _MESSAGE = N_("Message of the manufacturer: {code}")
 _UNKNOWN = N_("unknown")
 _SILENCE = "finding.silence"
@@ -260,6 +267,17 @@ class Sentences:
             elif name != "model":
                 shown[name] = titles.features.get(str(value), str(value))
         return self.language.text(DECISIONS[Code(decision.code)], **shown)
+
+    def believed(self, belief: BelievedFeature) -> str:
+        """Say until when a product that hears nothing more goes on with a feature."""
+        text = self.language.text
+        if belief.allowed and belief.safe:
+            return text(_ALWAYS)
+        if belief.allowed and belief.ends_at is not None:
+            return text(_STOPS, when=self.formats.minute(belief.ends_at))
+        if belief.allowed:
+            return text(_FOR_EVER)
+        return text(_EXPIRED if belief.code == EXPIRED_OFFLINE else _WITHHELD)
 
     def problem(self, problem: Problem, model: str, titles: Titles) -> str:
         """Say what is wrong, or that nothing is."""

@@ -144,6 +144,7 @@ class Command(Base):
 
     id: Mapped[Identity16] = mapped_column(primary_key=True)
     slot: Mapped[int] = mapped_column(ForeignKey("device.slot"))
+    epoch: Mapped[int] = mapped_column(server_default="0")
     name: Mapped[Name]
     arguments: Mapped[Document]
     created_at: Mapped[Instant]

@@ -85,6 +85,22 @@ class Device(Base):
     state_digest: Mapped[Digest | None]
     entitlement_version: Mapped[Big]
     entitlement_digest: Mapped[Digest | None]
+    # When a feature turns by itself: the device is then to hear what holds instead, and why.
+    state_due: Mapped[Instant | None] = mapped_column(index=True)
+
+
+class IssuedToken(Base):
+    """What a version of a device's entitlement token says, and when it was first issued.
+
+    `claims` is the token as encoded, without version, id and time of issue.
+    """
+
+    __tablename__ = "issued_token"
+
+    slot: Mapped[int] = mapped_column(big_number, ForeignKey("device.slot"), primary_key=True)
+    version: Mapped[int] = mapped_column(big_number, primary_key=True, autoincrement=False)
+    issued_at: Mapped[Instant]
+    claims: Mapped[bytes]
 
 
 class DeviceEvent(Base):

@@ -56,6 +56,7 @@ class Belief:
         known: whether the hub knows what that version says.
         latest: whether that is the newest version there is.
         issued_at: when it was first issued, ns.
+        epoch: owner epoch that it speaks of.
         features: one entry a feature, by name; empty if the device has no token or it is not known.
     """
 
@@ -63,6 +64,7 @@ class Belief:
     known: bool
     latest: bool
     issued_at: int | None = None
+    epoch: int | None = None
     features: tuple[BelievedFeature, ...] = ()
 
     def of(self, feature: str) -> BelievedFeature | None:
@@ -87,7 +89,14 @@ def belief(session: Session, device: Device, at: int) -> Belief:
         return Belief(version, known=False, latest=latest)
     token = decode_token(row.claims)
     features = tuple(_believed(token, name, at) for name in sorted(token.features))
-    return Belief(version, known=True, latest=latest, issued_at=row.issued_at, features=features)
+    return Belief(
+        version,
+        known=True,
+        latest=latest,
+        issued_at=row.issued_at,
+        epoch=token.owner_epoch,
+        features=features,
+    )
 
 
 def keep_issued(session: Session, device: Device, claims: bytes, at: int) -> None:

@@ -6,7 +6,7 @@
 3. What is decided stands beside what the device believes (`beliefs`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
@@ -99,7 +99,7 @@ def detail(session: Session, caller: Caller, product_id: str, at: int) -> Produc
         owner=_owner(session, caller, summary) if people else None,
         plans=_plans(session, facts, summary.epoch, at) if bills else (),
         entitlements=tuple(decide(facts, name, at) for name in feature_names(facts)),
-        device=_device(session, summary, at),
+        device=_device(session, caller, summary, at),
         open_alerts=tuple(alert_desk.unresolved(session, caller, product_id)),
     )
 
@@ -169,7 +169,16 @@ def _plans(session: Session, facts: Facts, epoch: int, at: int) -> tuple[PlanVie
     )
 
 
-def _device(session: Session, summary: ProductSummary, at: int) -> DeviceView | None:
+def _belief(session: Session, caller: Caller, device: Device, epoch: int, at: int) -> Belief:
+    """Return what a device believes; of a token for a former owner only staff see what it says."""
+    found = beliefs.belief(session, device, at)
+    others = found.epoch not in {None, epoch}
+    return replace(found, features=()) if others and not caller.is_staff else found
+
+
+def _device(
+    session: Session, caller: Caller, summary: ProductSummary, at: int
+) -> DeviceView | None:
     if summary.slot is None:
         return None
     device = session.get_one(Device, summary.slot)
@@ -188,6 +197,6 @@ def _device(session: Session, summary: ProductSummary, at: int) -> DeviceView | 
         state_version_reported=device.state_version_reported,
         entitlement_version=device.entitlement_version,
         entitlement_version_reported=device.entitlement_version_reported,
-        belief=beliefs.belief(session, device, at),
+        belief=_belief(session, caller, device, summary.epoch, at),
         configuration=pushes.configuration_of(device),
     )

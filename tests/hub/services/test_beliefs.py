@@ -15,7 +15,15 @@ from device_sdk.wire.messages import Birth, Presence, Reported
 from entitlements.facts import HoldKind
 from hub.ports.database.engine import open_engine, read_session, write_session
 from hub.ports.database.product_tables import Device, DeviceEvent, IssuedToken
-from hub.services import contacts, holds, identity, product_detail, state, subscriptions
+from hub.services import (
+    contacts,
+    holds,
+    identity,
+    ownership,
+    product_detail,
+    state,
+    subscriptions,
+)
 from hub.services.beliefs import KEPT, Belief
 from hub.services.caller import HUB
 from hub.services.products import Manufactured
@@ -264,3 +272,16 @@ def test_a_feature_that_turns_by_itself_is_told_to_a_connected_device(product: P
     boost = product.belief(turn + S).of("boost_hours")
     assert boost is not None
     assert (boost.allowed, boost.code) == (False, "lapsed")
+
+
+def test_a_token_of_a_former_owner_tells_the_next_one_nothing(product: Product) -> None:
+    product.hear(T0)
+    with write_session(product.world.engine) as session:
+        ownership.release(session, HUB, product.made.product_id, T0 + DAY)
+    buyer = product.world.customer()
+    product.world.claim(product.made, buyer, T0 + 2 * DAY)
+    with read_session(product.world.engine) as session:
+        found = product_detail.detail(session, buyer, product.made.product_id, T0 + 2 * DAY)
+    assert found.device is not None
+    assert found.device.belief.features == ()
+    assert product.belief(T0 + 2 * DAY).of("boost_hours") is not None

@@ -14,6 +14,7 @@ from device_sdk.wire.errors import WireError
 from device_sdk.wire.messages import Birth, Presence, Reported
 from entitlements.facts import HoldKind
 from hub.ports.database.engine import open_engine, read_session, write_session
+from hub.ports.database.ownership_tables import Subscription
 from hub.ports.database.product_tables import Device, DeviceEvent, IssuedToken
 from hub.services import (
     contacts,
@@ -160,7 +161,7 @@ def test_a_hold_is_decided_at_once_and_believed_when_the_device_says_so(product:
 def test_a_correction_of_the_facts_does_not_change_what_is_believed(product: Product) -> None:
     product.hear(T0)
     with write_session(product.world.engine) as session:
-        session.execute(update(subscriptions.Subscription).values(paid_until=T0 + DAY))
+        session.execute(update(Subscription).values(paid_until=T0 + DAY))
     boost = product.belief(T0 + 2 * DAY).of("boost_hours")
     assert boost is not None
     assert boost.ends_at == PAID + GRACE
@@ -217,7 +218,7 @@ def test_after_a_restore_devices_take_states_again_and_nothing_is_mistaken(
         identity.renew_incarnation(session, T0 + 2 * DAY, product.world.tokens)
     with write_session(product.world.engine) as session:
         # Other content than version 2 had, which the device holds.
-        session.execute(update(subscriptions.Subscription).values(paid_until=T0 + 3 * DAY))
+        session.execute(update(Subscription).values(paid_until=T0 + 3 * DAY))
     product.report(T0 + 2 * DAY)
     assert not product.belief(T0 + 2 * DAY).known
     issued = product.hear(T0 + 2 * DAY)

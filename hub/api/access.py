@@ -68,6 +68,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "list_products": Rule(SIGNED_IN),
         "get_product": Rule(SIGNED_IN),
         "explain_entitlement": Rule(SIGNED_IN),
+        "evaluate_flag": Rule(SIGNED_IN),
+        "evaluate_flags": Rule(SIGNED_IN),
         "register_products": Rule(OPERATORS, body_bytes=None),
         "revoke_device": Rule(OPERATORS),
         "create_subscription": Rule(STAFF),

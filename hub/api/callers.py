@@ -46,6 +46,9 @@ def proof_of(request: Request) -> Proof | None:
                 "/api/v1/sessions to get one."
             )
         return Proof(token, by_cookie=False)
+    key = request.headers.get("x-api-key", "")
+    if key:  # as OpenFeature's clients send theirs
+        return Proof(key[:_MAX_TOKEN], by_cookie=False)
     cookie = request.cookies.get(COOKIE)
     return Proof(cookie[:_MAX_TOKEN], by_cookie=True) if cookie else None
 

@@ -47,6 +47,7 @@ class Limits:
     enrol_serial: RateLimit = field(default_factory=_limits("enrol", 10, 600))
     sign_in_address: RateLimit = field(default_factory=_limits("sign in", 120, 60))
     sign_in_email: RateLimit = field(default_factory=_limits("sign in", 20, 600))
+    flags: RateLimit = field(default_factory=_limits("evaluate flags", 6_000, 60))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from hub.api import access, problems
 from hub.api.access import Role
 from hub.api.columns import MEDIA_TYPES
+from hub.api.flag_bodies import EvaluationRequest, FlagFailure, Flags
 from hub.api.guard import GuardedRoute
 from hub.services.catalogue_document import CatalogueDocument
 
@@ -28,6 +29,7 @@ TAGS = [
     {"name": "devices", "description": "What products call: enrolment and renewal."},
     {"name": "people", "description": "Signing in, and who is signed in."},
     {"name": "products", "description": "Products, their owners and what they are entitled to."},
+    {"name": "flags", "description": "What products may do, for OpenFeature clients (OFREP)."},
     {"name": "telemetry", "description": "What products measured."},
     {"name": "alerts", "description": "What the hub noticed, and what people did about it."},
     {"name": "pushes", "description": "Configuration, notices and commands down to products."},
@@ -99,8 +101,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
     schemas = components.setdefault("schemas", {})
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
-    # Two that no route names as its body or answer: the problem, and the catalogue (TOML or JSON).
-    for model in (problems.Problem, CatalogueDocument):
+    # Those that no route names as its body or answer: problems, the catalogue (TOML or JSON), flags.
+    for model in (problems.Problem, CatalogueDocument, EvaluationRequest, Flags, FlagFailure):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema
@@ -132,7 +134,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         declared |= {"400", "413"}
     if "{" in path:
         declared.add("404")
-    for status in sorted(declared):
+    for status in sorted(declared - responses.keys()):
         responses[status] = {"$ref": "#/components/responses/Problem"}
     operation["responses"] = dict(sorted(responses.items()))
 

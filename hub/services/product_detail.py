@@ -120,6 +120,19 @@ def explanation(
     return explain(facts, feature, at)
 
 
+def decisions(
+    session: Session, caller: Caller, product_id: str, at: int
+) -> tuple[Facts, tuple[Decision, ...]]:
+    """Decide every feature of a product at an instant, in the order of their names.
+
+    Raises:
+        NotFoundError: no such product of the caller's.
+    """
+    caller.require(Scope.PRODUCTS_READ)
+    facts = load_one(session, products.visible(session, caller, product_id).id)
+    return facts, tuple(decide(facts, name, at) for name in feature_names(facts))
+
+
 def _owner(session: Session, caller: Caller, summary: ProductSummary) -> OwnerView | None:
     if summary.owner_id is None:
         return None

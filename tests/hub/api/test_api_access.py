@@ -60,7 +60,7 @@ def call(
     path = path.replace("{device_id}", unit.device_id).replace("{feature}", "telemetry")
     path = path.replace("{alert_id}", "0" * 32).replace("{key_id}", "a" * 16)
     path = path.replace("{hold_id}", "a" * 16).replace("{letter_id}", "0-1-1")
-    path = path.replace("{model}", "heat-pump")
+    path = path.replace("{model}", "heat-pump").replace("{key}", "telemetry")
     path = path.replace("{owner_id}", owner) + QUERIES.get(operation, "")
     assert "{" not in path
     body = BODIES.get(operation)

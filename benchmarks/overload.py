@@ -370,7 +370,11 @@ def _id(folder: Path) -> str:
 def _catalogue() -> dict[str, Any]:
     """Models whose telemetry needs no plan: one for neighbours, one that may shout, one that may not."""
     metrics = [{"name": name, "unit": "1"} for name in METRICS]
-    common = {"metrics": metrics, "features": {"telemetry": {"default": True}}}
+    common = {
+        "possession": "label",
+        "metrics": metrics,
+        "features": {"telemetry": {"default": True}},
+    }
     shouting = {
         "messages_per_s": CAP * TIMES,
         "bytes_per_s": 100_000_000,

@@ -27,6 +27,7 @@ MODEL: Final = "heat-pump"
 METRICS: Final = ("flow_temp_c", "power_w", "vibration_mm_s")
 CATALOGUE: Final = """
 [models.heat-pump]
+possession = "label"
 title = "Heat pump Aurora 8"
 metrics = [
   { name = "flow_temp_c", unit = "Cel", title = "Flow temperature", high = 70.0 },

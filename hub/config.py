@@ -130,6 +130,14 @@ class PkiSettings(Section):
     device_days: Positive = 90
 
 
+class OwnershipSettings(Section):
+    """How products change hands."""
+
+    dispute_days: Annotated[int, Field(ge=1, le=90)] = 14
+    """How long an owner has to answer when somebody else who has the product disputes that it is
+    theirs."""
+
+
 class IngestSettings(Section):
     """The ingest workers."""
 
@@ -221,6 +229,7 @@ class Settings(BaseSettings):
     broker: BrokerSettings = BrokerSettings()
     database: DatabaseSettings = DatabaseSettings()
     pki: PkiSettings = PkiSettings()
+    ownership: OwnershipSettings = OwnershipSettings()
     ingest: IngestSettings = IngestSettings()
     store: StoreSettings = StoreSettings()
     limits: LimitSettings = LimitSettings()

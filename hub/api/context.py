@@ -79,6 +79,7 @@ class Hub:
         hook_secret_hash: SHA-256 of what a broker shows that asks for admission, hex; empty: none
             may ask.
         causes: what faulty products have in common.
+        dispute_days: how long an owner has to answer a dispute.
     """
 
     engine: Engine
@@ -103,3 +104,4 @@ class Hub:
     data_dir: Path | None = None
     problems: Callable[[], list[str]] = list
     causes: CauseBoard = field(default_factory=CauseBoard)
+    dispute_days: int = 14

@@ -30,6 +30,7 @@ TAGS = [
     {"name": "people", "description": "Signing in, and who is signed in."},
     {"name": "products", "description": "Products, their owners and what they are entitled to."},
     {"name": "flags", "description": "What products may do, for OpenFeature clients (OFREP)."},
+    {"name": "ownership", "description": "Products that change hands, and disputes about that."},
     {"name": "telemetry", "description": "What products measured."},
     {"name": "alerts", "description": "What the hub noticed, and what people did about it."},
     {"name": "pushes", "description": "Configuration, notices and commands down to products."},

@@ -21,7 +21,7 @@ from hub.app.findings_desk import Changes, FindingsDesk, Send
 from hub.errors import NotFoundError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.product_tables import Device
-from hub.services import alerts, changes, contacts, pushes, state, waiting
+from hub.services import alerts, changes, contacts, pushes, reserved_events, state, waiting
 from hub.services.contacts import Contact
 from hub.services.events import Event as LiveEvent
 from hub.services.state import StateIssuer
@@ -171,6 +171,8 @@ class DeviceDesk:
         """Something happened on a device."""
         with write_session(self._engine) as session:
             contact = contacts.event(session, device_id, message, at)
+            if contact is not None and contact.fresh:
+                reserved_events.heard(session, contact.product_id, message, at)
         data = {"name": message.name, "arguments": dict(message.arguments), "time": message.time}
         self._tell("event", at, contact, data)
 

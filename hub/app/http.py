@@ -15,6 +15,7 @@ from hub.api import (
     causes,
     description,
     devices,
+    disputes,
     edge,
     health,
     holds,
@@ -26,6 +27,7 @@ from hub.api import (
     pushes,
     records,
     telemetry,
+    transfers,
 )
 from hub.api.context import Hub
 from hub.api.guard import GuardedRoute
@@ -39,6 +41,8 @@ _ROUTERS = (
     products.ROUTER,
     holds.ROUTER,
     ofrep.ROUTER,
+    transfers.ROUTER,
+    disputes.ROUTER,
     telemetry.ROUTER,
     alerts.ROUTER,
     causes.ROUTER,

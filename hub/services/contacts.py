@@ -35,6 +35,7 @@ from hub.services.pushes import configuration_of, plain
 class Contact:
     """Whose device it was that spoke; `found` is what its birth gave away.
 
+    `fresh` is set for an event that it told for the first time.
     `owner_id` is None as well where what it said is of the time before its present owner.
     """
 
@@ -43,6 +44,7 @@ class Contact:
     product_id: str
     owner_id: str | None
     found: Found | None = None
+    fresh: bool = False
 
 
 def presence(session: Session, device_id: str, message: Presence, at: int) -> Contact | None:
@@ -97,11 +99,12 @@ def event(session: Session, device_id: str, message: Event, at: int) -> Contact 
     told = select(DeviceEvent.id).where(
         DeviceEvent.slot == device.slot, DeviceEvent.event_id == message.id
     )
-    if session.scalar(told) is None:
+    fresh = session.scalar(told) is None
+    if fresh:
         arguments = {name: plain(value) for name, value in message.arguments.items()}
         keep(session, device.slot, at, message.name, arguments, message.id)
     before = _before(_present(session, device), message.time)
-    return _contact(session, device, before=before)
+    return replace(_contact(session, device, before=before), fresh=fresh)
 
 
 def touch(session: Session, device_id: str, at: int, *, about: int | None = None) -> Contact | None:

@@ -3,7 +3,7 @@
 1. Everything happens in the transaction of whoever calls, at one instant: no sequence of calls leaves
    a product with two owners, and owner epochs only rise.
 2. What the former owner wanted of the device ends with them: settings, commands that still wait, open
-   alerts, offers, a hand-over and a window for claiming. Holds and what goes with the product stay.
+   alerts, offers, disputes, a hand-over and a window for claiming. Holds and what goes with the product stay.
 3. The signed state is issued anew: the product learns of its new owner epoch when it next hears.
 What must never live here: whether somebody may; see `ownership`, `transfers` and `disputes`.
 """
@@ -16,15 +16,16 @@ from hub.errors import ConflictError
 from hub.ports.database.alert_tables import Command
 from hub.ports.database.ownership_tables import (
     ClaimWindow,
+    Dispute,
     HandOver,
     Ownership,
     Subscription,
     TransferOffer,
 )
-from hub.ports.database.people_tables import Owner
 from hub.ports.database.product_tables import Device, Product
 from hub.services import changes
 from hub.services.alert_rehoming import rehome
+from hub.services.parties import check_exists
 
 
 def change(
@@ -62,6 +63,11 @@ def _end(session: Session, present: Ownership, at: int) -> int:
         .where(TransferOffer.product_id == present.product_id, TransferOffer.closed_at.is_(None))
         .values(closed_at=at, outcome="stale")
     )
+    session.execute(
+        update(Dispute)
+        .where(Dispute.product_id == present.product_id, Dispute.closed_at.is_(None))
+        .values(closed_at=at, outcome="moot")
+    )
     device = _device(session, present.product_id)
     if device is not None:
         if device.desired:
@@ -94,10 +100,7 @@ def begin(session: Session, product: Product, owner_id: str, at: int) -> Ownersh
     Raises:
         ConflictError: somebody else was faster, or the household does not exist any more.
     """
-    if session.get(Owner, owner_id) is None:
-        raise ConflictError(
-            "Your household does not exist any more, so it can own nothing. Ask support."
-        )
+    check_exists(session, owner_id)
     newest = session.execute(
         select(func.max(Ownership.epoch), func.max(Ownership.ended_at)).where(
             Ownership.product_id == product.id

@@ -1,26 +1,39 @@
-"""Who owns a product: claiming with the code on its label, and releasing.
+"""Who owns a product: claiming with the code on its label, releasing, and undoing a wrong claim.
 
-1. The claim code is the proof; whoever has the product in hand can read it.
+1. The claim code and the product in hand (`possession`) are the proof.
 2. Ten wrong codes within an hour, by one person or for one product, and every further try is
    refused for a while, the right code too. Refusals are audited.
 3. A product has one owner at a time; each change of owner has a new owner epoch, never reused.
+4. A claim can be undone: by who claimed, by releasing; by staff within `UNDO_NS`, who may give the
+   product back to the owner before. That one gets a new epoch, and sees both times (`own_time`).
 """
 
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, inspect, select
 from sqlalchemy.orm import Session
 
-from hub.errors import ConflictError, ForbiddenError, NotFoundError, RateLimitedError
-from hub.ports.database.ownership_tables import ClaimAttempt, Ownership
+from entitlements.facts import HoldKind
+from hub.errors import ConflictError, InvalidInputError, NotFoundError, RateLimitedError
+from hub.ports.database.ownership_tables import ClaimAttempt, Ownership, Subscription
 from hub.ports.database.product_tables import Product
-from hub.services import audit, cut, products
-from hub.services.caller import Caller, Role, Scope
+from hub.services import audit, cut, letters, possession, products
+from hub.services.caller import Caller, Scope
+from hub.services.parties import (
+    TAKING_OVER,
+    household_of,
+    open_ownership,
+    own_product,
+    refuse_if_held,
+)
 from hub.services.relations import Act
 from hub.services.tokens import Tokens
 
 WRONG_TRIES = 10
 WINDOW_NS = 3_600_000_000_000
+UNDO_NS: Final = 30 * 86_400_000_000_000
+"""How long after an ownership began staff can undo it."""
 _S = 1_000_000_000
 
 
@@ -55,15 +68,122 @@ def claim(
         serial: serial number as typed, if asked for; the code must then be of that product.
 
     Raises:
-        ConflictError: somebody owns the product.
+        ConflictError: somebody owns the product, it is on hold for theft or fraud, or nobody
+            pressed its button just now and its model wants that.
         ForbiddenError: the caller is not a customer.
         NotFoundError: no product has this code.
         RateLimitedError: too many wrong codes.
     """
-    caller.require(Scope.PRODUCTS_CLAIM)
-    if caller.role is not Role.CUSTOMER:
-        raise ForbiddenError("Only a customer can claim a product. Sign in as one.")
-    owner_id = caller.household(Act.CLAIM)
+    owner_id = household_of(caller)
+    product = product_of_code(session, caller, code, at, tokens, serial=serial)
+    refuse_if_held(session, product, TAKING_OVER, at, "claimed")
+    present = open_ownership(session, product.id)
+    if present is not None:
+        raise _owned(product, mine=present.owner_id == owner_id)
+    if possession.needed(session, product):
+        check_possession(session, product, at)
+    row = cut.begin(session, product, owner_id, at)
+    details = {"epoch": row.epoch, "owner": owner_id}
+    audit.record(session, at, caller.actor, "product.claim", f"product:{product.id}", details)
+    return Claimed(product.id, product.serial, row.epoch)
+
+
+def release(session: Session, caller: Caller, product_id: str, at: int) -> None:
+    """End the present ownership of a product: the owner gives it up, or staff take it back.
+
+    Raises:
+        ConflictError: nobody owns it, or its owner locked it because it was stolen.
+        NotFoundError: no such product, or not one of the caller's.
+    """
+    if caller.is_staff:
+        caller.require(Scope.ENTITLEMENTS_WRITE)
+        product = products.visible(session, caller, product_id)
+        present = open_ownership(session, product.id)
+    else:
+        product, present = own_product(session, caller, product_id, Act.RELEASE)
+        refuse_if_held(session, product, (HoldKind.THEFT,), at, "given up")
+    if present is None:
+        raise ConflictError(
+            f"Nobody owns product {product.serial}, so nothing was released.", product=product_id
+        )
+    cut.end(session, present, at)
+    details = {"epoch": present.epoch, "owner": present.owner_id}
+    audit.record(session, at, caller.actor, "product.release", f"product:{product.id}", details)
+    if caller.is_staff:
+        letters.write(session, present.owner_id, product, "ownership.taken_back", at)
+
+
+def undo(
+    session: Session,
+    caller: Caller,
+    product_id: str,
+    reason: str,
+    at: int,
+    tokens: Tokens,
+    *,
+    restore: bool = True,
+) -> Claimed | None:
+    """Undo the present ownership of a product, which should never have been.
+
+    What was measured during it shows to nobody but staff: whose home that was is not known.
+
+    Args:
+        session: a writing session.
+        caller: needs `entitlements:write`.
+        product_id: which product.
+        reason: why, for the audit.
+        at: now, ns.
+        tokens: source of ids.
+        restore: give it back to the owner before, if there was one; else it is nobody's.
+
+    Returns:
+        The ownership that was restored, if one was.
+
+    Raises:
+        ConflictError: nobody owns it, or it is too late.
+        InvalidInputError: no reason.
+        NotFoundError: no such product.
+    """
+    caller.require(Scope.ENTITLEMENTS_WRITE)
+    if not 1 <= len(reason.strip()) <= 200:
+        raise InvalidInputError("Say why, in 1 to 200 characters.")
+    product = products.visible(session, caller, product_id)
+    present = open_ownership(session, product.id)
+    if present is None:
+        raise ConflictError(
+            f"Nobody owns product {product.serial}, so there is nothing to undo.",
+            product=product_id,
+        )
+    if at >= present.started_at + UNDO_NS:
+        days = UNDO_NS // (86_400 * _S)
+        raise ConflictError(
+            f"Product {product.serial} has had its owner for more than {days} days. Ask them to "
+            "hand it on, or open a case.",
+            product=product_id,
+        )
+    ended = cut.end(session, present, at)
+    present.undone_at = ended
+    letters.write(session, present.owner_id, product, "ownership.undone", at)
+    before = _last_before(session, present) if restore else None
+    restored = None
+    if before is not None:
+        restored = cut.begin(session, product, before.owner_id, ended)
+        _give_back_plans(session, tokens, before, restored)
+        letters.write(session, before.owner_id, product, "ownership.restored", at)
+    details = {
+        "epoch": present.epoch,
+        "owner": present.owner_id,
+        "reason": reason,
+        "restored": None if restored is None else restored.epoch,
+    }
+    audit.record(session, at, caller.actor, "product.undo", f"product:{product.id}", details)
+    return None if restored is None else Claimed(product.id, product.serial, restored.epoch)
+
+
+def product_of_code(
+    session: Session, caller: Caller, code: str, at: int, tokens: Tokens, *, serial: str | None
+) -> Product:
+    """Return the product of a claim code; arguments and errors as for `claim`."""
     by_code = select(Product).where(Product.claim_code_hash == tokens.claim_hash(code))
     product = session.scalars(by_code).first()
     named = product
@@ -81,49 +201,72 @@ def claim(
             "No product has this claim code. Check it against the label: it has twelve letters and "
             "digits, without 0, 1, I, L, O and U."
         )
-    return _take(session, caller, product, owner_id, at)
+    return product
 
 
-def release(session: Session, caller: Caller, product_id: str, at: int) -> None:
-    """End the present ownership of a product: the owner gives it up, or staff take it back.
-
-    Raises:
-        ConflictError: nobody owns it.
-        ForbiddenError: the caller may see the product, but is no owner of its household.
-        NotFoundError: no such product, or not one of the caller's.
-    """
-    caller.require(Scope.ENTITLEMENTS_WRITE if caller.is_staff else Scope.PRODUCTS_CLAIM)
-    product = products.visible(session, caller, product_id, Act.RELEASE)
-    present = open_ownership(session, product.id)
-    if present is None:
+def check_possession(session: Session, product: Product, at: int) -> int:
+    """Raise unless somebody pressed the button of a product just now; return when (ns)."""
+    opened = possession.opened_at(session, product.id, at)
+    if opened is None:
         raise ConflictError(
-            f"Nobody owns product {product.serial}, so nothing was released.", product=product_id
+            f"Show that you have product {product.serial} in hand: switch it on, let it connect, "
+            "press its button, and try again within five minutes.",
+            serial=product.serial,
+            possession="window",
         )
-    cut.end(session, present, at)
-    details = {"epoch": present.epoch, "owner": present.owner_id}
-    audit.record(session, at, caller.actor, "product.release", f"product:{product.id}", details)
+    return opened
 
 
-def open_ownership(session: Session, product_id: str) -> Ownership | None:
-    """Return the ownership of a product that lasts, if there is one."""
-    return session.scalars(
-        select(Ownership).where(Ownership.product_id == product_id, Ownership.ended_at.is_(None))
-    ).first()
-
-
-def _take(session: Session, caller: Caller, product: Product, owner_id: str, at: int) -> Claimed:
-    present = open_ownership(session, product.id)
-    if present is not None:
-        whose = "You own" if present.owner_id == owner_id else "Somebody owns"
-        raise ConflictError(
-            f"{whose} product {product.serial} already. Its owner must release it before it can be "
+def _owned(product: Product, *, mine: bool) -> ConflictError:
+    if mine:
+        return ConflictError(
+            f"You own product {product.serial} already. Its owner must release it before it can be "
             "claimed again.",
             serial=product.serial,
         )
-    row = cut.begin(session, product, owner_id, at)
-    details = {"epoch": row.epoch, "owner": owner_id}
-    audit.record(session, at, caller.actor, "product.claim", f"product:{product.id}", details)
-    return Claimed(product.id, product.serial, row.epoch)
+    return ConflictError(
+        f"Somebody owns product {product.serial} already. Its owner must release it or hand it to "
+        "you before you can claim it. If they cannot be reached, open a dispute.",
+        serial=product.serial,
+    )
+
+
+def _give_back_plans(
+    session: Session, tokens: Tokens, before: Ownership, restored: Ownership
+) -> None:
+    """Have the subscriptions of the time before go on in the new epoch, with the same dates.
+
+    Those of the time before stay as they are, so that the past is explained as it was.
+    """
+    query = select(Subscription).where(
+        Subscription.product_id == before.product_id, Subscription.epoch == before.epoch
+    )
+    for row in session.scalars(query):
+        terms = {
+            column.key: getattr(row, column.key)
+            for column in inspect(Subscription).column_attrs
+            if column.key not in {"id", "epoch", "starts_at"}
+        }
+        starts_at = max(row.starts_at, restored.started_at)
+        if row.ends_at is None or row.ends_at > starts_at:
+            session.add(
+                Subscription(id=tokens.new_id(), epoch=restored.epoch, starts_at=starts_at, **terms)
+            )
+    session.flush()
+
+
+def _last_before(session: Session, present: Ownership) -> Ownership | None:
+    """Return the ownership before one, those that were undone left out."""
+    query = (
+        select(Ownership)
+        .where(
+            Ownership.product_id == present.product_id,
+            Ownership.epoch < present.epoch,
+            Ownership.undone_at.is_(None),
+        )
+        .order_by(Ownership.epoch.desc())
+    )
+    return session.scalars(query.limit(1)).first()
 
 
 def _check_tries(session: Session, caller: Caller, product: Product | None, at: int) -> None:

@@ -115,7 +115,7 @@ def create_person(
         NotFoundError: no such household or partner.
     """
     caller.require(Scope.PEOPLE_WRITE)
-    email = _email(email)
+    email = checked_email(email)
     if zone not in available_timezones():
         raise InvalidInputError(f"There is no time zone {zone!r}. Use an IANA name such as UTC.")
     if role is not Role.CUSTOMER and owner_id is not None:
@@ -220,7 +220,12 @@ def normal_email(email: str) -> str:
     return email.strip().lower()
 
 
-def _email(email: str) -> str:
+def checked_email(email: str) -> str:
+    """Return an e-mail address as it is stored.
+
+    Raises:
+        InvalidInputError: it is none.
+    """
     email = normal_email(email)
     if len(email) > 200 or not _EMAIL.fullmatch(email):
         raise InvalidInputError(f"{email!r} is not an e-mail address.")

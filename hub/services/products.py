@@ -152,7 +152,7 @@ def visible(session: Session, caller: Caller, product_id: str, act: Act = Act.SE
     )
     row = session.execute(query).first()
     if row is None:
-        raise _missing(product_id)
+        raise missing(product_id)
     product, may = row
     if not may:
         raise ForbiddenError(
@@ -225,7 +225,7 @@ def tie_to(session: Session, caller: Caller, product_id: str, act: Act) -> Tie:
     for tie in sorted(caller.ties, key=lambda tie: tie.since):
         if act in tie.acts and reaches(session, tie, product_id):
             return tie
-    raise _missing(product_id)
+    raise missing(product_id)
 
 
 def reaches(session: Session, tie: Tie, product_id: str) -> bool:
@@ -289,8 +289,13 @@ def summary(session: Session, caller: Caller, product_id: str) -> ProductSummary
     query = _SUMMARIES.where(Product.id == product_id, permitted(caller, Act.SEE))
     row = session.execute(query).first()
     if row is None:
-        raise _missing(product_id)
+        raise missing(product_id)
     return _summary(*row)
+
+
+def missing(product_id: str) -> NotFoundError:
+    """Return the error for a product that does not exist, or is not the caller's."""
+    return NotFoundError(f"There is no product {product_id}.", product=product_id)
 
 
 def by_slot(session: Session, slots: Sequence[int]) -> dict[int, str]:
@@ -371,10 +376,6 @@ def _reached(tie: Tie) -> ColumnElement[bool]:
 
 def _owned(whose: ColumnElement[bool]) -> Select[str]:
     return select(Ownership.product_id).where(whose, Ownership.ended_at.is_(None))
-
-
-def _missing(product_id: str) -> NotFoundError:
-    return NotFoundError(f"There is no product {product_id}.", product=product_id)
 
 
 def _summary(

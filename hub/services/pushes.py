@@ -23,7 +23,7 @@ from device_sdk.wire.codes import Severity
 from hub.errors import ConflictError, InvalidInputError
 from hub.ports.database.alert_tables import Command, Notice
 from hub.ports.database.product_tables import Device
-from hub.services import audit, changes, happenings, ownership, products
+from hub.services import audit, changes, happenings, parties, products
 from hub.services.caller import Caller, Scope
 from hub.services.relations import Act
 
@@ -166,7 +166,7 @@ def notify(
     present = session.get(Notice, identity)
     if present is not None:
         return device, present
-    owner = ownership.open_ownership(session, product_id)
+    owner = parties.open_ownership(session, product_id)
     row = Notice(
         id=identity,
         slot=device.slot,

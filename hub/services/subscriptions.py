@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from hub.errors import ConflictError, InvalidInputError, NotFoundError
 from hub.ports.database.catalogue_tables import Plan, PlanVersion
 from hub.ports.database.ownership_tables import Subscription
-from hub.services import audit, changes, ownership, products
+from hub.services import audit, changes, parties, products
 from hub.services.caller import Caller, Scope
 from hub.services.tokens import Tokens
 
@@ -62,7 +62,7 @@ def start(
     """
     caller.require(Scope.ENTITLEMENTS_WRITE)
     product = products.visible(session, caller, product_id)
-    owner = ownership.open_ownership(session, product.id)
+    owner = parties.open_ownership(session, product.id)
     if owner is None:
         raise ConflictError(
             f"Nobody owns product {product.serial} yet, so nobody can subscribe it to a plan. "

@@ -33,7 +33,7 @@ from hub.ports.broker.port import CONTROL, Broker
 from hub.ports.database.engine import read_session
 from hub.ports.journal.block import Kind
 from hub.ports.journal.durability import free_bytes
-from hub.services import admission
+from hub.services import admission, letters
 from hub.services.dead_letter_limits import DeadLetterLimits
 from hub.services.events import Broadcaster
 from hub.services.gate import GatePublisher
@@ -72,6 +72,7 @@ def run(settings: Settings, child: Child) -> None:
     def send(device_id: str, channel: Down, payload: bytes) -> bool:
         return link.publish(device_id, channel, payload)
 
+    letters.announce(engine, live.publish)
     issuer = StateIssuer(engine, keys, place, authority.trust_bundle_der)
     states = StateDesk(engine, issuer, send, compose.now)
     findings = FindingsDesk(send, live.publish)
@@ -158,6 +159,7 @@ def _hub(
         hook_secret_hash=_hook_secret_hash(settings),
         data_dir=settings.data_dir,
         problems=lambda: compose.problems(settings),
+        dispute_days=settings.ownership.dispute_days,
     )
 
 

@@ -14,6 +14,7 @@ PACKS = 16
 CATALOGUE: dict[str, Any] = {
     "models": {
         "chatterbox": {
+            "possession": "label",
             "metrics": [{"name": "temp_c", "unit": "Cel"}],
             "features": {"telemetry": {"default": True}},
             "budget": {"messages_per_s": 4, "burst_s": 1},

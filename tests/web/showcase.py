@@ -28,6 +28,7 @@ CATALOGUE: dict[str, Any] = {
     "models": {
         "heat-pump": {
             "title": "Heat pump Aurora 8",
+            "possession": "label",
             "metrics": [
                 {"name": "flow_temp_c", "unit": "Cel", "title": "Flow temperature", "high": 70.0},
                 {"name": "outdoor_temp_c", "unit": "Cel", "title": "Outdoor temperature"},

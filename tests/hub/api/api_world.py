@@ -27,6 +27,7 @@ CATALOGUE: dict[str, Any] = {
     "models": {
         "heat-pump": {
             "title": "Heat pump",
+            "possession": "label",
             "metrics": [
                 {"name": "temp_c", "unit": "Cel", "title": "Flow temperature"},
                 {"name": "energy_kwh", "unit": "kW.h", "kind": "counter"},

@@ -16,6 +16,11 @@ OF_A_PRODUCT = {
     "release_product",
     "get_product",
     "explain_entitlement",
+    "offer_product",
+    "prepare_hand_over",
+    "withdraw_hand_over",
+    "lock_stolen",
+    "unlock_found",
     "get_telemetry",
     "replace_configuration",
     "change_configuration",
@@ -29,6 +34,12 @@ BODIES: dict[str, Any] = {
     "create_api_key": {"name": "export", "scopes": ["telemetry:read"]},
     "create_person": {"email": "new@example.org", "name": "New", "role": "support"},
     "claim_product": {"claim_code": "AAAA-BBBB-CCCC"},
+    "offer_product": {},
+    "accept_offer": {"code": "hpt_none"},
+    "prepare_hand_over": {"days": 3},
+    "undo_claim": {"reason": "the wrong label"},
+    "open_dispute": {"claim_code": "AAAA-BBBB-CCCC"},
+    "decide_dispute": {"to_claimant": False, "reason": "no proof"},
     "register_products": {"products": [{"model": "heat-pump", "serial": "HP-NEW"}]},
     "revoke_device": {"reason": "stolen"},
     "replace_configuration": {"values": {"target_c": 21}},
@@ -59,6 +70,8 @@ def call(
     method, path = operations(world)[operation]
     path = path.replace("{device_id}", unit.device_id).replace("{feature}", "telemetry")
     path = path.replace("{alert_id}", "0" * 32).replace("{key_id}", "a" * 16)
+    path = path.replace("{offer_id}", "a" * 16).replace("{dispute_id}", "a" * 16)
+    path = path.replace("{receipt_id}", "a" * 16)
     path = path.replace("{hold_id}", "a" * 16).replace("{letter_id}", "0-1-1")
     path = path.replace("{model}", "heat-pump").replace("{key}", "telemetry")
     path = path.replace("{owner_id}", owner) + QUERIES.get(operation, "")

@@ -172,7 +172,9 @@ def test_the_next_owner_does_not_see_the_last_ones_rows(
     assert ada.delete(f"/api/v1/claims/{unit.device_id}").status_code == 204
     assert len(ok(ada.get(path(unit)))["time"]) == 4  # what is theirs stays theirs
     ok(bob.post("/api/v1/claims", json={"claim_code": unit.claim_code}), 201)
-    world.store.rows.append(Row(1, 0, START - SECOND, 30.0, 8, epoch=2))  # with a clock that is slow
+    world.store.rows.append(
+        Row(1, 0, START - SECOND, 30.0, 8, epoch=2)
+    )  # with a clock that is slow
     world.store.rows.append(Row(1, 0, START, 30.0, 9, epoch=2))
     world.clock.now += SECOND
     assert ok(bob.get(path(unit)))["seq"] == [9]

@@ -28,6 +28,7 @@ DAY = 86_400 * S
 
 CATALOGUE = """
 [models.heat-pump]
+possession = "label"
 title = "Heat pump"
 [[models.heat-pump.metrics]]
 name = "temp_c"

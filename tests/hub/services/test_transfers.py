@@ -5,7 +5,7 @@ import threading
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from device_sdk.wire import cose
 from entitlements.decision import decide
@@ -14,7 +14,7 @@ from hub.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoun
 from hub.ports.database.alert_tables import Alert
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.ownership_tables import Subscription
-from hub.ports.database.people_tables import Owner, Person
+from hub.ports.database.people_tables import Person
 from hub.services import (
     alert_desk,
     audit,
@@ -35,6 +35,7 @@ from hub.services.caller import HUB, Caller
 from hub.services.events import Broadcaster
 from hub.services.facts import load_one
 from hub.services.found import Found
+from hub.services.relations import owner_tie
 from tests.hub.services.ownership_world import KEYS, Market, market
 from tests.hub.services.service_world import DAY, T0, S, World
 
@@ -295,10 +296,7 @@ def test_everybody_who_must_know_is_told_after_the_commit(sale: Market) -> None:
 
 def test_a_household_that_no_longer_exists_can_own_nothing(sale: Market) -> None:
     offered = sale.offer()
-    gone = sale.world.customer()
-    with write_session(sale.world.engine) as session:
-        session.execute(delete(Person).where(Person.owner_id == gone.owner_id))
-        session.execute(delete(Owner).where(Owner.id == gone.owner_id))
+    gone = replace(sale.buyer, owner_id="z" * 16, ties=(owner_tie("z" * 16),))
     with pytest.raises(ConflictError, match="household does not exist"):
         sale.accept(gone, code=offered.code)
     assert [end for *_, end in sale.owners()] == [None]

@@ -70,7 +70,7 @@ def begin(
     """
     claimant = household_of(caller)
     product = ownership.product_of_code(session, caller, code, at, tokens, serial=serial)
-    refuse_if_held(session, product, TAKING_OVER, at, "disputed")
+    refuse_if_held(session, product, TAKING_OVER, at, "disputed", claimant)
     present = open_ownership(session, product.id)
     if present is None or present.owner_id == claimant:
         whose = "Nobody owns" if present is None else "You own"
@@ -127,7 +127,7 @@ def agree(
         NotFoundError: no such dispute about a product of the caller's.
     """
     row, product, present = _of_owner(session, caller, dispute_id, at)
-    refuse_if_held(session, product, TAKING_OVER, at, "handed over")
+    refuse_if_held(session, product, TAKING_OVER, at, "handed over", row.claimant_id)
     _close(session, row, "agreed", at)
     _record(session, caller, row, "dispute.agree", at)
     hand_over(session, product, present, row.claimant_id, at, tokens, keys)
@@ -167,7 +167,7 @@ def complete(
             dispute=row.id,
             deadline_s=row.deadline // 1_000_000_000,
         )
-    refuse_if_held(session, product, TAKING_OVER, at, "handed over")
+    refuse_if_held(session, product, TAKING_OVER, at, "handed over", row.claimant_id)
     if ownership.check_possession(session, product, at) < row.deadline:
         raise ConflictError(
             f"Press the button of product {product.serial} again: you must have it now, after the "
@@ -218,7 +218,7 @@ def decide(
     else:
         row, product, present = _going_on(session, dispute_id, at)
     if to_claimant:
-        refuse_if_held(session, product, TAKING_OVER, at, "handed over")
+        refuse_if_held(session, product, TAKING_OVER, at, "handed over", row.claimant_id)
     _close(session, row, "decided_for_claimant" if to_claimant else "decided_for_owner", at)
     _record(session, caller, row, "dispute.decide", at, reason=reason)
     if to_claimant:

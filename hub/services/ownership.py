@@ -76,7 +76,7 @@ def claim(
     """
     owner_id = household_of(caller)
     product = product_of_code(session, caller, code, at, tokens, serial=serial)
-    refuse_if_held(session, product, TAKING_OVER, at, "claimed")
+    refuse_if_held(session, product, TAKING_OVER, at, "claimed", owner_id)
     present = open_ownership(session, product.id)
     if present is not None:
         raise _owned(product, mine=present.owner_id == owner_id)

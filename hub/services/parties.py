@@ -101,9 +101,14 @@ def lapses_at(dispute: Dispute) -> int:
 
 
 def refuse_if_held(
-    session: Session, product: Product, kinds: Collection[HoldKind], at: int, what: str
+    session: Session,
+    product: Product,
+    kinds: Collection[HoldKind],
+    at: int,
+    what: str,
+    *accounts: str,
 ) -> None:
-    """Raise if a hold of one of the kinds is in force.
+    """Raise if a hold of one of the kinds is in force on a product, or on an account.
 
     Args:
         session: any session.
@@ -111,28 +116,32 @@ def refuse_if_held(
         kinds: that matter here.
         at: now, ns.
         what: what is refused, as in "cannot be ...".
+        accounts: households whose account matters, too.
 
     Raises:
         ConflictError: there is one; it says which.
     """
     query = (
-        select(Hold.kind)
+        select(Hold.kind, Hold.owner_id)
         .where(
-            Hold.product_id == product.id,
+            or_(Hold.product_id == product.id, Hold.owner_id.in_(accounts)),
             Hold.kind.in_([str(kind) for kind in kinds]),
             Hold.starts_at <= at,
             or_(Hold.ends_at.is_(None), Hold.ends_at > at),
         )
         .order_by(Hold.starts_at, Hold.id)
     )
-    kind = session.scalar(query.limit(1))
-    if kind is not None:
-        raise ConflictError(
-            f"Product {product.serial} is on hold ({kind}), so it cannot be {what}. It can be as "
-            "soon as the hold is lifted.",
-            serial=product.serial,
-            hold=kind,
-        )
+    found = session.execute(query.limit(1)).first()
+    if found is None:
+        return
+    held = f"Product {product.serial}" if found.owner_id is None else "The account"
+    raise ConflictError(
+        f"{held} is on hold ({found.kind}), so product {product.serial} cannot be {what}. It can "
+        "be as soon as the hold is lifted.",
+        serial=product.serial,
+        hold=found.kind,
+        of="product" if found.owner_id is None else "account",
+    )
 
 
 def _check_customer(caller: Caller) -> None:

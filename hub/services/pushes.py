@@ -211,7 +211,7 @@ def command(
     present = session.get(Command, identity)
     if present is not None:
         return device, present
-    owner = ownership.open_ownership(session, product_id)
+    owner = parties.open_ownership(session, product_id)
     row = Command(
         id=identity,
         slot=device.slot,

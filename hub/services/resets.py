@@ -51,7 +51,7 @@ def prepare(
     product, present = own_product(session, caller, product_id, Act.RELEASE)
     if not 1 <= days <= MOST_DAYS:
         raise InvalidInputError(f"A hand-over waits for 1 to {MOST_DAYS} days.", days=days)
-    refuse_if_held(session, product, HANDING_ON, at, "handed on")
+    refuse_if_held(session, product, HANDING_ON, at, "handed on", present.owner_id)
     row = session.merge(
         HandOver(
             product_id=product.id,
@@ -111,7 +111,7 @@ def _prepared(session: Session, product: Product, present: Ownership, at: int) -
     if row is None or row.epoch != present.epoch or row.expires_at <= at:
         return None
     try:
-        refuse_if_held(session, product, HANDING_ON, at, "released")
+        refuse_if_held(session, product, HANDING_ON, at, "released", present.owner_id)
     except ConflictError:
         return None
     return None if open_dispute(session, product.id, at) else row

@@ -53,7 +53,7 @@ def lock(session: Session, caller: Caller, product_id: str, at: int, tokens: Tok
     )
     session.add(row)
     session.flush()
-    _record(session, caller, row, "theft.lock", at)
+    _record(session, caller, product.id, row, "theft.lock", at)
     return row
 
 
@@ -73,7 +73,7 @@ def unlock(session: Session, caller: Caller, product_id: str, at: int) -> None:
         )
     for row in standing:
         row.ends_at = max(at, row.starts_at)
-        _record(session, caller, row, "theft.unlock", at)
+        _record(session, caller, product.id, row, "theft.unlock", at)
     session.flush()
 
 
@@ -89,7 +89,8 @@ def _standing(session: Session, product_id: str, owner_id: str, at: int) -> Sequ
     ).all()
 
 
-def _record(session: Session, caller: Caller, row: Hold, action: str, at: int) -> None:
-    object_ = f"product:{row.product_id}"
-    audit.record(session, at, caller.actor, action, object_, {"hold": row.id})
-    changes.note(session, row.product_id)
+def _record(
+    session: Session, caller: Caller, product_id: str, row: Hold, action: str, at: int
+) -> None:
+    audit.record(session, at, caller.actor, action, f"product:{product_id}", {"hold": row.id})
+    changes.note(session, product_id)

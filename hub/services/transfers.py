@@ -23,6 +23,7 @@ from hub.services import audit, cut, letters, receipts
 from hub.services.caller import Caller
 from hub.services.parties import (
     HANDING_ON,
+    TAKING_OVER,
     check_exists,
     household_of,
     households,
@@ -108,7 +109,7 @@ def offer(
     product, present = own_product(session, caller, product_id, Act.TRANSFER)
     if not 1 <= days <= MOST_DAYS:
         raise InvalidInputError(f"An offer is open for 1 to {MOST_DAYS} days.", days=days)
-    _check_free(session, product, at)
+    _check_free(session, product, present, at)
     taker = None
     if email is not None:
         email = checked_email(email)
@@ -220,7 +221,8 @@ def accept(
     present = open_ownership(session, product.id)
     if present is None or present.epoch != row.epoch:
         raise _stale(product)
-    _check_free(session, product, at)
+    _check_free(session, product, present, at)
+    refuse_if_held(session, product, TAKING_OVER, at, "taken over", taker)
     check_exists(session, taker)
     row.taker_id = taker
     _close(session, row, "accepted", at)
@@ -318,8 +320,8 @@ def _check_open(row: TransferOffer, at: int) -> None:
     )
 
 
-def _check_free(session: Session, product: Product, at: int) -> None:
-    refuse_if_held(session, product, HANDING_ON, at, "handed on")
+def _check_free(session: Session, product: Product, present: Ownership, at: int) -> None:
+    refuse_if_held(session, product, HANDING_ON, at, "handed on", present.owner_id)
     dispute = open_dispute(session, product.id, at)
     if dispute is not None:
         raise ConflictError(

@@ -178,6 +178,21 @@ def test_nothing_is_handed_on_during_a_hold(sale: Market, kind: HoldKind) -> Non
     assert sale.accept(sale.buyer, code=offered.code).epoch == 2
 
 
+def test_an_account_on_hold_neither_hands_on_nor_takes(sale: Market) -> None:
+    offered, world = sale.offer(), sale.world
+    for caller in (sale.seller, sale.buyer):
+        with write_session(world.engine) as session:
+            assert caller.owner_id is not None
+            held = holds.place_on_account(
+                session, HUB, caller.owner_id, HoldKind.FRAUD, "odd", sale.now, world.tokens
+            ).id
+        with pytest.raises(ConflictError, match="The account is on hold"):
+            sale.accept(sale.buyer, code=offered.code)
+        with write_session(world.engine) as session:
+            holds.lift(session, HUB, held, sale.now)
+    assert sale.accept(sale.buyer, code=offered.code).epoch == 2
+
+
 def test_a_recall_goes_along(sale: Market) -> None:
     offered = sale.offer()
     with write_session(sale.world.engine) as session:

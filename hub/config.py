@@ -188,6 +188,29 @@ class StoreSettings(Section):
         return self
 
 
+class BackupSettings(Section):
+    """Backups that the hub takes by itself."""
+
+    folder: Path | None = None
+    """Where they go, best on another disk; it must be there. Empty: none are taken."""
+    every_hours: Annotated[float, Field(gt=0)] = 24.0
+    """Pause between two."""
+    keep: Positive = 7
+    """How many of the newest stay."""
+    passphrase_file: Path | None = None
+    """File with the passphrase that encrypts them, mode 0600. Empty: they are not encrypted."""
+
+    @field_validator("folder", "passphrase_file", mode="before")
+    @classmethod
+    def _none(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("folder", "passphrase_file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+
 class LimitSettings(Section):
     """Limits on what the outside world may send. Those of the wire are fixed (docs/wire.md)."""
 
@@ -233,6 +256,7 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     store: StoreSettings = StoreSettings()
     limits: LimitSettings = LimitSettings()
+    backup: BackupSettings = BackupSettings()
 
     @classmethod
     def settings_customise_sources(

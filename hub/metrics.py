@@ -120,6 +120,16 @@ class Metrics:
             "process_restarts", "Processes restarted by the supervisor.", "role"
         )
 
+        self.backups = self._counter("backups", "Backups tried by the schedule.", "result")
+        self.backup_time = self._gauge(
+            "backup_last_success_timestamp_seconds",
+            "When the newest good backup was taken, s since 1970 UTC; 0 for never.",
+        )
+        self.backup_bytes = self._gauge("backup_last_size_bytes", "Size of the newest good backup.")
+        self.backup_seconds = self._gauge(
+            "backup_last_duration_seconds", "How long the newest good backup took."
+        )
+
     def _define_api(self) -> None:
         self.http_requests = self._counter(
             "http_requests", "Requests answered, by operation.", "operation", "status"

@@ -4,8 +4,6 @@
 2. A passphrase comes from a file, never from the command line, where other users of the machine could read it.
 """
 
-import resource
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +12,6 @@ from typer.core import TyperGroup
 
 from hub.config import Settings, load
 from hub.errors import HubError, InvalidInputError
-from hub.ports.keyfile import read_private
 from hub.wiring import compose
 from hub.wiring.doctor.case import Case
 
@@ -56,8 +53,8 @@ def take(
     from hub.app.backup.take import take as copy  # noqa: PLC0415  heavy, and only here
 
     settings, now = existing(load(config)), compose.now()
-    secret = passphrase(passphrase_file)
-    allow_many_files()
+    secret = compose.passphrase(passphrase_file)
+    compose.allow_many_files()
     path = place / name_of(now, sealed=secret is not None) if place.is_dir() else place
     found = copy(compose.backup_source(settings), path.absolute(), now, secret)
     typer.echo(
@@ -75,7 +72,7 @@ def verify(
     """Read a backup whole: hashes, database, journal blocks, store, keys; and say how old it is."""
     from hub.app.backup.check import examine  # noqa: PLC0415  heavy, and only here
 
-    found = examine(file, passphrase(passphrase_file))
+    found = examine(file, compose.passphrase(passphrase_file))
     typer.echo(
         f"{file.name} is good: {found.files} files, {found.size:,} bytes, {found.blocks:,} journal blocks; "
         f"taken {found.about['taken']}, {age(compose.now() - found.taken_ns)} ago, by Homeport "
@@ -134,7 +131,7 @@ def restore(
             "then in the data folder."
         )
     database = None if embedded else lambda: compose.engine(settings)
-    found = put_back(file, settings, compose.now(), passphrase(passphrase_file), database)
+    found = put_back(file, settings, compose.now(), compose.passphrase(passphrase_file), database)
     typer.echo(
         f"{settings.data_dir} is as it was {found.about['taken']}. Start it with: homeport serve. "
         "Devices will send again what they still hold."
@@ -150,27 +147,6 @@ def existing(settings: Settings) -> Settings:
             "or its data folder with HOMEPORT_DATA_DIR."
         )
     return settings
-
-
-def passphrase(file: Path | None) -> bytes | None:
-    """Read a passphrase: the first line of a file that is its owner's only.
-
-    Raises:
-        InvalidInputError: there is none in it.
-    """
-    if file is None:
-        return None
-    line = read_private(file).split(b"\n", 1)[0].strip()
-    if not line:
-        raise InvalidInputError(f"The first line of {file} is empty; it should be the passphrase.")
-    return line
-
-
-def allow_many_files() -> None:
-    """Let this process hold as many files open as it may: the store can have thousands."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def age(elapsed_ns: int) -> str:

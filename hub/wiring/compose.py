@@ -8,11 +8,15 @@
 
 from __future__ import annotations
 
+import resource
 import secrets
 import time
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from hub.config import ConfigurationError
+from hub.errors import InvalidInputError
 from hub.ports.broker.nats_server import (
     NatsAccess,
     NatsConfiguration,
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from hub.app.authd import Admission
+    from hub.app.backup.schedule import Schedule
     from hub.app.backup.take import Source
     from hub.app.ingest import IngestConfig
     from hub.config import Settings
@@ -287,12 +292,19 @@ def problems(settings: Settings) -> list[str]:
     """Say what keeps the hub from doing all it should, one sentence each."""
     from hub.pipeline.store import read_progress  # noqa: PLC0415  heavy, see rule 3
 
-    return [
+    found = [
         f"Worker {worker} takes no telemetry because the disk is full; devices keep theirs. "
         "It goes on by itself when there is room."
         for worker in range(settings.ingest.workers)
         if read_progress(progress_file(settings, worker)).paused
     ]
+    if settings.backup.folder is not None:
+        from hub.app.backup.schedule import Standing  # noqa: PLC0415  heavy, see rule 3
+
+        standing = Standing.read(settings.run_dir) or Standing()
+        late = standing.problem(now(), settings.backup.every_hours)
+        found += [late] if late else []
+    return found
 
 
 def backup_source(settings: Settings) -> Source:
@@ -300,6 +312,48 @@ def backup_source(settings: Settings) -> Source:
     from hub.app.backup.take import Source  # noqa: PLC0415  heavy, see rule 3
 
     return Source(settings, engine(settings), program_version(), secrets.token_bytes)
+
+
+def backup_schedule(settings: Settings) -> Schedule:
+    """Return what takes backups; `backup.folder` must be set."""
+    from hub.app.backup.schedule import Schedule  # noqa: PLC0415  heavy, see rule 3
+    from hub.metrics import Metrics  # noqa: PLC0415  see rule 3
+
+    chosen = settings.backup
+    if chosen.folder is None:
+        raise ConfigurationError("The setting backup.folder is empty.")
+    allow_many_files()
+    return Schedule(
+        backup_source(settings),
+        chosen.folder,
+        chosen.every_hours,
+        chosen.keep,
+        passphrase=lambda: passphrase(chosen.passphrase_file),
+        clock=now,
+        metrics=Metrics("backup"),
+    )
+
+
+def passphrase(file: Path | None) -> bytes | None:
+    """Read a passphrase: the first line of a file that is its owner's only; None without a file.
+
+    Raises:
+        InvalidInputError: the line is empty.
+        StorageError: the file cannot be read, or others may read it.
+    """
+    if file is None:
+        return None
+    line = read_private(file).split(b"\n", 1)[0].strip()
+    if not line:
+        raise InvalidInputError(f"The first line of {file} is empty; it should be the passphrase.")
+    return line
+
+
+def allow_many_files() -> None:
+    """Let this process hold as many files open as it may: the store can have thousands."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def program_version() -> str:

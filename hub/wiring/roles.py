@@ -8,6 +8,7 @@
 
 import importlib
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from hub.ports.broker.port import CONTROL, INGEST, REVOKER
 from hub.wiring import compose, kernels, logs
 
 _log = logging.getLogger("homeport")
+_KINDNESS = 10
+"""Niceness of the process that takes backups: devices come first."""
 
 
 def prepare(settings: Settings, child: Child) -> None:
@@ -112,6 +115,15 @@ def mirror(settings: Settings, child: Child) -> None:
     run_mirror(feeder, clock=compose.now, synced=partial(compose.synced, settings), stop=child.stop)
 
 
+def backup(settings: Settings, child: Child) -> None:
+    """Take backups when they are due."""
+    child.watch()
+    os.nice(_KINDNESS)
+    schedule = compose.backup_schedule(settings)
+    child.ready()
+    schedule.run(child.stop)
+
+
 Entry = Callable[[Settings, Child], None]
 
 _ENTRIES: dict[str, Entry] = {
@@ -121,6 +133,7 @@ _ENTRIES: dict[str, Entry] = {
     "control": control,
     "compactor": compactor,
     "mirror": mirror,
+    "backup": backup,
 }
 
 
@@ -137,6 +150,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "ingest": ("hub.app.ingest",),
     "compactor": ("hub.app.compactor", "hub.pipeline.store"),
     "mirror": ("hub.app.mirror", "hub.ports.store.mirror"),
+    "backup": ("hub.app.backup.schedule",),
 }
 """What each role imports before its turn, kernels with it; what is missing here costs time only."""
 
@@ -150,7 +164,8 @@ def names(settings: Settings) -> tuple[str, ...]:
     # A broker that somebody else runs admits by itself, or asks the API.
     own = ("broker", "authd") if settings.broker.kind == "nats" else ()
     fed = ("mirror",) if settings.store.kind != "embedded" else ()
-    return (*own, "control", *workers, "compactor", *fed)
+    kept = ("backup",) if settings.backup.folder is not None else ()
+    return (*own, "control", *workers, "compactor", *fed, *kept)
 
 
 def _entry(name: str) -> Entry:

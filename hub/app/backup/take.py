@@ -17,9 +17,10 @@ from sqlalchemy import Engine, text
 from hub.app.backup.check import Findings, examine
 from hub.app.backup.moment import Moment, Pinned, pinned
 from hub.config import Settings
+from hub.errors import DiskFullError
 from hub.ports.archive.bundle import BundleWriter, written
 from hub.ports.database.duplicate import duplicate
-from hub.ports.journal.durability import make_folder
+from hub.ports.journal.durability import free_bytes, make_folder
 from hub.services.identity import stored_incarnation
 
 FORMAT: Final = 1
@@ -89,6 +90,7 @@ def take(source: Source, path: Path, now_ns: int, passphrase: bytes | None = Non
     seen: list[Findings] = []
     with pinned(source.settings, source.engine) as moment:
         about = _about(source, moment, now_ns)
+        _check_room(source.settings, moment, path.parent)
         with (
             written(
                 path,
@@ -125,6 +127,24 @@ def _about(source: Source, moment: Moment, now_ns: int) -> About:
         journals=moment.journals,
         store={"generation": moment.store.generation, "journals": moment.store.journals},
     )
+
+
+def _check_room(settings: Settings, moment: Moment, folder: Path) -> None:
+    """Refuse to begin what cannot end well, or would take the room that the hub itself needs."""
+    database = settings.database_url.get_secret_value()
+    needed = sum(one.size for one in moment.files)
+    if database.startswith("sqlite:///"):  # once as it is, once in the archive
+        needed += 2 * Path(database.removeprefix("sqlite:///")).stat().st_size
+    # Reading it back unpacks one file at a time.
+    needed += max((one.size for one in moment.files), default=0)
+    if folder.stat().st_dev == settings.data_dir.stat().st_dev:
+        needed += settings.ingest.reserve_bytes
+    free = free_bytes(folder)
+    if free < needed:
+        raise DiskFullError(
+            f"A backup into {folder} needs {needed / 1e6:.0f} MB there, and {free / 1e6:.0f} MB are free. "
+            "Delete old backups, or name another disk."
+        )
 
 
 def _add(bundle: BundleWriter, one: Pinned) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from hub.config import Settings
 from hub.wiring import compose
-from hub.wiring.doctor import certificates, connections, machine, processes, records
+from hub.wiring.doctor import backups, certificates, connections, machine, processes, records
 from hub.wiring.doctor.case import Case
 from hub.wiring.doctor.report import Check, Level, Line, problem
 
@@ -28,6 +28,7 @@ CHECKS: tuple[Check, ...] = (
     records.check_journal,
     records.check_store,
     records.check_lags,
+    backups.check,
 )
 _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
 

@@ -9,6 +9,7 @@ import json
 import struct
 import zlib
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -208,16 +209,7 @@ class Detector:
             SnapshotError: the bytes are damaged or of another version; start fresh and replay the
             journal.
         """
-        try:
-            magic, checksum, length = _HEAD.unpack_from(data)
-        except struct.error as error:
-            raise SnapshotError(
-                "The detector snapshot is cut short; replay the journal."
-            ) from error
-        body = memoryview(data)[_HEAD.size :]
-        if magic != _MAGIC or zlib.crc32(body) != checksum:
-            raise SnapshotError("The detector snapshot is damaged; replay the journal.")
-        header = json.loads(bytes(body[:length]))
+        header, rest = _opened(data)
         known = set(asdict(Parameters()))
         if header["layout"] != LAYOUT or set(header["parameters"]) != known:
             raise SnapshotError(
@@ -225,8 +217,30 @@ class Detector:
                 " or knows other parameters; replay the journal."
             )
         detector = cls(header["series"], parameters=Parameters(**header["parameters"]))
-        records = np.frombuffer(body[length:], RECORD)
+        records = np.frombuffer(rest, RECORD)
         if len(records):
             detector.allocate(len(records))
             detector._records[: len(records)] = records
         return detector
+
+
+def layout_of(data: bytes) -> int:
+    """Return the layout that a snapshot (`Detector.dump`) is written in.
+
+    Raises:
+        SnapshotError: the bytes are damaged.
+    """
+    return int(_opened(data)[0]["layout"])
+
+
+def _opened(data: bytes) -> tuple[dict[str, Any], memoryview]:
+    """Header and records of a snapshot."""
+    try:
+        magic, checksum, length = _HEAD.unpack_from(data)
+    except struct.error as error:
+        raise SnapshotError("The detector snapshot is cut short; replay the journal.") from error
+    body = memoryview(data)[_HEAD.size :]
+    if magic != _MAGIC or zlib.crc32(body) != checksum:
+        raise SnapshotError("The detector snapshot is damaged; replay the journal.")
+    header: dict[str, Any] = json.loads(bytes(body[:length]))
+    return header, body[length:]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_FORMAT = 1
+FORMAT = 1
 _KEEP = 2
 
 
@@ -32,7 +32,7 @@ def save_checkpoint(folder: Path, offset: int, arrays: dict[str, NDArray[Any]]) 
     path = folder / f"{offset:020d}.checkpoint"
     part = path.with_suffix(".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    kept: dict[str, Any] = {"format": np.array(_FORMAT), "offset": np.array(offset), **arrays}
+    kept: dict[str, Any] = {"format": np.array(FORMAT), "offset": np.array(offset), **arrays}
     try:
         with os.fdopen(descriptor, "wb") as file:
             np.savez(file, **kept)
@@ -65,6 +65,6 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, NDArray[Any]]] | None:
                 arrays = {name: file[name] for name in file.files}
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
             continue
-        if int(arrays.pop("format", -1)) == _FORMAT:
+        if int(arrays.pop("format", -1)) == FORMAT:
             return int(arrays.pop("offset")), arrays
     return None

@@ -139,13 +139,20 @@ def restore(
 
 
 def existing(settings: Settings) -> Settings:
-    """Refuse to make a new, empty database for a command that only looks."""
+    """Refuse to make a new, empty database for a command that only looks, and what is newer than this program.
+
+    Raises:
+        HubError: there is no hub, or a newer one.
+    """
+    from hub.app.formats import refuse_newer  # noqa: PLC0415  heavy, and only for some commands
+
     url = settings.database_url.get_secret_value()
     if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
         raise HubError(
             f"There is no hub in {settings.data_dir}. Name its settings file with --config, "
             "or its data folder with HOMEPORT_DATA_DIR."
         )
+    refuse_newer(settings)
     return settings
 
 

@@ -24,6 +24,7 @@ from hub.wiring import (
     deadletter_commands,
     kernels,
     logs,
+    upgrade_command,
 )
 from hub.wiring.backup_commands import existing as _existing
 from hub.wiring.running_hub import RunningHub
@@ -50,6 +51,7 @@ app.add_typer(database_app, name="db")
 app.add_typer(deadletter_commands.app, name="deadletter")
 app.add_typer(backup_commands.app, name="backup")
 app.command("restore")(backup_commands.restore)
+app.command("upgrade")(upgrade_command.upgrade)
 
 ConfigFile = Annotated[
     Path | None,
@@ -177,9 +179,11 @@ def mosquitto_conf(
     config: ConfigFile = None,
 ) -> None:
     """Write a configuration of Mosquitto: certificates, topics by certificate, revocation, limits."""
+    from hub.app.formats import refuse_newer  # noqa: PLC0415  heavy, and only here
     from hub.ports.broker.mosquitto import write_configuration  # noqa: PLC0415  only here
 
     settings = load(config)
+    refuse_newer(settings)
     folder = folder.expanduser().absolute()
     file = write_configuration(compose.mosquitto_configuration(settings, folder, user))
     typer.echo(
@@ -207,10 +211,13 @@ def verify_audit(config: ConfigFile = None) -> None:
 
 @database_app.command("migrate")
 def migrate(config: ConfigFile = None) -> None:
-    """Bring the database to the present schema; `serve` does this at each start."""
+    """Bring the database alone to the present schema; `homeport upgrade` does that after a backup."""
+    from hub.app.formats import refuse_newer  # noqa: PLC0415  heavy, and only here
     from hub.ports.database import engine  # noqa: PLC0415  heavy, and only here
 
-    engine.migrate(compose.engine(load(config)))
+    settings = load(config)
+    refuse_newer(settings)
+    engine.migrate(compose.engine(settings))
     typer.echo("The database has the present schema.")
 
 

@@ -31,10 +31,12 @@ def prepare(settings: Settings, child: Child) -> None:
 
     Runs once before the other roles begin, so that they only ever read what it makes.
     """
+    from hub.app.formats import mark, refuse_other  # noqa: PLC0415  heavy, and only here
     from hub.ports.database.engine import migrate, write_session  # noqa: PLC0415  heavy
     from hub.services.identity import incarnation  # noqa: PLC0415  heavy, and only here
     from hub.services.pki import save_pair  # noqa: PLC0415  heavy, and only here
 
+    refuse_other(settings)
     authority, at = compose.authority(settings), compose.now()
     save_pair(authority.issue_server(settings.public_hosts, at), settings.pki_dir, "server")
     parts = [CONTROL, REVOKER, *(f"{INGEST}-{worker}" for worker in range(settings.ingest.workers))]
@@ -42,7 +44,8 @@ def prepare(settings: Settings, child: Child) -> None:
         save_pair(authority.issue_internal(part, at), settings.pki_dir, part)
     compose.renew_operator_token(settings)
     database = compose.engine(settings)
-    migrate(database)
+    migrate(database)  # of a new hub; an older one is refused before
+    mark(settings, compose.program_version())
     with write_session(database) as session:
         own = incarnation(session, compose.tokens(settings))
     compose.write_incarnation(settings, own)
@@ -140,6 +143,7 @@ _ENTRIES: dict[str, Entry] = {
 PROGRAMS: dict[str, tuple[str, ...]] = {
     "prepare": (
         "alembic.command",
+        "hub.app.formats",
         "hub.ports.database.engine",
         "hub.services.identity",
         "hub.services.pki",

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from hub.errors import HubError, StorageError
 from hub.ports.archive.bundle import opened
 from hub.ports.database.duplicate import version_of
+from hub.ports.database.engine import versions
 from hub.ports.journal.segments import (
     SEGMENT_HEADER_SIZE,
     Segment,
@@ -91,10 +92,10 @@ def readable(about: dict[str, Any]) -> None:
     Raises:
         StorageError: it is newer.
     """
-    if about.get("format") not in FORMATS:
+    if about.get("format") not in FORMATS or about.get("schema") not in versions():
         raise StorageError(
-            f"The backup has format {about.get('format')}, written by Homeport {about.get('version')}. "
-            "Use that version, or a later one."
+            f"The backup has format {about.get('format')} and schema {about.get('schema')}, written by Homeport "
+            f"{about.get('version')}, which is newer than this one. Use that version, or a later one."
         )
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DataError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError
 from sqlalchemy.orm import Session
 
 from hub.config import ConfigurationError
-from hub.errors import InvalidInputError
+from hub.errors import InvalidInputError, StorageError
 from hub.ports.database import postgresql, schema
 from hub.ports.journal.durability import make_folder
 
@@ -93,8 +93,19 @@ def after_commit(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> N
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the database to the newest schema; does nothing when it is there already."""
+    """Bring the database to the newest schema; does nothing when it is there already.
+
+    Raises:
+        StorageError: it has a schema that this program does not know; nothing was changed.
+    """
     from alembic import command  # noqa: PLC0415  heavy, and few processes migrate
+
+    found = schema_version(engine)
+    if found is not None and found not in versions():
+        raise StorageError(
+            f"The database has schema {found}, which this version of Homeport does not know. Nothing was changed. "
+            "Run the newer version that wrote it, or restore a backup taken by this one."
+        )
 
     config = _migrations()
     if engine.dialect.name == "postgresql":
@@ -106,10 +117,30 @@ def migrate(engine: Engine) -> None:
 
 def versions() -> list[str]:
     """Return the versions of the schema that this program knows, the oldest first."""
+    return [version for version, _ in steps()]
+
+
+def steps() -> list[tuple[str, str]]:
+    """Return version and meaning of each step of the schema, the oldest first."""
     from alembic.script import ScriptDirectory  # noqa: PLC0415  heavy, as above
 
     found = ScriptDirectory.from_config(_migrations()).walk_revisions()
-    return [str(script.revision) for script in found][::-1]
+    return [(str(script.revision), script.doc.splitlines()[0]) for script in found][::-1]
+
+
+def schema_version(engine: Engine) -> str | None:
+    """Return the version of a database's schema; None if it has none yet."""
+    try:
+        with engine.connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    except DatabaseError as error:
+        raise StorageError(
+            f"The database cannot be asked for its version: {error.orig}. Check the setting database.url, and the "
+            "database itself."
+        ) from error
+    return None if found is None else str(found)
 
 
 def _migrations() -> "Config":

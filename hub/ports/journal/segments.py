@@ -85,6 +85,12 @@ def read_created_ns(segment: Segment) -> int:
         right = magic == SEGMENT_MAGIC and version == VERSION and first == segment.first
         if right and crc == _segment_crc(first, created_ns):
             return int(created_ns)
+        if magic == SEGMENT_MAGIC and version > VERSION:
+            raise StorageError(
+                f"{segment.path.name} has version {version}, written by a newer Homeport; this one reads {VERSION}. "
+                "Run the version that wrote it, or restore a backup taken by this one.",
+                file=segment.path.name,
+            )
     raise StorageError(
         f"{segment.path.name} has no valid segment header; "
         "restore the file from a backup, or move it out of the journal folder.",

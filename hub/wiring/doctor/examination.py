@@ -24,6 +24,7 @@ CHECKS: tuple[Check, ...] = (
     machine.check_disk,
     machine.check_clock,
     machine.check_limits,
+    records.check_formats,
     records.check_database,
     records.check_journal,
     records.check_store,

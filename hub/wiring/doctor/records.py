@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from hub.app import formats
 from hub.errors import HubError, StorageError
 from hub.pipeline.store import read_progress
 from hub.ports.journal.reader import JournalReader
@@ -67,6 +68,14 @@ def check_database(case: Case) -> Iterator[Line]:
             f"the write-ahead log has {log_bytes / 1e6:.0f} MB",
             "Something reads for very long. Start the hub again at a quiet time.",
         )
+
+
+def check_formats(case: Case) -> Iterator[Line]:
+    """Look at whether this program may open the data folder at all."""
+    try:
+        formats.refuse_newer(case.settings)
+    except HubError as error:
+        yield problem("data folder version", error.detail, "See docs/operations/upgrade.md.")
 
 
 def check_journal(case: Case) -> Iterator[Line]:
@@ -277,7 +286,7 @@ def _schema(version: str | None) -> Line:
         return warning(
             "schema",
             f"version {version}, this hub's newest is {known[-1]}",
-            "Make a backup, then run: homeport db migrate (the next start does it too)",
+            "Stop the hub, then run: homeport upgrade",
         )
     return problem(
         "schema",
@@ -297,6 +306,6 @@ def _other_database(case: Case) -> Line:
         return problem(
             "database",
             f"cannot be asked: {type(error).__name__}",  # its text may hold the address
-            "Is it running, and is database.url right? Then run: homeport db migrate",
+            "Is it running, and is database.url right? Then run: homeport upgrade",
         )
     return _schema(None if version is None else str(version))

@@ -200,7 +200,7 @@ def test_a_database_of_an_older_and_of_a_newer_hub(stopped: Settings) -> None:
         return look(stopped)["schema"]
 
     older = become("0001")
-    assert (older.level, "homeport db migrate" in older.advice) == (Level.WARNING, True)
+    assert (older.level, "homeport upgrade" in older.advice) == (Level.WARNING, True)
     newer = become("9999")
     assert (newer.level, "9999 is not known" in newer.seen) == (Level.PROBLEM, True)
 

@@ -9,13 +9,16 @@ What must never live here: changing anything but `format.json`.
 """
 
 import json
+import sqlite3
 import struct
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import numpy as np
 
@@ -181,13 +184,31 @@ def _database(settings: Settings) -> Part:
 def _schema(settings: Settings) -> str:
     """Version of the database's schema; empty if it has none yet."""
     url = settings.database_url.get_secret_value()
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
-        return ""
+    if url.startswith("sqlite:///"):
+        return _schema_of_file(Path(url.removeprefix("sqlite:///")))
     engine = database.open_engine(url)
     try:
         return database.schema_version(engine) or ""
     finally:
         engine.dispose()
+
+
+def _schema_of_file(path: Path) -> str:
+    """Ask SQLite without leave to write: opened for use, it would tidy up its log."""
+    if not path.exists():
+        return ""
+    log = path.with_name(f"{path.name}-wal")
+    mode = "mode=ro" if log.exists() else "immutable=1"  # else not even side files appear
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True)) as connection:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return ""
+        raise StorageError(f"{path} cannot be read: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        raise StorageError(f"{path} is damaged: {error}. Restore it from a backup.") from error
+    return str(row[0]) if row else ""
 
 
 def _segment_version(path: Path) -> int:

@@ -110,9 +110,43 @@ def migrate(engine: Engine) -> None:
     config = _migrations()
     if engine.dialect.name == "postgresql":
         postgresql.check(engine)
-    with engine.execution_options(**{_WRITES: True}).begin() as connection:
+    with (
+        engine.execution_options(**{_WRITES: True}).connect() as connection,
+        _tables_may_be_rebuilt(connection),
+        connection.begin(),
+    ):
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        _check_references(connection)
+
+
+@contextmanager
+def _tables_may_be_rebuilt(connection: Connection) -> Iterator[None]:
+    """Let SQLite drop a table that others refer to, as its way to change one is to make it anew.
+
+    See https://www.sqlite.org/lang_altertable.html#otheralter; the setting counts only outside of a transaction.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
+
+
+def _check_references(connection: Connection) -> None:
+    """Refuse to commit a migration that left something referring to nothing."""
+    if connection.dialect.name != "sqlite":
+        return
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if broken is not None:
+        raise StorageError(
+            f"A row of the table {broken[0]} refers to a row of {broken[2]} that is not there. The database was left "
+            "as it was; restore a backup, or report this."
+        )
 
 
 def versions() -> list[str]:

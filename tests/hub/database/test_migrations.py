@@ -6,6 +6,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, inspect, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from hub.errors import StorageError
 from hub.ports.database.engine import migrate, open_engine, read_session, write_session
 from hub.ports.database.record_tables import Setting
 from hub.ports.database.schema import METADATA
@@ -82,3 +83,15 @@ def test_a_failed_block_leaves_nothing(tmp_path: Path) -> None:
         fail()
     with read_session(engine) as session:
         assert session.get(Setting, "a") is None
+
+
+def test_a_schema_of_a_newer_version_is_refused_and_references_are_enforced_again(
+    tmp_path: Path,
+) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'hub.db'}")
+    migrate(engine)
+    with write_session(engine) as session:
+        assert session.scalar(text("PRAGMA foreign_keys")) == 1
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StorageError, match="schema 9999"):
+        migrate(engine)

@@ -11,10 +11,21 @@ import tempfile
 import time
 from pathlib import Path
 
+from hub.ports.store.compaction import CompactionPolicy, Compactor
 from tests.chaos.fleet import NAMING
 from tests.chaos.nemesis import Nemesis
 
-KEPT = ("homeport.db", "pki", "keys", "journal", "findings", "deadletters", "detector", "store")
+KEPT = (
+    "homeport.db",
+    "homeport.db-wal",
+    "pki",
+    "keys",
+    "journal",
+    "findings",
+    "deadletters",
+    "detector",
+    "store",
+)
 
 
 def main(target: Path) -> None:
@@ -31,8 +42,11 @@ def main(target: Path) -> None:
                 )
                 for product in fleet.products
             }
-            time.sleep(4)
             nemesis.hub.stop()
+            data = nemesis.hub.data_dir
+            eager = CompactionPolicy(run_bytes=1)  # else it waits for five minutes
+            with Compactor(data / "store", {"0": data / "journal" / "0"}, eager) as compactor:
+                compactor.run(time.time_ns(), {})
         (folder / "expected.json").write_text(json.dumps({"metric": NAMING, "rows": expected}))
         with tarfile.open(target, "w:xz", preset=9) as tar:
             tar.add(folder / "expected.json", "expected.json")

@@ -9,11 +9,12 @@
 No clock, no database. An answer is a code with arguments; sentences are in `coverage_sentences.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from entitlements import contracts, warranty
 from entitlements.coverage_facts import Contract, CoverageFacts
-from entitlements.covers import Cover, CoverKind
+from entitlements.covers import Cover, CoverCode, CoverKind
 from entitlements.facts import Ownership
 
 
@@ -71,6 +72,17 @@ def covers_at(facts: CoverageFacts, at: int) -> tuple[Cover, ...]:
     """Return what the warranty and each contract says of an instant, without until when."""
     asked = (contracts.contract(facts, one, at) for one in _by_start(facts))
     return (warranty.warranty(facts, at), *asked)
+
+
+def deciding(covers: Sequence[Cover]) -> Cover:
+    """Return the cover that says who pays.
+
+    It is the first that covers; else a contract whose cases are used up; else what the warranty
+    says.
+    """
+    used_up = [cover for cover in covers if cover.code is CoverCode.CONTRACT_USED_UP]
+    paying = [cover for cover in covers if cover.covered]
+    return next(iter([*paying, *used_up, *covers]))
 
 
 def split(facts: CoverageFacts, at: int) -> tuple[Passing, ...]:

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from hub.api.bodies import Answer, examples
+from hub.api.coverage_bodies import AlertCover, shown_mark
 from hub.api.instants import Instant
 from hub.services.alert_desk import AlertView, FindingView, Status
 
@@ -39,6 +40,9 @@ class Alert(Answer):
     )
     muted_until: Instant | None = Field(description="Until then it tells nobody.")
     incident_id: str | None = Field(description="What many products have in common with it.")
+    cover: AlertCover | None = Field(
+        description="What covers the fault, as was known when the alert was opened."
+    )
 
     model_config = examples(
         {
@@ -67,6 +71,14 @@ class Alert(Answer):
             "resolution": None,
             "muted_until": None,
             "incident_id": None,
+            "cover": {
+                "covered": True,
+                "kind": "warranty",
+                "contract_id": None,
+                "code": "warranty",
+                "arguments": {"until_at": "2028-03-02T00:00:00Z"},
+                "sentence": "Under warranty until 2028-03-02 00:00 UTC.",
+            },
         }
     )
 
@@ -113,7 +125,8 @@ class Finding(Answer):
 
 def shown_alert(alert: AlertView) -> Alert:
     """Return an alert as it goes out."""
-    return Alert.model_validate(alert)
+    fields = {name: getattr(alert, name) for name in alert.__slots__}
+    return Alert.model_validate({**fields, "cover": shown_mark(alert.cover)})
 
 
 def shown_finding(finding: FindingView) -> Finding:

@@ -17,9 +17,11 @@ from analytics.findings import Severity
 from hub.errors import ConflictError, NotFoundError
 from hub.ports.database.alert_tables import Alert, AlertFeedback, Finding
 from hub.ports.database.catalogue_tables import Metric, ProductModel
+from hub.ports.database.coverage_tables import AlertCover
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Device, Product
-from hub.services import audit, products
+from hub.services import alert_covers, audit, products
+from hub.services.alert_covers import CoverView
 from hub.services.alert_kinds import FIRST_OF_HUB, kind_word
 from hub.services.alert_sentences import sentence
 from hub.services.alerts import AlertChange, Change
@@ -65,6 +67,7 @@ class AlertView:
     resolution: str | None
     muted_until: int | None
     incident_id: str | None
+    cover: CoverView | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,10 +335,11 @@ _IN_STATUS: dict[Status, ColumnElement[bool]] = {
 
 def _alerts() -> Select[*tuple[Any, ...]]:
     return (
-        select(Alert, Device.device_id, Product.id, Product.serial, Metric)
+        select(Alert, Device.device_id, Product.id, Product.serial, Metric, AlertCover)
         .join(Device, Device.slot == Alert.slot)
         .join(Product, Product.id == Device.product_id)
         .outerjoin(Metric, _metric_of(Alert.metric))
+        .outerjoin(AlertCover, AlertCover.alert_id == Alert.id)
     )
 
 
@@ -407,7 +411,7 @@ def _record(session: Session, caller: Caller, alert: Alert, action: str, at: int
 def _view(row: Row[*tuple[Any, ...]]) -> AlertView:
     alert: Alert
     metric: Metric | None
-    alert, device_id, product_id, serial, metric = row
+    alert, device_id, product_id, serial, metric, cover = row
     unit = metric.unit if metric else _SECONDS
     return AlertView(
         id=alert.id,
@@ -435,6 +439,7 @@ def _view(row: Row[*tuple[Any, ...]]) -> AlertView:
         resolution=alert.resolution,
         muted_until=alert.muted_until,
         incident_id=alert.incident_id,
+        cover=alert_covers.shown(cover),
     )
 
 

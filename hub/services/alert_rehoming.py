@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from hub.ports.database.alert_tables import Alert
+from hub.services import alert_covers
 from hub.services.alert_kinds import FIRST_OF_HUB
 from hub.services.found import Resolution
 
@@ -36,8 +37,10 @@ def rehome(session: Session, slot: int, epoch: int, at: int) -> None:
         alert.resolution = Resolution.OWNER
     session.flush()  # closed before the next is opened: one open alert of a kind
     if epoch:
-        session.add_all(_carried(alert, epoch, at) for alert in alerts)
+        carried = [_carried(alert, epoch, at) for alert in alerts]
+        session.add_all(carried)
         session.flush()
+        alert_covers.mark(session, carried, at)
 
 
 def _carried(alert: Alert, epoch: int, at: int) -> Alert:

@@ -29,7 +29,7 @@ from hub.ports.database.alert_tables import Alert, Finding, Notice
 from hub.ports.database.catalogue_tables import Metric
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Device, Product
-from hub.services import holds, incidents
+from hub.services import alert_covers, holds, incidents
 from hub.services.alert_kinds import FIRST_OF_HUB, SUSPICIONS
 from hub.services.found import NO_METRIC, Found, Resolution, sentence_of
 from hub.services.own_time import epoch_at
@@ -156,6 +156,9 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
                 Change.RESOLVED, alert, who.device_id, who.product_id, who.owner_id
             )
     session.flush()
+    alert_covers.mark(
+        session, [one.alert for one in changed.values() if one.change is Change.OPENED], at
+    )
     if every:
         session.execute(
             insert(Finding),

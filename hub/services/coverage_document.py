@@ -40,7 +40,7 @@ from entitlements.dates import known_zone
 Version = Annotated[int, Field(ge=1, le=1_000_000)]
 Months = Annotated[int, Field(ge=1, le=600)]
 Minutes = Annotated[int, Field(ge=1, le=527_040)]
-Severity = Literal["info", "warning", "critical"]
+Severity = Literal["notice", "warning", "critical"]
 Limit = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 HOURS_PER = {"h": 1.0, "min": 1 / 60, "s": 1 / 3_600, "d": 24.0}
 """Hours in the units (UCUM) that a counter of operating time may have."""

@@ -22,6 +22,7 @@ from entitlements.coverage_facts import (
     Use,
     WarrantyTerms,
 )
+from entitlements.dates import known_zone
 from entitlements.facts import Ownership
 from hub.errors import NotFoundError
 from hub.ports.database import coverage_tables as c
@@ -70,7 +71,7 @@ def load_some(session: Session, product_ids: Sequence[str]) -> dict[str, Coverag
         version = version_for(versions.get(row.model_number, ()), row.made_at)
         readings = [*kept[row.id], *newest[row.id]]
         facts[row.id] = CoverageFacts(
-            zone=row.zone,
+            zone=row.zone if known_zone(row.zone) else "UTC",
             made_at=row.made_at,
             first_use_at=_first_use(version, row.enrolled_at, row.first_use_at),
             terms=None if version is None else _terms(version),
@@ -146,7 +147,7 @@ _PRODUCTS = (
 )
 _OWNERSHIP = select(
     o.Ownership.epoch, o.Ownership.owner_id, o.Ownership.started_at, o.Ownership.ended_at
-)
+).where(o.Ownership.undone_at.is_(None))
 _EXTENSIONS = select(
     c.WarrantyExtension.id,
     c.WarrantyExtension.bought_at,
@@ -171,5 +172,5 @@ _CONTRACTS = select(
     c.SupportContract.ended_at,
 ).join(c.ContractVersion, c.ContractVersion.id == c.SupportContract.contract_version_id)
 _USES = select(
-    c.SupportCase.contract_id, c.SupportCase.opened_at, c.SupportCase.given_back_at
-).where(c.SupportCase.contract_id.is_not(None))
+    c.SupportCase.contract_id, c.SupportCase.counted_at, c.SupportCase.given_back_at
+).where(c.SupportCase.place.is_not(None))

@@ -118,9 +118,10 @@ class WarrantyExtension(Base):
     """More warranty that was bought for a product; see `entitlements.coverage_facts.Extension`."""
 
     __tablename__ = "warranty_extension"
+    __table_args__ = (UniqueConstraint("product_id", "reference"),)
 
     id: Mapped[Id] = mapped_column(primary_key=True)
-    product_id: Mapped[Id] = mapped_column(ForeignKey("product.id"), index=True)
+    product_id: Mapped[Id] = mapped_column(ForeignKey("product.id"))
     bought_at: Mapped[Instant]
     months: Mapped[int]
     hours: Mapped[float]
@@ -135,9 +136,10 @@ class SupportContract(Base):
     """A support contract that was bought for a product."""
 
     __tablename__ = "support_contract"
+    __table_args__ = (UniqueConstraint("product_id", "reference"),)
 
     id: Mapped[Id] = mapped_column(primary_key=True)
-    product_id: Mapped[Id] = mapped_column(ForeignKey("product.id"), index=True)
+    product_id: Mapped[Id] = mapped_column(ForeignKey("product.id"))
     contract_version_id: Mapped[int] = mapped_column(ForeignKey("contract_version.id"))
     starts_at: Mapped[Instant]
     terms: Mapped[int]
@@ -158,7 +160,7 @@ class SupportCase(Base):
 
     __tablename__ = "support_case"
     __table_args__ = (
-        CheckConstraint("severity IN ('info', 'warning', 'critical')", name="severity"),
+        CheckConstraint("severity IN ('notice', 'warning', 'critical')", name="severity"),
         Index(
             "uq_support_case_place",
             "contract_id",
@@ -192,7 +194,8 @@ class SupportCase(Base):
     pauses: Mapped[Items]
     resolved_at: Mapped[Instant | None]
     closed_at: Mapped[Instant | None]
-    # Who pays, as it was when the case was opened.
+    # Who pays, as it was when the fault began or else the case was opened.
+    counted_at: Mapped[Instant]
     covered: Mapped[bool]
     cover_code: Mapped[Name]
     cover_arguments: Mapped[Document]

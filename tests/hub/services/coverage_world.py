@@ -42,7 +42,7 @@ title = "Care"
 version = 1
 incidents = 1
 calendar = "office"
-targets = { critical = { response_min = 60, resolution_min = 480 }, info = { response_min = 960 } }
+targets = { critical = { response_min = 60, resolution_min = 480 }, notice = { response_min = 960 } }
 """
 )
 

@@ -112,7 +112,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "resume_case": Rule(STAFF),
         "resolve_case": Rule(STAFF),
         "close_case": Rule(STAFF),
-        "issue_certificate": Rule(SIGNED_IN),
+        "issue_certificate": Rule(CUSTOMERS_AND_STAFF),
         "get_certificate": Rule(PUBLIC),
         "get_certificate_keys": Rule(PUBLIC),
         # Telemetry and what follows from it

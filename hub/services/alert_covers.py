@@ -40,15 +40,18 @@ def mark(session: Session, alerts: Collection[Alert], at: int) -> None:
 
     Args:
         session: a writing session, into which the alerts were flushed.
-        alerts: those of support alone are passed over.
+        alerts: those of support alone, and those that were marked, are passed over.
         at: now, ns.
     """
-    faults = [alert for alert in alerts if alert.kind < FIRST_OF_HUB]
+    faults = {alert.id: alert for alert in alerts if alert.kind < FIRST_OF_HUB}
     if not faults:
         return
-    product_of = products.by_slot(session, sorted({alert.slot for alert in faults}))
+    query = select(AlertCover.alert_id).where(AlertCover.alert_id.in_(faults))
+    for marked in session.scalars(query).all():
+        del faults[marked]
+    product_of = products.by_slot(session, sorted({alert.slot for alert in faults.values()}))
     facts = coverage_facts.load_some(session, sorted(set(product_of.values())))
-    for alert in faults:
+    for alert in faults.values():
         cover = of_fault(facts[product_of[alert.slot]], alert.since, at)
         session.add(
             AlertCover(

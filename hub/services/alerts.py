@@ -156,20 +156,9 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
                 Change.RESOLVED, alert, who.device_id, who.product_id, who.owner_id
             )
     session.flush()
-    alert_covers.mark(
-        session, [one.alert for one in changed.values() if one.change is Change.OPENED], at
-    )
-    if every:
-        session.execute(
-            insert(Finding),
-            [
-                {
-                    **_row(found, epoch_of[found.id], alert_of.get(found.id)),
-                    "incident_id": incident_of[found.id],
-                }
-                for found in every
-            ],
-        )
+    opened = [change.alert for change in changed.values() if change.alert.opened_at == at]
+    alert_covers.mark(session, opened, at)
+    _keep(session, every, epoch_of, alert_of, incident_of)
     _suspect(session, fresh, whose, alert_of, at)
     session.add_all(change.notice for change in changed.values() if change.notice is not None)
     session.flush()
@@ -198,6 +187,24 @@ def is_told(alert: Alert, at: int) -> bool:
         and alert.kind < FIRST_OF_HUB  # for support alone
         and (alert.muted_until is None or alert.muted_until <= at)
     )
+
+
+def _keep(
+    session: Session,
+    every: Sequence[Found],
+    epoch_of: Mapping[bytes, int],
+    alert_of: Mapping[bytes, str],
+    incident_of: Mapping[bytes, str | None],
+) -> None:
+    rows = [
+        {
+            **_row(found, epoch_of[found.id], alert_of.get(found.id)),
+            "incident_id": incident_of[found.id],
+        }
+        for found in every
+    ]
+    if rows:
+        session.execute(insert(Finding), rows)
 
 
 def _not_yet_applied(session: Session, findings: Sequence[Found]) -> list[Found]:

@@ -1,6 +1,6 @@
 """Cases as people see them: one with its steps, and lists in the order of deadlines.
 
-1. Staff see all cases; a household sees those of the time in which it owned the product.
+1. Who sees which case is said by `cases.seen_by`.
 2. Lists begin with what is due next; what has no deadline, or stands still, comes last.
 3. Who of the staff did something is shown to staff only.
 """
@@ -8,13 +8,12 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, exists, select, true, tuple_
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from entitlements.coverage_sentences import sentence
 from entitlements.service_levels import Deadlines
 from hub.ports.database.coverage_tables import CaseStep, SupportCase
-from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Product
 from hub.services import cases
 from hub.services.caller import Caller, Scope
@@ -93,7 +92,7 @@ def listed(
     query = (
         select(SupportCase, Product.serial)
         .join(Product, Product.id == SupportCase.product_id)
-        .where(_seen_by(caller), is_closed if closed else ~is_closed)
+        .where(cases.seen_by(caller), is_closed if closed else ~is_closed)
         .order_by(SupportCase.due_at, SupportCase.id)
         .limit(limit)
     )
@@ -129,19 +128,6 @@ def view(
         for step in session.scalars(query)
     )
     return _view(case, serial, caller, at), steps
-
-
-def _seen_by(caller: Caller) -> ColumnElement[bool]:
-    if caller.is_staff:
-        return true()
-    return exists().where(
-        and_(
-            Ownership.product_id == SupportCase.product_id,
-            Ownership.epoch == SupportCase.epoch,
-            Ownership.owner_id == caller.owner_id,
-            Ownership.undone_at.is_(None),
-        )
-    )
 
 
 def _view(case: SupportCase, serial: str, caller: Caller, at: int) -> CaseView:

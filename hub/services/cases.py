@@ -12,7 +12,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, exists, false, or_, select, true
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -36,6 +36,7 @@ from hub.services.caller import Caller, Role, Scope
 from hub.services.coverage_catalogue import load_calendar
 from hub.services.coverage_facts import load_one
 from hub.services.ownership import open_ownership
+from hub.services.relations import Act
 from hub.services.tokens import Tokens
 
 LONGEST_MESSAGE = 4_000
@@ -243,15 +244,41 @@ def visible(session: Session, caller: Caller, case_id: str) -> SupportCase:
     Raises:
         NotFoundError: no such case, or not one of the caller's.
     """
-    case = session.get(SupportCase, case_id)
-    if case is None or not (caller.is_staff or _is_of(session, case, caller)):
+    query = select(SupportCase).where(SupportCase.id == case_id, seen_by(caller))
+    case = session.scalars(query).first()
+    if case is None:
         raise NotFoundError(f"There is no case {case_id}.", case=case_id)
     return case
 
 
-def _is_of(session: Session, case: SupportCase, caller: Caller) -> bool:
-    owner = session.get(Ownership, (case.product_id, case.epoch))
-    return owner is not None and owner.owner_id == caller.owner_id and owner.undone_at is None
+def seen_by(caller: Caller) -> ColumnElement[bool]:
+    """Return the condition, on `SupportCase`, under which somebody may see a case.
+
+    Staff see all. A household keeps those of the time in which it owned the product; whoever else it
+    lets in sees those of the present owner, from the beginning of that tie on.
+    """
+    if caller.is_staff:
+        return true()
+    ways: list[ColumnElement[bool]] = []
+    for tie in caller.ties:
+        if Act.CASES not in tie.acts:
+            continue
+        if tie.lasting:
+            ways.append(_in_time_of(Ownership.owner_id == tie.owner_id))
+        else:
+            reached = SupportCase.product_id.in_(products.reached(tie))
+            present = _in_time_of(Ownership.ended_at.is_(None))
+            ways.append(and_(reached, present, SupportCase.opened_at >= tie.since))
+    return or_(false(), *ways)
+
+
+def _in_time_of(whose: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(
+        Ownership.product_id == SupportCase.product_id,
+        Ownership.epoch == SupportCase.epoch,
+        Ownership.undone_at.is_(None),
+        whose,
+    )
 
 
 def _fault(
@@ -260,13 +287,13 @@ def _fault(
     if alert_id is None:
         if product_id is None:
             raise InvalidInputError("Say which product the case is about, or which alert.")
-        return _Fault(products.visible(session, caller, product_id).id, at, "warning")
+        return _Fault(products.visible(session, caller, product_id, Act.CASES).id, at, "warning")
     alert = alert_desk.view(session, caller, alert_id)
     if product_id not in {None, alert.product_id}:
         raise InvalidInputError(
             f"Alert {alert_id} is about another product. Leave the product out.", alert=alert_id
         )
-    products.visible(session, caller, alert.product_id)
+    products.visible(session, caller, alert.product_id, Act.CASES)
     busy = select(SupportCase.id).where(
         SupportCase.alert_id == alert_id, SupportCase.closed_at.is_(None)
     )

@@ -1,7 +1,8 @@
 """What covers a product, as its owner and staff see it, and what a change of owner makes of it.
 
 1. Everything is derived for the instant asked for, past ones included.
-2. An owner sees the warranty, their own contracts, and those that passed on to them.
+2. Who sees the product sees the warranty, the contracts of the present owner, and those that passed
+   on to them; staff see those of former owners too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -77,7 +78,7 @@ def explained(session: Session, caller: Caller, product_id: str, at: int) -> Cov
     caller.require(Scope.PRODUCTS_READ)
     products.visible(session, caller, product_id)
     facts = load_one(session, product_id)
-    seen = [one for one in facts.contracts if caller.is_staff or _concerns(facts, one, caller)]
+    seen = [one for one in facts.contracts if caller.is_staff or _concerns(facts, one)]
     titles = _titles(session, seen)
     derived = coverage.coverage(facts, at)
     covers = {cover.id: cover for cover in derived.covers}
@@ -156,13 +157,13 @@ def _in_order(reading: Reading) -> tuple[int, float]:
     return reading.at, reading.total
 
 
-def _concerns(facts: CoverageFacts, contract: Contract, caller: Caller) -> bool:
-    """Say whether a contract is one of a customer's, or passed on to them."""
+def _concerns(facts: CoverageFacts, contract: Contract) -> bool:
+    """Say whether a contract is the present owner's, or passed on to them."""
     if contract.transferable:
         return True
     epochs = sorted(facts.ownership, key=lambda one: one.epoch)
     bought = next((one.owner_id for one in epochs if one.epoch >= contract.epoch), None)
-    return bought == caller.owner_id
+    return bool(epochs) and bought == epochs[-1].owner_id
 
 
 def _titles(session: Session, seen: Sequence[Contract]) -> dict[str, str]:

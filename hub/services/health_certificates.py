@@ -34,6 +34,7 @@ from hub.services.caller import Caller, Scope
 from hub.services.coverage import meters_at
 from hub.services.facts import load_one
 from hub.services.ownership import open_ownership
+from hub.services.relations import Act
 from hub.services.signing_keys import SigningKeys
 from hub.services.tokens import Tokens, secret_hash
 
@@ -110,7 +111,7 @@ def issue(
         NotFoundError: no such product, or not one of the caller's.
     """
     caller.require(Scope.ENTITLEMENTS_WRITE if caller.is_staff else Scope.PRODUCTS_CLAIM)
-    product = products.visible(session, caller, product_id)
+    product = products.visible(session, caller, product_id, Act.TRANSFER)
     if not 1 <= days <= MOST_DAYS:
         raise InvalidInputError(f"A certificate holds for 1 to {MOST_DAYS} days, not {days}.")
     _check_number(session, product_id, at)

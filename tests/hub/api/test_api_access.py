@@ -25,6 +25,9 @@ OF_A_PRODUCT = {
     "replace_configuration",
     "change_configuration",
     "send_command",
+    "get_coverage",
+    "issue_certificate",
+    "open_case",
 }
 BODIES: dict[str, Any] = {
     "enroll": {"serial": "HP-X", "model": "heat-pump", "secret": "x", "csr": "x"},
@@ -45,6 +48,16 @@ BODIES: dict[str, Any] = {
     "replace_configuration": {"values": {"target_c": 21}},
     "change_configuration": {"values": {"target_c": 21}},
     "place_hold": {"kind": "payment", "reason": "charged back"},
+    "extend_warranty": {"months": 12, "reference": "SO-1"},
+    "sell_contract": {"plan": "care", "reference": "SO-2"},
+    "renew_contract": {"terms": 2},
+    "end_contract": {"reason": "scrapped"},
+    "reply_to_case": {"message": "E41"},
+    "wait_for_customer": {"message": "Which code?"},
+    "resolve_case": {"message": "Solved."},
+    "assign_case": {"person_id": "a" * 16},
+    "close_case": {"chargeable": True},
+    "issue_certificate": {},
     "send_notice": {"code": "service.due"},
     "send_command": {"name": "restart"},
     "put_catalogue": {"models": {}},
@@ -74,11 +87,15 @@ def call(
     path = path.replace("{receipt_id}", "a" * 16)
     path = path.replace("{hold_id}", "a" * 16).replace("{letter_id}", "0-1-1")
     path = path.replace("{model}", "heat-pump").replace("{key}", "telemetry")
+    path = path.replace("{contract_id}", "a" * 16).replace("{case_id}", "a" * 16)
+    path = path.replace("{link}", "0" * 64)
     path = path.replace("{owner_id}", owner) + QUERIES.get(operation, "")
     assert "{" not in path
     body = BODIES.get(operation)
     if operation == "create_subscription":
         body = {"product_id": unit.product_id, "plan": "comfort"}
+    if operation == "open_case":
+        body = {"device_id": unit.device_id, "subject": "Cold", "message": "No hot water."}
     answer = client.request(method, path, json=body)
     code = answer.json().get("code", "") if "json" in answer.headers.get("content-type", "") else ""
     return answer.status_code, code

@@ -40,10 +40,10 @@ def mark(session: Session, alerts: Collection[Alert], at: int) -> None:
 
     Args:
         session: a writing session, into which the alerts were flushed.
-        alerts: those of support alone, and those that were marked, are passed over.
+        alerts: those of support alone, and those that were opened before, are passed over.
         at: now, ns.
     """
-    faults = {alert.id: alert for alert in alerts if alert.kind < FIRST_OF_HUB}
+    faults = {alert.id: alert for alert in alerts if _is_new(alert, at)}
     if not faults:
         return
     query = select(AlertCover.alert_id).where(AlertCover.alert_id.in_(faults))
@@ -64,6 +64,10 @@ def mark(session: Session, alerts: Collection[Alert], at: int) -> None:
             )
         )
     session.flush()
+
+
+def _is_new(alert: Alert, at: int) -> bool:
+    return alert.opened_at == at and alert.kind < FIRST_OF_HUB
 
 
 def of_fault(facts: CoverageFacts, since: int, at: int) -> Cover:

@@ -156,8 +156,7 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
                 Change.RESOLVED, alert, who.device_id, who.product_id, who.owner_id
             )
     session.flush()
-    opened = [change.alert for change in changed.values() if change.alert.opened_at == at]
-    alert_covers.mark(session, opened, at)
+    alert_covers.mark(session, [change.alert for change in changed.values()], at)
     _keep(session, every, epoch_of, alert_of, incident_of)
     _suspect(session, fresh, whose, alert_of, at)
     session.add_all(change.notice for change in changed.values() if change.notice is not None)

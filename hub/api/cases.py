@@ -71,6 +71,8 @@ class Assign(Request):
 
     person_id: Id
 
+    model_config = examples({"person_id": "h7d2n4v9s0b6j1t5"})
+
 
 class Close(Request):
     """How a case ends."""
@@ -94,6 +96,16 @@ class Step(Answer):
     by_staff: bool
     actor: str = Field(description="Empty for customers if somebody of the staff did it.")
     message: str
+
+    model_config = examples(
+        {
+            "at": "2026-01-30T08:00:00Z",
+            "kind": "opened",
+            "by_staff": False,
+            "actor": "person:h7d2n4v9s0b6j1t5",
+            "message": "Since this morning it shows E41.",
+        }
+    )
 
 
 _CASE = {

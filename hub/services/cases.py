@@ -35,7 +35,7 @@ from hub.services import alert_covers, alert_desk, audit, products
 from hub.services.caller import Caller, Role, Scope
 from hub.services.coverage_catalogue import load_calendar
 from hub.services.coverage_facts import load_one
-from hub.services.ownership import open_ownership
+from hub.services.parties import open_ownership
 from hub.services.relations import Act
 from hub.services.tokens import Tokens
 

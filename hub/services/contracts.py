@@ -23,7 +23,7 @@ from hub.ports.database.coverage_tables import (
 from hub.services import audit, changes, products
 from hub.services.caller import Caller, Scope
 from hub.services.coverage_facts import load_one
-from hub.services.ownership import open_ownership
+from hub.services.parties import open_ownership
 from hub.services.tokens import Tokens
 
 MOST_TERMS = 50

@@ -33,7 +33,7 @@ from hub.services.alert_kinds import FIRST_OF_HUB
 from hub.services.caller import Caller, Scope
 from hub.services.coverage import meters_at
 from hub.services.facts import load_one
-from hub.services.ownership import open_ownership
+from hub.services.parties import open_ownership
 from hub.services.relations import Act
 from hub.services.signing_keys import SigningKeys
 from hub.services.tokens import Tokens, secret_hash

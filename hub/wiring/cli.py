@@ -20,6 +20,7 @@ from hub.errors import HubError
 from hub.wiring import (
     backup_commands,
     catalogue_commands,
+    certificate_commands,
     compose,
     deadletter_commands,
     kernels,
@@ -49,6 +50,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(broker_app, name="broker")
 app.add_typer(database_app, name="db")
 app.add_typer(deadletter_commands.app, name="deadletter")
+app.add_typer(certificate_commands.app, name="certificate")
 app.add_typer(backup_commands.app, name="backup")
 app.command("restore")(backup_commands.restore)
 app.command("upgrade")(upgrade_command.upgrade)

@@ -152,7 +152,9 @@ class Device:
             keepalive_s=keepalive_s,
         )
         settings = Settings(firmware, tuple(capabilities), when_full, linger_s)
-        engine = Engine(spool, trust, link, clocks, settings, renewal.renew_if_due)
+        engine = Engine(
+            spool, trust, link, clocks, settings, renewal.renew_if_due, api.signing_keys
+        )
         return cls(enrolment.device_id, engine, link, clocks)
 
     def measure(self, metric: str, value: float, at_ns: int | None = None) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from device_sdk.clock import HubClock
 from device_sdk.control import Control
+from device_sdk.enrol import HubKeys
 from device_sdk.errors import EnrolmentError, SpoolFullError
 from device_sdk.link import Link
 from device_sdk.rows import RowBuffer, Run, Stamp, check
@@ -25,7 +26,7 @@ from device_sdk.sending import Sender
 from device_sdk.spool import Spool
 from device_sdk.trust import Trust
 from device_sdk.wire.codes import ClockState
-from device_sdk.wire.errors import WireError
+from device_sdk.wire.errors import UnknownKeyError, WireError
 from device_sdk.wire.messages import Birth, Event, Get, Presence
 from device_sdk.wire.receipt import Receipt
 from device_sdk.wire.topics import Down, Up
@@ -40,6 +41,9 @@ _MOST_EVENTS = 64
 _IDLE_COMMIT_S = 5.0
 _RENEWAL_CHECK_S = 6 * 3600.0
 _RENEWAL_RETRY_S = 900.0
+_KEYS_SPREAD_S = 30.0
+"""All devices of a hub meet a new key at once; they ask for it within so many seconds."""
+_KEYS_RETRY_S = (60.0, 6 * 3600.0)
 _KEEP_TIME_S = (5.0, 3600.0)
 """The hub's time is kept so long after the start, then after twice as long each, up to the second: of a
 run that ends in a power cut at least half counts."""
@@ -110,6 +114,7 @@ class Engine:
         settings: behaviour.
         renew: renews the certificate if that is due at the given wall time (ns); tells whether it
             did.
+        hub_keys: asks the hub for its signing keys; used when a state is signed by one not known.
     """
 
     def __init__(
@@ -120,6 +125,7 @@ class Engine:
         clocks: Clocks,
         settings: Settings,
         renew: Callable[[int], bool],
+        hub_keys: Callable[[], HubKeys] | None = None,
     ) -> None:
         self.spool = spool
         self.trust = trust
@@ -130,6 +136,9 @@ class Engine:
         self._clocks = clocks
         self._settings = settings
         self._renew = renew
+        self._hub_keys = hub_keys
+        self._keys_at: float | None = None
+        self._keys_wait_s = _KEYS_RETRY_S[0]
         self._boot = clocks.octets(8)
         self._buffer = RowBuffer()
         self._buffer_lock = threading.Lock()
@@ -248,7 +257,9 @@ class Engine:
             self.keep_time()
         if now >= self._renewal_at:
             self._renewal_at = now + self._try_renewal() * (1 + 0.25 * self._clocks.jitter())
-        timers = (self._commit_at, self._keep_time_at, self._renewal_at)
+        if self._keys_at is not None and now >= self._keys_at:
+            self._keys_at = self._try_keys(now)
+        timers = (self._commit_at, self._keep_time_at, self._renewal_at, self._keys_at)
         dues = (flush_at, self._sender.due(), *timers)
         return min(due for due in dues if due is not None)
 
@@ -287,6 +298,12 @@ class Engine:
         """Take in a message from the hub; a bad one is counted and changes nothing."""
         try:
             self._take(channel, payload)
+        except UnknownKeyError as error:
+            self._refused += 1
+            _log.warning("A message on %s was refused: %s", channel, error)
+            if self._hub_keys is not None and self._keys_at is None:
+                spread = _KEYS_SPREAD_S * self._clocks.jitter()
+                self._keys_at = self._clocks.monotonic() + spread
         except WireError as error:
             self._refused += 1
             _log.warning("A message on %s was refused: %s", channel, error)
@@ -310,6 +327,7 @@ class Engine:
         after = self.trust.state
         if after is None:
             return
+        self._keys_at, self._keys_wait_s = None, _KEYS_RETRY_S[0]
         if after.version > version:
             self.clock.correct(after.time, self._asked_at)
         else:
@@ -383,6 +401,19 @@ class Engine:
                 for row in run.rows:
                     self._buffer.add(run.stamp, row)
             self._buffered_since = self._clocks.monotonic() + 1.0
+
+    def _try_keys(self, now: float) -> float | None:
+        """Learn the hub's signing keys; returns when to try again, or None if that is done."""
+        try:
+            found = self._hub_keys() if self._hub_keys is not None else None
+            if found is not None and self.trust.learn(found.announced, found.chain):
+                self._link.publish(Up.GET, Get(("state",), self.trust.state_version).encode())
+                return None
+            _log.warning("No key that this device knows leads to those of the hub.")
+        except (EnrolmentError, WireError) as error:
+            _log.warning("The hub's signing keys were not taken: %s", error)
+        wait, self._keys_wait_s = self._keys_wait_s, min(2 * self._keys_wait_s, _KEYS_RETRY_S[1])
+        return now + wait * (1 + 0.25 * self._clocks.jitter())
 
     def _try_renewal(self) -> float:
         """Renew the certificate if due; returns seconds until the next look."""

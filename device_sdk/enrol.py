@@ -19,6 +19,7 @@ from cryptography import x509
 from device_sdk import files
 from device_sdk.errors import EnrolmentError
 from device_sdk.keys import DeviceKey
+from device_sdk.wire.state import SigningKey
 from device_sdk.wire.topics import is_device_id, shard_of
 
 MAX_ANSWER = 262_144
@@ -66,6 +67,14 @@ class Enrolment:
 
 
 @dataclass(frozen=True, slots=True)
+class HubKeys:
+    """The keys that a hub announces, and its statements on how each came about."""
+
+    announced: tuple[SigningKey, ...]
+    chain: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HubApi:
     """The hub's HTTPS API as a device uses it.
 
@@ -107,7 +116,26 @@ class HubApi:
         answer = self._post("/api/v1/renew", body, f"renew the certificate of {body['device_id']}")
         return _parse(answer, key)
 
+    def signing_keys(self) -> HubKeys:
+        """Ask which keys sign states now, after one came that this device does not know.
+
+        Raises:
+            EnrolmentError: the hub could not be reached or answered nonsense.
+        """
+        fields = self._ask("GET", "/api/v1/signing-keys", None, "read the hub's signing keys")
+        try:
+            announced = tuple(
+                SigningKey(bytes.fromhex(item["kid"]), bytes.fromhex(item["key"]))
+                for item in fields["signing_keys"]
+            )
+            return HubKeys(announced, tuple(bytes.fromhex(item) for item in fields["chain"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise EnrolmentError("The hub's answer names no signing keys.") from error
+
     def _post(self, path: str, body: dict[str, str], deed: str) -> Any:
+        return self._ask("POST", path, body, deed)
+
+    def _ask(self, method: str, path: str, body: dict[str, str] | None, deed: str) -> Any:
         parts = urlsplit(self.address)
         if parts.scheme != "https" or not parts.hostname:
             raise EnrolmentError(f"Cannot {deed}: {self.address} is not an https:// address.")
@@ -119,9 +147,9 @@ class HubApi:
             )
             try:
                 connection.request(
-                    "POST",
+                    method,
                     parts.path.rstrip("/") + path,
-                    json.dumps(body),
+                    None if body is None else json.dumps(body),
                     {"Content-Type": "application/json", "Accept": "application/json"},
                 )
                 answer = connection.getresponse()

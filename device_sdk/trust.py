@@ -7,12 +7,13 @@
    safe functions count, until the hub sends the present one.
 3. Keys named in an accepted state replace the ones before; the key that signed the state in force
    is remembered.
-4. Decisions work offline by the rule of `wire/offline.py`, which the hub uses as well to tell what a
+4. A device that slept while keys were changed follows the statements of the older keys (`learn`).
+5. Decisions work offline by the rule of `wire/offline.py`, which the hub uses as well to tell what a
    device believes.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,10 +24,12 @@ from device_sdk.marks import Mark, Marks
 from device_sdk.wire import cose, offline
 from device_sdk.wire.codes import RejectCode
 from device_sdk.wire.errors import WireError
+from device_sdk.wire.keys import follow
 from device_sdk.wire.state import (
     EntitlementToken,
     FeatureGrant,
     Scalar,
+    SigningKey,
     State,
     decode_state,
     decode_token,
@@ -143,6 +146,21 @@ class Trust:
         self._put(fresh)
         self._keep_mark(mark.hub_ns)
         return fresh.state
+
+    def learn(self, announced: Sequence[SigningKey], chain: Sequence[bytes]) -> bool:
+        """Trust the keys that a hub announces and that statements lead to from those known here.
+
+        They count until the next state names the keys that count from then on.
+
+        Returns:
+            Whether any of them is trusted now.
+
+        Raises:
+            WireError: a statement is not what it claims to be; nothing was learned.
+        """
+        reached = follow(chain, announced, self._keys)
+        self._keys = self._keys | reached
+        return bool(reached)
 
     def keep_time(self, hub_ns: int) -> None:
         """Keep a lower bound of the hub's time for after a restart."""

@@ -51,6 +51,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         # Devices: the enrolment secret or the enrolled key in the body is the proof.
         "enroll": Rule(PUBLIC),
         "renew": Rule(PUBLIC),
+        # Public keys; what a device believes of them is signed.
+        "get_signing_keys": Rule(PUBLIC),
+        "rotate_signing_keys": Rule(OPERATORS),
         # A broker that asks for admission shows the secret it shares with the hub.
         "emqx_auth": Rule(PUBLIC),
         "emqx_acl": Rule(PUBLIC),

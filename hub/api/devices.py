@@ -186,7 +186,7 @@ def _answered(
         topic_root=hub.place.root,
         shard=topics.shard_of(done.device_id),
         signing_keys=[
-            SigningKey(kid=key.kid.hex(), key=key.key.hex()) for key in hub.signing_keys.public()
+            SigningKey(kid=key.kid.hex(), key=key.key.hex()) for key in hub.signing_keys.public(at)
         ],
         incarnation=hub.incarnation.hex(),
     )

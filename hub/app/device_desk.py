@@ -4,7 +4,7 @@
 2. A device that asks gets its state at once; one whose facts changed gets it while it is
    connected. A device that is not connected asks when it comes.
 3. States are issued on a thread of their own: many changes at once become one state each. It also
-   looks every second for devices whose features turned by themselves.
+   looks every second for features and signing keys that turned by themselves.
 """
 
 import logging
@@ -80,11 +80,13 @@ class StateDesk:
             stop.wait(_COALESCE_S)
 
     def ask_due(self, at: int) -> None:
-        """Ask for the states of connected devices whose features have turned (`at`: now, ns)."""
+        """Ask for states where features or signing keys have turned by themselves (`at`: now, ns)."""
         with read_session(self._engine) as session:
             turned = state.due(session, at)
         with self._lock:
             self._devices.update(turned)
+            if self._issuer.keys_turned(at):
+                self._products.add(changes.EVERY_PRODUCT)
 
     def step(self) -> int:
         """Send all that is asked for now; returns how many states were handed to the broker."""

@@ -29,6 +29,7 @@ from hub.api import (
     products,
     pushes,
     records,
+    signing_keys,
     telemetry,
     transfers,
 )
@@ -40,6 +41,7 @@ _ROUTERS = (
     health.ROUTER,
     description.ROUTER,
     devices.ROUTER,
+    signing_keys.ROUTER,
     people.ROUTER,
     products.ROUTER,
     holds.ROUTER,

@@ -42,6 +42,7 @@ class Scope(StrEnum):
     RECORDS_READ = "records:read"
     RECORDS_REPLAY = "records:replay"
     METRICS_READ = "metrics:read"
+    KEYS_ROTATE = "keys:rotate"
 
 
 _CUSTOMER = frozenset(

@@ -1,60 +1,211 @@
 """The hub's own secrets in `keys/`: the keys that sign states, and the pepper of claim codes.
 
 1. Mode 0600, made at first start, never shown or logged.
-2. The first signing key signs; the ones before are still told to devices, so that a device that
-   was off during a change of keys still trusts what comes next.
-3. These files belong to the backup: without the pepper the claim codes on labels stop working, and
-   without the signing key devices refuse every state.
+2. A new key is announced in states first and signs only after a lead, so that devices that are asleep
+   for less than that never meet a key they do not know; the one before stays announced for as long
+   again. For those that sleep longer the older key signs a statement on the newer (`wire/keys.py`).
+3. What holds when is told by instants in one file, `state-keys.json`, which is replaced as a whole: a
+   restart at any moment finds a rotation not begun or begun, and time does the rest.
+4. These files belong to the backup: without the pepper the claim codes on labels stop working, and
+   without the signing keys devices refuse every state.
 """
 
+import json
 import secrets
-from dataclasses import dataclass
+import threading
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Engine
 
 from device_sdk.wire.cose import key_id
+from device_sdk.wire.keys import sign_statement
 from device_sdk.wire.state import SigningKey
-from hub.errors import StorageError
+from hub.errors import ConflictError, StorageError
+from hub.ports.database.engine import write_session
 from hub.ports.keyfile import create_private, read_private, replace_private
+from hub.services import audit
+from hub.services.caller import Caller, Scope
 
-_CURRENT = "state.key"
-_PREVIOUS = "state-previous.key"
+RING = "state-keys.json"
+FIRST = "state.key"
+LEAD_NS = 30 * 86_400_000_000_000
+"""From the announcement of a key to its first signature, and from its last one to its retirement."""
 _PEPPER = "claim-codes.key"
 
 
 @dataclass(frozen=True, slots=True)
-class SigningKeys:
-    """Ed25519 keys that sign states, the present one first."""
+class RingKey:
+    """One signing key and when it counts; instants in ns.
 
-    present: Ed25519PrivateKey
-    previous: Ed25519PrivateKey | None = None
+    Args:
+        kid: key id, hex.
+        file: its private key, in the folder.
+        announced_at: since when devices are told of it; 0: since the first start.
+        signs_from: since when it signs, until a later one does.
+        retired_at: from when devices are told of it no longer; None: that is open.
+    """
+
+    kid: str
+    file: str
+    announced_at: int = 0
+    signs_from: int = 0
+    retired_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ring:
+    """All keys, the oldest first, and the statements that lead from each to the next."""
+
+    keys: tuple[RingKey, ...]
+    private: tuple[Ed25519PrivateKey, ...]
+    chain: tuple[bytes, ...] = ()
+
+    def at(self, at: int) -> int:
+        """Return the position of the key that signs at an instant."""
+        signing = [i for i, key in enumerate(self.keys) if key.signs_from <= at]
+        return max(signing, key=lambda i: (self.keys[i].signs_from, i), default=0)
+
+    def write(self, folder: Path) -> None:
+        """Replace the file that says what holds when."""
+        facts = {
+            "keys": [asdict(key) for key in self.keys],
+            "chain": [statement.hex() for statement in self.chain],
+        }
+        replace_private(folder / RING, json.dumps(facts, indent=1).encode())
+
+
+class SigningKeys:
+    """Ed25519 keys that sign states. Any thread may use them; rotations queue.
+
+    Args:
+        folder: where they are kept.
+        ring: what was read there.
+    """
+
+    def __init__(self, folder: Path, ring: _Ring) -> None:
+        self._folder = folder
+        self._ring = ring
+        self._rotating = threading.Lock()
 
     @classmethod
     def load_or_create(cls, folder: Path) -> Self:
         """Read the keys of a folder; the first is made if there is none.
 
         Raises:
-            StorageError: a file is damaged or others may read it.
+            StorageError: a file is damaged, missing, or others may read it.
         """
-        if not (folder / _CURRENT).exists():
-            create_private(folder / _CURRENT, Ed25519PrivateKey.generate().private_bytes_raw())
-        previous = folder / _PREVIOUS
-        return cls(_load(folder / _CURRENT), _load(previous) if previous.exists() else None)
+        if not (folder / RING).exists() and not (folder / FIRST).exists():
+            create_private(folder / FIRST, Ed25519PrivateKey.generate().private_bytes_raw())
+        return cls.load(folder)
 
     @classmethod
-    def rotate(cls, folder: Path) -> Self:
-        """Make a new key the present one and keep the one it replaces as the previous one."""
-        replace_private(folder / _PREVIOUS, read_private(folder / _CURRENT))
-        replace_private(folder / _CURRENT, Ed25519PrivateKey.generate().private_bytes_raw())
-        return cls.load_or_create(folder)
+    def load(cls, folder: Path) -> Self:
+        """Read the keys of a folder, and make nothing; otherwise as `load_or_create`."""
+        if not (folder / RING).exists():
+            first = _load(folder / FIRST)
+            kid = key_id(first.public_key()).hex()
+            return cls(folder, _Ring((RingKey(kid, FIRST),), (first,)))
+        try:
+            facts = json.loads(read_private(folder / RING))
+            keys = tuple(RingKey(**key) for key in facts["keys"])
+            chain = tuple(bytes.fromhex(statement) for statement in facts["chain"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise _damaged(folder / RING) from error
+        private = tuple(_load(folder / Path(key.file).name) for key in keys)
+        if not keys or [key_id(one.public_key()).hex() for one in private] != [k.kid for k in keys]:
+            raise _damaged(folder / RING)
+        return cls(folder, _Ring(keys, private, chain))
 
-    def public(self) -> tuple[SigningKey, ...]:
-        """Return the public keys as devices get them, the present one first."""
-        keys = (self.present,) if self.previous is None else (self.present, self.previous)
-        publics = [key.public_key() for key in keys]
+    def present(self, at: int) -> Ed25519PrivateKey:
+        """Return the key that signs at an instant (ns)."""
+        ring = self._ring
+        return ring.private[ring.at(at)]
+
+    def public(self, at: int) -> tuple[SigningKey, ...]:
+        """Return the public keys as devices get them at an instant (ns), the present one first."""
+        ring = self._ring
+        present = ring.at(at)
+        others = [
+            i
+            for i, key in enumerate(ring.keys)
+            if i != present and (key.retired_at is None or at < key.retired_at)
+        ]
+        publics = [ring.private[i].public_key() for i in (present, *reversed(others))]
         return tuple(SigningKey(key_id(key), key.public_bytes_raw()) for key in publics)
+
+    @property
+    def keys(self) -> tuple[RingKey, ...]:
+        """All keys that the hub still has, the oldest first."""
+        return self._ring.keys
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """Statements that lead from each key there ever was to the next, the oldest first."""
+        return self._ring.chain
+
+    def rotate(self, engine: Engine, caller: Caller, at: int, lead_ns: int = LEAD_NS) -> RingKey:
+        """Make a new key: announced now, it signs after the lead.
+
+        Args:
+            engine: the database, for the audit: the record is there before the key is.
+            caller: an operator.
+            at: now, ns.
+            lead_ns: see `LEAD_NS`. 0: the keys there are may be known to others; the new one signs at
+                once and all others are retired. Devices then ask over HTTPS how it came about.
+
+        Returns:
+            The new key.
+
+        Raises:
+            ConflictError: a key that was made before does not sign yet.
+            ForbiddenError: the caller may not.
+        """
+        caller.require(Scope.KEYS_ROTATE)
+        with self._rotating:
+            ring = self._ring
+            waiting = [key for key in ring.keys if key.signs_from > at]
+            if waiting and lead_ns:
+                raise ConflictError(
+                    f"The signing key {waiting[0].kid} is announced and does not sign yet. Wait until "
+                    "it does, or say that the keys there are may be known to others.",
+                    kid=waiting[0].kid,
+                )
+            fresh = Ed25519PrivateKey.generate()
+            kid = key_id(fresh.public_key()).hex()
+            made = RingKey(kid, f"state-{kid}.key", at, at + lead_ns)
+            create_private(self._folder / made.file, fresh.private_bytes_raw())
+            details = {
+                "kid": kid,
+                "signs_from": made.signs_from,
+                "lead_s": lead_ns // 1_000_000_000,
+            }
+            with write_session(engine) as session:
+                audit.record(session, at, caller.actor, "signing_keys.rotate", "hub", details)
+            after = _with(ring, made, fresh, at, lead_ns)
+            after.write(self._folder)
+            self._ring = after
+            for key in ring.keys:
+                if key.kid not in {kept.kid for kept in after.keys}:
+                    (self._folder / key.file).unlink(missing_ok=True)
+            return made
+
+
+def _with(ring: _Ring, made: RingKey, fresh: Ed25519PrivateKey, at: int, lead_ns: int) -> _Ring:
+    """Return the ring after a rotation: the new key at its end, without those that are retired."""
+    position = ring.at(at)
+    statement = sign_statement(ring.private[position], fresh.public_key(), at)
+    keys, private = [], []
+    for i, key in enumerate(ring.keys):
+        # The statement was the last thing to be done with a key that nobody is to believe.
+        if not lead_ns or (key.retired_at is not None and key.retired_at <= at):
+            continue
+        retired_at = at + 2 * lead_ns if i == position else key.retired_at
+        keys.append(replace(key, retired_at=retired_at))
+        private.append(ring.private[i])
+    return _Ring((*keys, made), (*private, fresh), (*ring.chain, statement))
 
 
 def load_pepper(folder: Path) -> bytes:
@@ -66,6 +217,21 @@ def load_pepper(folder: Path) -> bytes:
     if len(pepper) != 32:
         raise _damaged(path)
     return pepper
+
+
+def facts(keys: SigningKeys, at: int) -> list[dict[str, Any]]:
+    """Return what may be told of the keys at an instant (ns): ids and instants, nothing secret."""
+    present = key_id(keys.present(at).public_key()).hex()
+    return [
+        {
+            "kid": key.kid,
+            "signs": key.kid == present,
+            "announced_at": key.announced_at or None,
+            "signs_from": key.signs_from or None,
+            "retired_at": key.retired_at,
+        }
+        for key in keys.keys
+    ]
 
 
 def _load(path: Path) -> Ed25519PrivateKey:

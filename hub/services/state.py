@@ -19,6 +19,7 @@ from device_sdk.wire.state import (
     Endpoint,
     EntitlementToken,
     FeatureGrant,
+    SigningKey,
     State,
     encode_state,
     encode_token,
@@ -83,6 +84,12 @@ class StateIssuer:
         self._keys = keys
         self._place = place
         self._trust = trust
+        self._announced: tuple[SigningKey, ...] | None = None
+
+    def keys_turned(self, at: int) -> bool:
+        """Tell whether devices are to hear of other signing keys than when this was asked last."""
+        before, self._announced = self._announced, self._keys.public(at)
+        return before is not None and before != self._announced
 
     def issue(self, device_id: str, at: int) -> IssuedState:
         """Sign the present state of a device.
@@ -146,7 +153,7 @@ class StateIssuer:
             trust=self._trust,
             endpoint=Endpoint(place.broker_host, place.broker_port, place.root, shard, place.api),
             time=0,
-            signing_keys=self._keys.public(),
+            signing_keys=self._keys.public(at),
         )
         return token, state
 
@@ -156,7 +163,7 @@ class StateIssuer:
         version = device.entitlement_version
         identity = hashlib.sha256(f"{device.device_id}/{version}/{at}".encode()).digest()[:16]
         claims = encode_token(replace(token, id=identity, version=version, issued=at // _S))
-        key = self._keys.present
+        key = self._keys.present(at)
         signed = replace(
             state,
             version=device.state_version,

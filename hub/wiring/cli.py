@@ -24,6 +24,7 @@ from hub.wiring import (
     compose,
     deadletter_commands,
     kernels,
+    keys_commands,
     logs,
     upgrade_command,
 )
@@ -51,6 +52,7 @@ app.add_typer(broker_app, name="broker")
 app.add_typer(database_app, name="db")
 app.add_typer(deadletter_commands.app, name="deadletter")
 app.add_typer(certificate_commands.app, name="certificate")
+app.add_typer(keys_commands.app, name="keys")
 app.add_typer(backup_commands.app, name="backup")
 app.command("restore")(backup_commands.restore)
 app.command("upgrade")(upgrade_command.upgrade)

@@ -5,14 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device_sdk.errors import SpoolFullError
+from device_sdk.enrol import HubKeys
+from device_sdk.errors import EnrolmentError, SpoolFullError
+from device_sdk.wire import cose
 from device_sdk.wire.codes import ClockState, RejectCode, ReplyStatus, Severity
+from device_sdk.wire.keys import sign_statement
 from device_sdk.wire.messages import Command, Event, Get, Notice, Presence, Reply, Reported
 from device_sdk.wire.pack import pack_hash
 from device_sdk.wire.receipt import Receipt, StreamReceipt
+from device_sdk.wire.state import SigningKey
 from tests.device_sdk.device_bench import START, Bench
 
 
@@ -493,3 +498,38 @@ def test_the_same_rows_make_the_same_bytes_also_after_a_restart(bench: Bench) ->
     hashes = [pack_hash(data) for data in bench.hub.raw]
     assert len(hashes) == 2
     assert len(set(hashes)) == 1
+
+
+def test_a_state_by_an_unknown_key_makes_the_device_ask_how_it_came_about(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    former, bench.signer = bench.signer, Ed25519PrivateKey.from_private_bytes(b"\x08" * 32)
+    public = bench.signer.public_key()
+    announced = (SigningKey(cose.key_id(public), public.public_bytes_raw()),)
+    answers: list[HubKeys | None] = [
+        HubKeys((), ()),
+        None,
+        HubKeys(announced, (sign_statement(former, public, START),)),
+    ]
+    asked: list[float] = []
+
+    def hub_keys() -> HubKeys:
+        asked.append(bench.time.now)
+        if (answer := answers[len(asked) - 1]) is None:
+            raise EnrolmentError("not reached")
+        return answer
+
+    bench.engine._hub_keys = hub_keys
+    bench.connect()
+    bench.engine.on_message("state", bench.state(1))
+    assert bench.engine.trust.state_version == 0
+    bench.engine.on_message("state", bench.state(1))
+    bench.hub.heard.clear()
+    for _ in range(400):
+        bench.step(1.0)
+    assert len(asked) == 3
+    assert asked[0] - 1000 <= 31
+    assert asked[2] - asked[1] > asked[1] - asked[0] >= 60
+    assert [channel for channel, _ in bench.hub.heard] == ["get"]
+    bench.engine.on_message("state", bench.state(1))
+    assert bench.engine.trust.state_version == 1
+    assert bench.engine.counters().messages_refused == 2

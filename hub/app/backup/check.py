@@ -33,7 +33,7 @@ from hub.ports.journal.segments import (
 )
 from hub.ports.store.manifest import MANIFEST_NAME, Manifest
 from hub.services.pki import CertificateAuthority
-from hub.services.signing_keys import SigningKeys, load_pepper
+from hub.services.signing_keys import FIRST, RING, SigningKeys, load_pepper
 
 FORMATS: Final = frozenset({1})
 _DATABASE: Final = "homeport.db"
@@ -215,14 +215,15 @@ class _Reading:
 
     def _keys(self) -> None:
         """Open authority and keys as a hub does; nothing may be missing, or it would be made anew."""
-        for name in ("pki/ca.key", "pki/ca.pem", "keys/state.key", "keys/claim-codes.key"):
+        signing = RING if f"keys/{RING}" in self._names else FIRST
+        for name in ("pki/ca.key", "pki/ca.pem", f"keys/{signing}", "keys/claim-codes.key"):
             if name not in self._names:
                 raise StorageError(
                     f"The backup lacks {name}: devices would not know the hub again."
                 )
         try:
             CertificateAuthority.load_or_create(self._scratch / "pki", 0)
-            SigningKeys.load_or_create(self._scratch / "keys")
+            SigningKeys.load(self._scratch / "keys")
             load_pepper(self._scratch / "keys")
         except HubError as error:
             raise StorageError(f"A key in the backup cannot be used. {error.detail}") from error

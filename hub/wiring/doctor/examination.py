@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterable, Iterator
 
 from hub.config import Settings
 from hub.wiring import compose
-from hub.wiring.doctor import backups, certificates, connections, machine, processes, records
+from hub.wiring.doctor import (
+    backups,
+    certificates,
+    connections,
+    machine,
+    processes,
+    records,
+    signing,
+)
 from hub.wiring.doctor.case import Case
 from hub.wiring.doctor.report import Check, Level, Line, problem
 
@@ -20,6 +28,7 @@ CHECKS: tuple[Check, ...] = (
     connections.check_api,
     connections.check_broker,
     certificates.check,
+    signing.check,
     machine.check_folders,
     machine.check_disk,
     machine.check_clock,

@@ -61,6 +61,7 @@ BODIES: dict[str, Any] = {
     "send_notice": {"code": "service.due"},
     "send_command": {"name": "restart"},
     "put_catalogue": {"models": {}},
+    "rotate_signing_keys": {"lead_days": 30},
 }
 QUERIES = {
     "get_telemetry": "?metric=temp_c",

@@ -79,7 +79,7 @@ class Scene:
 
     def state(self, payload: bytes) -> State:
         trusted = {
-            key.kid: Ed25519PublicKey.from_public_bytes(key.key) for key in self.keys.public()
+            key.kid: Ed25519PublicKey.from_public_bytes(key.key) for key in self.keys.public(T0)
         }
         return decode_state(cose.verify1(payload, trusted, cose.STATE_EXTERNAL))
 

@@ -112,7 +112,7 @@ def product(tmp_path: Path) -> Product:
         )
         device = session.scalars(select(Device)).one()
         public_key = device.public_key
-    keys = SigningKeys.load_or_create(tmp_path / "keys").public()
+    keys = SigningKeys.load_or_create(tmp_path / "keys").public(T0)
 
     trust = Trust(
         tmp_path / "state.json",

@@ -16,9 +16,11 @@ from hub.ports.database.engine import migrate, open_engine
 from hub.ports.journal.block import Kind
 from hub.ports.journal.writer import JournalWriter
 from hub.ports.store.manifest import DataFile, Manifest
+from hub.services.caller import HUB
 from hub.services.pki import CertificateAuthority, save_pair
+from hub.services.signing_keys import SigningKeys
 from hub.wiring import compose
-from hub.wiring.doctor import examination
+from hub.wiring.doctor import examination, signing
 from hub.wiring.doctor.case import Case
 from hub.wiring.doctor.report import Level, Line
 
@@ -72,6 +74,7 @@ def stopped(tmp_path: Path) -> Iterator[Settings]:
         save_pair(authority.issue_internal(part, at), settings.pki_dir, part)
     for folder in (settings.keys_dir, settings.run_dir, settings.store_dir):
         folder.mkdir(mode=0o700)
+    SigningKeys.load_or_create(settings.keys_dir)
     engine = open_engine(settings.database_url.get_secret_value())
     migrate(engine)
     engine.dispose()
@@ -283,3 +286,25 @@ def test_a_check_that_fails_is_a_line_and_the_others_go_on(
     found = look(stopped)
     assert "ZeroDivisionError" in next(iter(found.values())).seen
     assert "database" in found
+
+
+def test_the_age_of_signing_keys(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    now = compose.now()
+    CertificateAuthority.load_or_create(settings.pki_dir, now)
+    keys = SigningKeys.load_or_create(settings.keys_dir)
+    first = keys.keys[0].kid
+    engine = open_engine(f"sqlite:///{tmp_path / 'homeport.db'}")
+    migrate(engine)
+    second = keys.rotate(engine, HUB, now, DAY_NS).kid
+
+    def seen(days: int) -> dict[str, tuple[Level, str]]:
+        case = Case(settings, {}, running=False, now_ns=now + days * DAY_NS)
+        return {line.check.split()[-1]: (line.level, line.seen) for line in signing.check(case)}
+
+    assert seen(0)[first] == (Level.OK, "signs, 0 days old")
+    assert seen(0)[second] == (Level.OK, "announced to devices, signs in 1 days")
+    assert seen(1)[first][1] == "signs no longer; devices accept it for 1 more days at least"
+    assert seen(401)[second] == (Level.WARNING, "401 days old")
+    (settings.keys_dir / f"state-{second}.key").unlink()
+    assert seen(0)["keys"][0] is Level.PROBLEM

@@ -24,6 +24,9 @@ class KeyTimes(Answer):
     """When a signing key counts."""
 
     kid: str
+    key: str = Field(
+        description="Public key, hex; what was signed with it can be checked for ever."
+    )
     signs: bool = Field(description="Whether it signs now.")
     announced_at: Instant | None = Field(description="Null: since the first start.")
     signs_from: Instant | None = Field(description="Null: since the first start.")
@@ -32,6 +35,7 @@ class KeyTimes(Answer):
     model_config = examples(
         {
             "kid": "9f86d081884c7d65",
+            "key": "2f7c...",
             "signs": True,
             "announced_at": None,
             "signs_from": None,
@@ -56,6 +60,7 @@ class SigningKeys(Answer):
             "keys": [
                 {
                     "kid": "9f86d081884c7d65",
+                    "key": "2f7c...",
                     "signs": True,
                     "announced_at": None,
                     "signs_from": None,

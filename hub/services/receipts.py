@@ -68,7 +68,7 @@ def issue(
         owner_id=owner_id,
         at=at,
         content=content,
-        signed=cose.sign1(keys.present, content.encode(), EXTERNAL),
+        signed=cose.sign1(keys.present(at), content.encode(), EXTERNAL),
     )
     session.add(row)
     session.flush()

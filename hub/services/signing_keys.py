@@ -42,7 +42,8 @@ class RingKey:
 
     Args:
         kid: key id, hex.
-        file: its private key, in the folder.
+        file: its private key, in the folder; empty once that is destroyed.
+        public: its public key, hex; what it once signed can be checked for ever.
         announced_at: since when devices are told of it; 0: since the first start.
         signs_from: since when it signs, until a later one does.
         retired_at: from when devices are told of it no longer; None: that is open.
@@ -50,18 +51,20 @@ class RingKey:
 
     kid: str
     file: str
+    public: str
     announced_at: int = 0
     signs_from: int = 0
     retired_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Ring:
-    """All keys, the oldest first, and the statements that lead from each to the next."""
+class Ring:
+    """All keys, the oldest first, the statements that lead from each to the next, and former keys."""
 
     keys: tuple[RingKey, ...]
     private: tuple[Ed25519PrivateKey, ...]
     chain: tuple[bytes, ...] = ()
+    former: tuple[RingKey, ...] = ()
 
     def at(self, at: int) -> int:
         """Return the position of the key that signs at an instant."""
@@ -72,6 +75,7 @@ class _Ring:
         """Replace the file that says what holds when."""
         facts = {
             "keys": [asdict(key) for key in self.keys],
+            "former": [asdict(key) for key in self.former],
             "chain": [statement.hex() for statement in self.chain],
         }
         replace_private(folder / RING, json.dumps(facts, indent=1).encode())
@@ -85,7 +89,7 @@ class SigningKeys:
         ring: what was read there.
     """
 
-    def __init__(self, folder: Path, ring: _Ring) -> None:
+    def __init__(self, folder: Path, ring: Ring) -> None:
         self._folder = folder
         self._ring = ring
         self._rotating = threading.Lock()
@@ -106,18 +110,18 @@ class SigningKeys:
         """Read the keys of a folder, and make nothing; otherwise as `load_or_create`."""
         if not (folder / RING).exists():
             first = _load(folder / FIRST)
-            kid = key_id(first.public_key()).hex()
-            return cls(folder, _Ring((RingKey(kid, FIRST),), (first,)))
+            return cls(folder, Ring((_named(first, FIRST),), (first,)))
         try:
             facts = json.loads(read_private(folder / RING))
             keys = tuple(RingKey(**key) for key in facts["keys"])
+            former = tuple(RingKey(**key) for key in facts["former"])
             chain = tuple(bytes.fromhex(statement) for statement in facts["chain"])
         except (ValueError, KeyError, TypeError) as error:
             raise _damaged(folder / RING) from error
         private = tuple(_load(folder / Path(key.file).name) for key in keys)
         if not keys or [key_id(one.public_key()).hex() for one in private] != [k.kid for k in keys]:
             raise _damaged(folder / RING)
-        return cls(folder, _Ring(keys, private, chain))
+        return cls(folder, Ring(keys, private, chain, former))
 
     def present(self, at: int) -> Ed25519PrivateKey:
         """Return the key that signs at an instant (ns)."""
@@ -140,6 +144,11 @@ class SigningKeys:
     def keys(self) -> tuple[RingKey, ...]:
         """All keys that the hub still has, the oldest first."""
         return self._ring.keys
+
+    @property
+    def former(self) -> tuple[RingKey, ...]:
+        """Keys that sign nothing more, the oldest first."""
+        return self._ring.former
 
     @property
     def chain(self) -> tuple[bytes, ...]:
@@ -175,7 +184,9 @@ class SigningKeys:
                 )
             fresh = Ed25519PrivateKey.generate()
             kid = key_id(fresh.public_key()).hex()
-            made = RingKey(kid, f"state-{kid}.key", at, at + lead_ns)
+            made = replace(
+                _named(fresh, f"state-{kid}.key"), announced_at=at, signs_from=at + lead_ns
+            )
             create_private(self._folder / made.file, fresh.private_bytes_raw())
             details = {
                 "kid": kid,
@@ -193,19 +204,20 @@ class SigningKeys:
             return made
 
 
-def _with(ring: _Ring, made: RingKey, fresh: Ed25519PrivateKey, at: int, lead_ns: int) -> _Ring:
+def _with(ring: Ring, made: RingKey, fresh: Ed25519PrivateKey, at: int, lead_ns: int) -> Ring:
     """Return the ring after a rotation: the new key at its end, without those that are retired."""
     position = ring.at(at)
     statement = sign_statement(ring.private[position], fresh.public_key(), at)
-    keys, private = [], []
+    keys, private, former = [], [], list(ring.former)
     for i, key in enumerate(ring.keys):
         # The statement was the last thing to be done with a key that nobody is to believe.
         if not lead_ns or (key.retired_at is not None and key.retired_at <= at):
+            former.append(replace(key, file="", retired_at=at))
             continue
         retired_at = at + 2 * lead_ns if i == position else key.retired_at
         keys.append(replace(key, retired_at=retired_at))
         private.append(ring.private[i])
-    return _Ring((*keys, made), (*private, fresh), (*ring.chain, statement))
+    return Ring((*keys, made), (*private, fresh), (*ring.chain, statement), tuple(former))
 
 
 def load_pepper(folder: Path) -> bytes:
@@ -225,13 +237,19 @@ def facts(keys: SigningKeys, at: int) -> list[dict[str, Any]]:
     return [
         {
             "kid": key.kid,
+            "key": key.public,
             "signs": key.kid == present,
             "announced_at": key.announced_at or None,
             "signs_from": key.signs_from or None,
             "retired_at": key.retired_at,
         }
-        for key in keys.keys
+        for key in (*keys.former, *keys.keys)
     ]
+
+
+def _named(key: Ed25519PrivateKey, file: str) -> RingKey:
+    public = key.public_key()
+    return RingKey(key_id(public).hex(), file, public.public_bytes_raw().hex())
 
 
 def _load(path: Path) -> Ed25519PrivateKey:

@@ -1,6 +1,7 @@
 """What tests of changes of owner share: a hub's keys, and people who press buttons."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
@@ -11,10 +12,11 @@ from hub.ports.database.record_tables import Audit
 from hub.services import disputes, ownership, possession, transfers
 from hub.services.caller import Caller
 from hub.services.products import Manufactured
-from hub.services.signing_keys import SigningKeys
+from hub.services.signing_keys import Ring, RingKey, SigningKeys
 from tests.hub.services.service_world import DAY, T0, S, World
 
-KEYS = SigningKeys(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+KEYS = SigningKeys(Path("none"), Ring((RingKey("", "", ""),), (_KEY,)))
 DISPUTE_DAYS = 14
 
 

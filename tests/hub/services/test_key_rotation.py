@@ -94,6 +94,7 @@ def test_a_device_that_is_there_follows_every_rotation(fleet: Fleet) -> None:
             fleet.hear(trust, at)
             at += LEAD_NS // 4
     assert len(fleet.keys.keys) <= 3
+    assert len({one["key"] for one in facts(fleet.keys, at)}) == 5
     assert len(list(fleet.home.glob("state*.key"))) == len(fleet.keys.keys)
 
 
@@ -150,6 +151,8 @@ def test_keys_that_others_may_know_are_retired_at_once(fleet: Fleet) -> None:
     assert fleet.ask(trust, T0 + DAY)
     fleet.hear(trust, T0 + DAY)
     assert cose.key_id(stolen.public_key()) not in trust._keys
+    assert len(fleet.keys.former) == 2
+    assert stolen.public_key().public_bytes_raw().hex() == fleet.keys.former[0].public
     # The statement that introduced the announced key brings back none of the retired ones.
     assert not trust.learn((), fleet.keys.chain)
     assert fleet.ask(trust, T0 + DAY)
@@ -243,7 +246,7 @@ def test_one_rotation_at_a_time_and_by_operators_only(fleet: Fleet) -> None:
         assert path.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("damage", ["{}", "[]", '{"keys": [], "chain": []}', "x"])
+@pytest.mark.parametrize("damage", ["{}", "[]", '{"keys": [], "chain": [], "former": []}', "x"])
 def test_a_damaged_list_of_keys_is_told_and_never_made_anew(fleet: Fleet, damage: str) -> None:
     fleet.rotate(T0)
     (fleet.home / RING).write_text(damage)

@@ -92,7 +92,7 @@ def test_an_offer_to_an_address_is_for_its_person_alone(sale: Market) -> None:
 def test_both_sides_get_a_receipt_that_the_hub_signed(sale: Market) -> None:
     offered = sale.offer()
     handed = sale.accept(sale.buyer, code=offered.code)
-    public = KEYS.present.public_key()
+    public = KEYS.present(T0).public_key()
     with read_session(sale.world.engine) as session:
         (taken,) = receipts.listed(session, sale.buyer)
         (given,) = receipts.listed(session, sale.seller)

@@ -31,6 +31,7 @@ class KeyTimes(Answer):
     announced_at: Instant | None = Field(description="Null: since the first start.")
     signs_from: Instant | None = Field(description="Null: since the first start.")
     retired_at: Instant | None = Field(description="From when devices are told of it no longer.")
+    lost: bool = Field(description="Others may know it: a signature by it proves nothing any more.")
 
     model_config = examples(
         {
@@ -40,6 +41,7 @@ class KeyTimes(Answer):
             "announced_at": None,
             "signs_from": None,
             "retired_at": None,
+            "lost": False,
         }
     )
 
@@ -65,6 +67,7 @@ class SigningKeys(Answer):
                     "announced_at": None,
                     "signs_from": None,
                     "retired_at": None,
+                    "lost": False,
                 }
             ],
         }

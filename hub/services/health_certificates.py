@@ -128,7 +128,7 @@ def issue(
         "purpose": purpose,
         **_state(session, product, purpose, at),
     }
-    signed = certificate_proof.sign(issuer.keys.present, document)
+    signed = certificate_proof.sign(issuer.keys.present(at), document)
     link = tokens.secret()
     present = open_ownership(session, product_id)
     session.add(
@@ -171,8 +171,8 @@ def shown(session: Session, link: str, issuer: Issuer, at: int) -> Shown:
 
 
 def public_keys(keys: SigningKeys) -> certificate_proof.Keys:
-    """Return the keys under which certificates of this hub hold, the present one first."""
-    return {key.kid.hex(): Ed25519PublicKey.from_public_bytes(key.key) for key in keys.public()}
+    """Return the keys under which certificates of this hub hold, former ones too."""
+    return {key.kid.hex(): Ed25519PublicKey.from_public_bytes(key.key) for key in keys.ever()}
 
 
 def _state(session: Session, product: Product, purpose: Purpose, at: int) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class RingKey:
         announced_at: since when devices are told of it; 0: since the first start.
         signs_from: since when it signs, until a later one does.
         retired_at: from when devices are told of it no longer; None: that is open.
+        lost: others may know its private key, so that a signature by it proves nothing.
     """
 
     kid: str
@@ -55,6 +56,7 @@ class RingKey:
     announced_at: int = 0
     signs_from: int = 0
     retired_at: int | None = None
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,12 @@ class SigningKeys:
         publics = [ring.private[i].public_key() for i in (present, *reversed(others))]
         return tuple(SigningKey(key_id(key), key.public_bytes_raw()) for key in publics)
 
+    def ever(self) -> tuple[SigningKey, ...]:
+        """Return all public keys whose signatures prove that the hub signed, the oldest first."""
+        ring = self._ring
+        sound = [key for key in (*ring.former, *ring.keys) if not key.lost]
+        return tuple(SigningKey(bytes.fromhex(k.kid), bytes.fromhex(k.public)) for k in sound)
+
     @property
     def keys(self) -> tuple[RingKey, ...]:
         """All keys that the hub still has, the oldest first."""
@@ -212,7 +220,7 @@ def _with(ring: Ring, made: RingKey, fresh: Ed25519PrivateKey, at: int, lead_ns:
     for i, key in enumerate(ring.keys):
         # The statement was the last thing to be done with a key that nobody is to believe.
         if not lead_ns or (key.retired_at is not None and key.retired_at <= at):
-            former.append(replace(key, file="", retired_at=at))
+            former.append(replace(key, file="", retired_at=at, lost=not lead_ns))
             continue
         retired_at = at + 2 * lead_ns if i == position else key.retired_at
         keys.append(replace(key, retired_at=retired_at))
@@ -242,6 +250,7 @@ def facts(keys: SigningKeys, at: int) -> list[dict[str, Any]]:
             "announced_at": key.announced_at or None,
             "signs_from": key.signs_from or None,
             "retired_at": key.retired_at,
+            "lost": key.lost,
         }
         for key in (*keys.former, *keys.keys)
     ]

@@ -119,15 +119,26 @@ class _Stream:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), max(0.0, beat - loop.time()))
                 woken.clear()
+                if (listener.take_stale() or self._ended()) and not await self._welcome():
+                    yield self._frame(Event(_END, self._hub.clock()))
+                    return
                 for event in listener.drain(self._hub.clock()):
                     if self._wanted(event):
                         yield self._frame(event)
                 if loop.time() >= beat:
-                    if not await run_in_threadpool(self._still_welcome):
+                    if not await self._welcome():
                         yield self._frame(Event(_END, self._hub.clock()))
                         return
                     yield b": still here\n\n"
                     beat = loop.time() + HEARTBEAT_S
+
+    def _ended(self) -> bool:
+        """Say whether a tie of the caller has ended since it was looked up."""
+        until = self._caller.until
+        return until is not None and self._hub.clock() >= until
+
+    async def _welcome(self) -> bool:
+        return await run_in_threadpool(self._still_welcome)
 
     def _still_welcome(self) -> bool:
         if self._proof is None:

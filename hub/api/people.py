@@ -223,7 +223,7 @@ def change_password(
 ) -> None:
     """Change the password and end all of the caller's sessions, this one too."""
     at = hub.clock()
-    hub.limits.sign_in_email.take(_person(caller), at)
+    hub.limits.sign_in_email.take(person_of(caller), at)
     sessions.change_password(hub.engine, caller, body.old, body.new, at)
     callers.drop_cookie(response)
 
@@ -233,7 +233,7 @@ def change_password(
 )
 def create_api_key(hub: HubDep, caller: CallerDep, body: CreateApiKey) -> NewApiKey:
     """Make a key for a program of the caller; it never permits more than the caller may do."""
-    _person(caller)
+    person_of(caller)
     with write_session(hub.engine) as session:
         made = sessions.create_api_key(
             session, caller, body.name, body.scopes, body.expires_at, hub.clock(), hub.tokens
@@ -278,12 +278,28 @@ def create_person(hub: HubDep, caller: CallerDep, body: CreatePerson) -> NewPers
     return NewPerson.model_validate(made)
 
 
+@ROUTER.post(
+    "/people/{person_id}/disable",
+    operation_id="disable_person",
+    summary="Disable an account",
+    status_code=204,
+    response_class=Response,
+)
+def disable_person(
+    hub: HubDep, caller: CallerDep, person_id: Annotated[str, Path(pattern=ID_PATTERN)]
+) -> None:
+    """End an account's sessions and let nobody sign in with it; the last owner's stays."""
+    with write_session(hub.engine) as session:
+        sessions.disable(session, caller, person_id, hub.clock())
+
+
 def address_of(request: HttpRequest) -> str:
     """Return the network address a request came from."""
     return request.client.host if request.client else "unknown"
 
 
-def _person(caller: Caller) -> str:
+def person_of(caller: Caller) -> str:
+    """Return the id of the person who calls; the operator token is none."""
     if not caller.person_id:
         raise ForbiddenError("The operator token is no person; sign in as one.")
     return caller.person_id

@@ -22,8 +22,10 @@ from hub.api import (
     edge,
     health,
     holds,
+    households,
     live,
     ofrep,
+    partners,
     people,
     problems,
     products,
@@ -35,6 +37,7 @@ from hub.api import (
 )
 from hub.api.context import Hub
 from hub.api.guard import GuardedRoute
+from hub.services import ties
 from hub.web import application as pages
 
 _ROUTERS = (
@@ -43,6 +46,8 @@ _ROUTERS = (
     devices.ROUTER,
     signing_keys.ROUTER,
     people.ROUTER,
+    households.ROUTER,
+    partners.ROUTER,
     products.ROUTER,
     holds.ROUTER,
     ofrep.ROUTER,
@@ -80,6 +85,7 @@ def create_app(hub: Hub) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.hub = hub
+    ties.listen(hub.engine, hub.live.recheck)
     problems.install(app)
     description.install(app)
     _check_access()

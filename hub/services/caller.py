@@ -89,6 +89,11 @@ class Caller:
         return self.role in STAFF
 
     @property
+    def is_operator(self) -> bool:
+        """Whether this is an operator, or the hub itself."""
+        return self.role is Role.OPERATOR
+
+    @property
     def until(self) -> int | None:
         """When the first of the ties ends by itself, ns; None: never."""
         return min((tie.until for tie in self.ties if tie.until is not None), default=None)

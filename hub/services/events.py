@@ -3,12 +3,13 @@
 1. An event is published after its transaction committed, never before.
 2. Each listener has a bounded queue of its own. One that is too slow loses events and is told how
    many; it never slows down the others or the publisher.
-3. Customers hear of their household's products only; staff hear everything.
+3. Customers hear of the products of their households only; staff hear everything.
+4. A stream whose caller was given another role, or none, is woken to ask again before it says more.
 """
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,7 +49,19 @@ class Listener:
         self._size = size
         self._queue: deque[Event] = deque()
         self._dropped = 0
+        self._stale = False
         self._lock = threading.Lock()
+
+    def take_stale(self) -> bool:
+        """Say, once for each change, whether what the caller may do has changed."""
+        stale, self._stale = self._stale, False
+        return stale
+
+    def recheck(self, people: Collection[str]) -> None:
+        """Wake the stream if it is of one of these people: what they may do has changed."""
+        if self._caller.person_id in people:
+            self._stale = True
+            self._wake()
 
     def drain(self, at: int) -> list[Event]:
         """Take all that is waiting; if events were lost, the last one says how many.
@@ -109,6 +122,13 @@ class Broadcaster:
             listeners = list(self._listeners)
         for listener in listeners:
             listener.offer(event)
+
+    def recheck(self, people: Collection[str]) -> None:
+        """Have the streams of some people ask again what they may hear; any thread may."""
+        with self._lock:
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener.recheck(people)
 
     def __len__(self) -> int:
         return len(self._listeners)

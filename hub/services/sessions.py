@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from hub.errors import InvalidInputError, NotAuthenticatedError, NotFoundError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.people_tables import ApiKey, Person, WebSession
-from hub.services import audit, ties
+from hub.services import audit, households, ties
 from hub.services.caller import ROLE_SCOPES, Caller, Role, Scope
 from hub.services.people import HASHER, MAX_PASSWORD, check_new_password, normal_email
 from hub.services.tokens import Tokens, secret_hash
@@ -121,6 +121,7 @@ def sign_out(session: Session, token: str, at: int) -> None:
     found = session.get(WebSession, secret_hash(token))
     if found is not None and found.revoked_at is None:
         found.revoked_at = at
+        ties.note(session, found.person_id)
 
 
 def revoke_all(session: Session, person_id: str, at: int) -> None:
@@ -130,6 +131,27 @@ def revoke_all(session: Session, person_id: str, at: int) -> None:
         .where(WebSession.person_id == person_id, WebSession.revoked_at.is_(None))
         .values(revoked_at=at)
     )
+    ties.note(session, person_id)
+
+
+def disable(session: Session, caller: Caller, person_id: str, at: int) -> None:
+    """Let nobody sign in with an account any more, and end its sessions.
+
+    Raises:
+        ConflictError: the person is the last owner of a household that is in use.
+        ForbiddenError: the caller may not.
+        NotFoundError: no such person.
+    """
+    caller.require(Scope.PEOPLE_WRITE)
+    person = session.get(Person, person_id)
+    if person is None:
+        raise NotFoundError(f"There is no person {person_id}.", person=person_id)
+    if person.disabled_at is not None:
+        return
+    households.check_not_last(session, person_id)
+    person.disabled_at = at
+    revoke_all(session, person_id, at)
+    audit.record(session, at, caller.actor, "person.disable", f"person:{person_id}", {})
 
 
 def change_password(engine: Engine, caller: Caller, old: str, new: str, at: int) -> None:
@@ -215,6 +237,7 @@ def revoke_api_key(session: Session, caller: Caller, key_id: str, at: int) -> No
         raise NotFoundError(f"You have no API key {key_id}.", api_key=key_id)
     if row.revoked_at is None:
         row.revoked_at = at
+        ties.note(session, row.person_id)
         audit.record(session, at, caller.actor, "api_key.revoke", f"api_key:{row.id}", {})
 
 

@@ -2,13 +2,20 @@
 
 1. What has ended, has not begun or was revoked ties nobody.
 2. An installer looks no further back than the beginning of the membership.
+3. A service that changes a tie notes the person, so that what they have open asks again at once.
 """
 
-from sqlalchemy import or_, select
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import Engine, or_, select
 from sqlalchemy.orm import Session
 
+from hub.ports.database.engine import after_commit
 from hub.ports.database.people_tables import Membership, PartnerGrant, Person
 from hub.services.relations import ACTS, Act, Relation, Tie
+
+_KEY = "changed_people"
 
 
 def of(session: Session, person: Person, at: int) -> tuple[Tie, ...]:
@@ -61,3 +68,21 @@ def _grants(session: Session, partner_id: str, at: int) -> tuple[Tie, ...]:
         )
         for row in session.scalars(query.order_by(PartnerGrant.id))
     )
+
+
+def note(session: Session, person_id: str) -> None:
+    """Note that in this transaction what somebody may do changes."""
+    session.info.setdefault(_KEY, set()).add(person_id)
+
+
+def listen(engine: Engine, hear: Callable[[frozenset[str]], None]) -> None:
+    """Call `hear` with the ids of the people of each transaction that changed what they may do.
+
+    It is called on the thread that committed and must be quick and not raise.
+    """
+
+    def committed(info: Mapping[Any, Any]) -> None:
+        if people := info.get(_KEY):
+            hear(frozenset(people))
+
+    after_commit(engine, committed)

@@ -81,6 +81,11 @@ class _Stream:
             yield _RETRY
             beat = loop.time() + BEAT_S
             while True:
+                if listener.take_stale() or self._ended():
+                    found, _ = await run_in_threadpool(authenticated, hub, self._visitor.token)
+                    if found != caller:
+                        yield b"event: end\ndata: 1\n\n"
+                        return
                 if self._heard(listener):
                     yield b"event: changed\ndata: 1\n\n"
                 if self._product_id is not None:
@@ -97,6 +102,11 @@ class _Stream:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), pause)
                 woken.clear()
+
+    def _ended(self) -> bool:
+        """Say whether a tie of the visitor has ended since it was looked up."""
+        until = self._visitor.known.until
+        return until is not None and self._hub.clock() >= until
 
     def _heard(self, listener: Listener) -> bool:
         """Say whether something happened that the page shows."""

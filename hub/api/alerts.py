@@ -23,6 +23,7 @@ from hub.services import alert_desk, products
 from hub.services.alert_desk import Status
 from hub.services.alerts import AlertChange
 from hub.services.caller import Caller
+from hub.services.relations import Act
 
 ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["alerts"])
 
@@ -49,7 +50,7 @@ def list_alerts(
         rows = alert_desk.listed(
             session,
             caller,
-            product_id=_product(session, caller, device_id),
+            product_id=_product(session, caller, device_id, Act.ALERTS),
             status=status,
             after=None if key is None else (int(key[0]), str(key[1])),
             limit=limit + 1,
@@ -74,7 +75,7 @@ def list_findings(
         rows = alert_desk.findings(
             session,
             caller,
-            product_id=_product(session, caller, device_id),
+            product_id=_product(session, caller, device_id, Act.HISTORY),
             alert_id=alert_id,
             after=None if key is None else (int(key[0]), listing.octets(str(key[1]))),
             limit=limit + 1,
@@ -151,8 +152,8 @@ def _changed(
     return shown_alert(view)
 
 
-def _product(session: Session, caller: Caller, named: str | None) -> str | None:
+def _product(session: Session, caller: Caller, named: str | None, act: Act) -> str | None:
     """Return the product that a filter names; one that is not the caller's is not found."""
     if named is None:
         return None
-    return products.visible(session, caller, product_id_of(session, named)).id
+    return products.visible(session, caller, product_id_of(session, named), act).id

@@ -1,7 +1,10 @@
 """A whole application over a real database, with devices and telemetry in memory."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,9 +15,16 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from hub.api.context import Hub
-from hub.ports.database.engine import write_session
-from hub.services import people
-from hub.services.caller import HUB, Role
+from hub.app.http import create_app
+from hub.metrics import Metrics
+from hub.ports.database.engine import open_engine, read_session, write_session
+from hub.services import people, sessions
+from hub.services.caller import HUB, Caller, Role
+from hub.services.events import Broadcaster
+from hub.services.pki import CertificateAuthority
+from hub.services.signing_keys import SigningKeys
+from hub.services.state import Place
+from hub.services.tokens import Tokens, secret_hash
 from tests.hub.api.memory_store import MemoryStore
 
 START = 1_769_846_400_000_000_000  # 2026-01-31T08:00:00Z
@@ -105,6 +115,7 @@ class World:
         self.anonymous = self.client()
         self.operator = self.client(OPERATOR_TOKEN)
         self.owners: dict[str, str] = {}
+        self.people: dict[str, str] = {}
         self._count = 0
 
     def client(self, token: str | None = None, **headers: str) -> TestClient:
@@ -118,7 +129,7 @@ class World:
             client=("127.0.0.1", 50_000),
         )
 
-    def person(self, name: str, role: Role) -> TestClient:
+    def person(self, name: str, role: Role, partner_id: str | None = None) -> TestClient:
         """Create somebody, sign them in, and return their client."""
         password = people.OneTimePassword.new(self.hub.tokens)
         with write_session(self.hub.engine) as session:
@@ -131,7 +142,9 @@ class World:
                 at=self.clock.now,
                 tokens=self.hub.tokens,
                 password=password,
+                partner_id=partner_id,
             )
+        self.people[name] = made.person_id
         if made.owner_id:
             self.owners[name] = made.owner_id
         answer = self.anonymous.post(
@@ -154,11 +167,46 @@ class World:
             ok(owner.post("/api/v1/claims", json={"claim_code": unit.claim_code}), 201)
         return unit
 
+    def caller(self, client: TestClient) -> Caller:
+        """Return who a client is, as the services know them."""
+        token = client.headers["Authorization"].removeprefix("Bearer ")
+        with read_session(self.hub.engine) as session:
+            return sessions.authenticate(session, token, self.clock.now)
+
     def subscribe(self, owner: str, unit: Unit, **dates: str) -> dict[str, Any]:
         body = {"product_id": unit.product_id, "plan": "comfort", **dates}
         path = f"/api/v1/owners/{self.owners[owner]}/subscriptions"
         made: dict[str, Any] = ok(self.operator.post(path, json=body), 201)
         return made
+
+
+@contextmanager
+def new_world(folder: Path, url: str, authority: CertificateAuthority) -> Iterator[World]:
+    """Put an application together over a database that has its schema."""
+    engine = open_engine(url)
+    clock, devices, source = Clock(), Devices(), Source()
+    hub = Hub(
+        engine=engine,
+        store=MemoryStore(),
+        ca=authority,
+        tokens=Tokens(b"pepper of the tests", source),
+        devices=devices,
+        settle=lambda: True,
+        live=Broadcaster(),
+        place=Place("broker.example.org", 8883, "https://hub.example.org"),
+        signing_keys=SigningKeys.load_or_create(folder / "keys"),
+        incarnation=bytes(range(8)),
+        operator_token_hash=secret_hash(OPERATOR_TOKEN),
+        metrics=Metrics("control"),
+        metrics_dir=folder / "metrics",
+        clock=clock,
+        monotonic=lambda: 0.0,
+        random_bytes=source,
+    )
+    world = World(hub, create_app(hub), clock, devices)
+    ok(world.operator.post("/api/v1/catalogue", json=CATALOGUE))
+    yield world
+    engine.dispose()
 
 
 def ok(answer: httpx.Response, status: int = 200) -> Any:

@@ -7,27 +7,10 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from hub.api.context import Hub
-from hub.app.http import create_app
-from hub.metrics import Metrics
 from hub.ports.database.engine import migrate, open_engine
 from hub.services.caller import Role
-from hub.services.events import Broadcaster
 from hub.services.pki import CertificateAuthority
-from hub.services.signing_keys import SigningKeys
-from hub.services.state import Place
-from hub.services.tokens import Tokens, secret_hash
-from tests.hub.api.api_world import (
-    CATALOGUE,
-    OPERATOR_TOKEN,
-    START,
-    Clock,
-    Devices,
-    Source,
-    World,
-    ok,
-)
-from tests.hub.api.memory_store import MemoryStore
+from tests.hub.api.api_world import START, World, new_world
 
 
 @pytest.fixture(scope="session")
@@ -53,30 +36,8 @@ def world(
 ) -> Iterator[World]:
     if new_database.startswith("sqlite:///"):
         shutil.copy(migrated, new_database.removeprefix("sqlite:///"))
-    engine = open_engine(new_database)
-    clock, devices, source = Clock(), Devices(), Source()
-    hub = Hub(
-        engine=engine,
-        store=MemoryStore(),
-        ca=authority,
-        tokens=Tokens(b"pepper of the tests", source),
-        devices=devices,
-        settle=lambda: True,
-        live=Broadcaster(),
-        place=Place("broker.example.org", 8883, "https://hub.example.org"),
-        signing_keys=SigningKeys.load_or_create(tmp_path / "keys"),
-        incarnation=bytes(range(8)),
-        operator_token_hash=secret_hash(OPERATOR_TOKEN),
-        metrics=Metrics("control"),
-        metrics_dir=tmp_path / "metrics",
-        clock=clock,
-        monotonic=lambda: 0.0,
-        random_bytes=source,
-    )
-    world = World(hub, create_app(hub), clock, devices)
-    ok(world.operator.post("/api/v1/catalogue", json=CATALOGUE))
-    yield world
-    engine.dispose()
+    with new_world(tmp_path, new_database, authority) as world:
+        yield world
 
 
 @pytest.fixture

@@ -1,0 +1,209 @@
+"""Every operation of the API and every page: who may call it, on whose things.
+
+1. One row for each. A row says what it is about (`Kind`), which act it takes there, a request that is
+   right in every way, and what is not as the rule of the kind says. A route without a row fails.
+2. The rule: who is not signed in gets 401; pages (`page_*`) lead them to the sign-in (303). Kinds
+   of account that `access.RULES` leaves out get 403, whatever they ask for. The others get 404
+   for what they do not see, 403 for what they see but whose act their relation does not permit (`relations.ACTS`), and else what the row says as `ok`.
+3. Names in braces in path, query or body stand for ids: those of the product and household that the
+   personas stand to ("own"), of somebody else's ("other"), or of none.
+
+To add a route, add a row: most are `"name": product(Act.SEE)`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from hub.services.relations import Act
+from tests.hub.api.api_world import csr
+
+
+class Kind(Enum):
+    """What an operation is about."""
+
+    OPEN = "nothing that is anybody's; no proof is asked for"
+    ROLE = "nothing that is anybody's; the kind of account decides"
+    PRODUCT = "a product"
+    HOUSEHOLD = "a household"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One operation.
+
+    Attributes:
+        kind: what it is about.
+        act: which act it takes there; None where the kind of account decides.
+        body: JSON that is right, or None.
+        query: what stands behind the path.
+        ok: statuses of an answer that was given.
+        but: statuses that differ from the rule, by persona, or by persona and whose thing.
+        form: fields of a page's form.
+    """
+
+    kind: Kind
+    act: Act | None = None
+    body: Any = None
+    query: str = ""
+    ok: frozenset[int] = frozenset({200, 201, 204})
+    but: Mapping[str, int] = field(default_factory=dict)
+    form: Mapping[str, str] | None = None
+
+
+def product(act: Act, **more: Any) -> Row:
+    """Return the row of an operation on a product."""
+    return Row(Kind.PRODUCT, act, **more)
+
+
+def household(act: Act, **more: Any) -> Row:
+    """Return the row of an operation on a household."""
+    return Row(Kind.HOUSEHOLD, act, **more)
+
+
+def role(**more: Any) -> Row:
+    """Return the row of an operation that is about nothing of anybody's, or about the caller."""
+    return Row(Kind.ROLE, **more)
+
+
+def anybody(*statuses: int, **more: Any) -> Row:
+    """Return the row of an operation that asks for no proof."""
+    return Row(Kind.OPEN, ok=frozenset(statuses or (200,)), **more)
+
+
+NOT_A_PERSON = {"operator": 403}
+"""The operator of the tests has the operator token, which is nobody's."""
+
+API: dict[str, Row] = {
+    # Devices and brokers: the body is the proof, and it is wrong here; too many tries are slowed.
+    "enroll": anybody(
+        403, 429, body={"serial": "HP-X", "model": "heat-pump", "secret": "x", "csr": csr()}
+    ),
+    "renew": anybody(
+        403, 429, body={"device_id": "a" * 16, "csr": csr(), "time": "1", "signature": "00" * 64}
+    ),
+    "emqx_auth": anybody(404, body={}),  # this hub shares no secret with a broker
+    "emqx_acl": anybody(404, body={}),
+    # People
+    "sign_in": anybody(401, 429, body={"email": "nobody@example.org", "password": "x"}),
+    "sign_out": role(),
+    "get_me": role(),
+    "change_password": role(  # the old one is wrong
+        body={"old": "x", "new": "a long enough password"}, ok=frozenset({401}), but=NOT_A_PERSON
+    ),
+    "create_api_key": role(body={"name": "x", "scopes": ["products:read"]}, but=NOT_A_PERSON),
+    "revoke_api_key": role(ok=frozenset({404})),
+    "create_person": role(body={"email": "new@example.org", "name": "New", "role": "support"}),
+    "disable_person": role(),
+    # Households and partners
+    "list_households": role(),
+    "list_my_invitations": role(),
+    "list_household_people": household(Act.PEOPLE),
+    "give_household_role": household(Act.INVITE, body={"relation": "viewer"}),
+    "remove_from_household": household(Act.INVITE),
+    "hand_over_household": household(Act.INVITE, body={"person_id": "{person_id}"}),
+    "invite": household(Act.INVITE, body={"relation": "viewer"}),
+    "list_invitations": household(Act.INVITE),
+    "withdraw_invitation": household(Act.INVITE),
+    "accept_invitation": role(body={"code": "AAAA-BBBB-CCCC"}, ok=frozenset({404})),
+    "decline_invitation": role(body={"code": "AAAA-BBBB-CCCC"}, ok=frozenset({404})),
+    "create_partner": role(body={"name": "Heating Huber"}),
+    "give_partner_grant": household(
+        Act.INVITE,
+        body={
+            "partner_id": "{partner_id}",
+            "acts": ["see"],
+            "reason": "service",
+            "ends_at": "2026-06-01T00:00:00Z",
+            "owner_id": "{owner_id}",
+            "region": "south",
+        },
+        but={"operator none": 201},  # gives in their own name
+    ),
+    "list_partner_grants": household(
+        Act.PEOPLE,
+        query="?owner_id={owner_id}",
+        but={  # partners see their own, whatever household they name
+            "partner": 200,
+            "partner other": 200,
+            "partner none": 200,
+            "dealer": 200,
+            "dealer other": 200,
+            "dealer none": 200,
+        },
+    ),
+    "revoke_partner_grant": household(Act.INVITE),
+    # Products and their owners
+    "claim_product": role(body={"claim_code": "AAAA-BBBB-CCCC"}, ok=frozenset({404})),
+    "release_product": product(Act.RELEASE),
+    "list_products": role(),
+    "get_product": product(Act.SEE),
+    "explain_entitlement": product(Act.SEE),
+    "register_products": role(body={"products": [{"model": "heat-pump", "serial": "HP-NEW"}]}),
+    "revoke_device": product(Act.SEE, body={"reason": "stolen"}),
+    "create_subscription": product(Act.SEE, body={"product_id": "{product_id}", "plan": "comfort"}),
+    "place_hold": product(Act.SEE, body={"kind": "payment", "reason": "charged back"}),
+    "list_holds": product(Act.SEE),
+    "lift_hold": product(Act.SEE),
+    # Telemetry and what follows from it
+    "get_telemetry": product(Act.HISTORY, query="?metric=temp_c", but={"former": 200}),
+    "get_fleet_telemetry": role(query="?model=heat-pump&metric=temp_c"),
+    "list_findings": product(Act.HISTORY, query="?device_id={device_id}"),
+    "list_alerts": product(Act.ALERTS, query="?device_id={device_id}"),
+    "acknowledge_alert": product(Act.ACKNOWLEDGE),
+    "resolve_alert": product(Act.ACKNOWLEDGE),
+    "mute_alert": product(Act.ACKNOWLEDGE, body={"until": "2026-02-20T00:00:00Z"}),
+    "give_alert_feedback": product(Act.ACKNOWLEDGE, body={"useful": True}),
+    "list_alert_feedback": role(),
+    "list_causes": role(),
+    "list_incidents": role(),
+    # Down to the product
+    "replace_configuration": product(Act.CONFIGURE, body={"values": {"target_c": 21}}),
+    "change_configuration": product(Act.CONFIGURE, body={"values": {"target_c": 21}}),
+    "send_notice": product(Act.COMMAND, body={"code": "service.due"}),
+    "send_command": product(Act.COMMAND, body={"name": "restart"}),
+    # Running the hub
+    "get_catalogue": role(),
+    "get_model": role(),
+    "list_models": role(),
+    "put_catalogue": role(body={"models": {}}, ok=frozenset({200, 409, 422})),
+    "list_dead_letters": role(),
+    "get_dead_letter": role(ok=frozenset({404})),
+    "replay_dead_letter": role(ok=frozenset({404})),
+    "list_audit": role(),
+    "get_health": anybody(),
+    "get_readiness": anybody(),
+    "get_metrics": role(),
+    "get_description": anybody(),
+}
+
+ENDLESS = frozenset({"stream_events", "stream_home", "stream_product"})
+"""Answers that go on until the listener leaves; `test_api_live` and `test_web_live` hold their doors."""
+
+PAGES: dict[str, Row] = {
+    "page_sign_in": anybody(200, 303),
+    "do_sign_in": anybody(401, 429, form={"email": "nobody@example.org", "password": "x"}),
+    "do_sign_out": anybody(303, form={}),
+    "do_prefer": anybody(303, form={"theme": "dark"}),
+    "get_static": anybody(404),
+    "page_password": role(),
+    "do_password": role(form={"old": "x", "new": "y", "again": "y"}, ok=frozenset({401, 422})),
+    "page_home": role(ok=frozenset({200, 303})),
+    "page_claim": role(),
+    "do_claim": role(form={"code": "AAAA-BBBB-CCCC"}, ok=frozenset({404})),
+    "page_product": product(Act.SEE),
+    "get_series": product(
+        Act.HISTORY,
+        query="?metric=temp_c&start=1769800000000&end=1769846400000",
+        but={"former": 200},
+    ),
+    "do_acknowledge": product(Act.ACKNOWLEDGE, form={}, ok=frozenset({303})),
+    "do_resolve": product(Act.ACKNOWLEDGE, form={}, ok=frozenset({303})),
+    "do_feedback": product(Act.ACKNOWLEDGE, form={"useful": "yes"}, ok=frozenset({303})),
+    "do_mute": product(Act.ACKNOWLEDGE, form={}, ok=frozenset({303})),
+    "page_lookup": role(),
+    "page_support_product": product(Act.SEE),
+    "do_hold": product(Act.SEE, form={"kind": "payment", "reason": "x"}, ok=frozenset({303})),
+    "do_lift": product(Act.SEE, form={}, ok=frozenset({303})),
+}

@@ -41,6 +41,7 @@ class Row:
         ok: statuses of an answer that was given.
         but: statuses that differ from the rule, by persona, or by persona and whose thing.
         form: fields of a page's form.
+        unseen: status for what somebody does not see.
     """
 
     kind: Kind
@@ -50,6 +51,7 @@ class Row:
     ok: frozenset[int] = frozenset({200, 201, 204})
     but: Mapping[str, int] = field(default_factory=dict)
     form: Mapping[str, str] | None = None
+    unseen: int = 404
 
 
 def product(act: Act, **more: Any) -> Row:
@@ -146,6 +148,35 @@ API: dict[str, Row] = {
     "place_hold": product(Act.SEE, body={"kind": "payment", "reason": "charged back"}),
     "list_holds": product(Act.SEE),
     "lift_hold": product(Act.SEE),
+    # Changes of owner; where an id stands in the path, the scene has none of it
+    "offer_product": product(Act.TRANSFER, body={}),
+    "list_offers": role(),
+    "cancel_offer": role(ok=frozenset({404})),
+    "decline_offer": role(ok=frozenset({404})),
+    "accept_offer": role(body={"code": "hpt_none"}, ok=frozenset({404})),
+    "prepare_hand_over": product(Act.RELEASE, body={"days": 3}),
+    "withdraw_hand_over": product(Act.RELEASE, ok=frozenset({204, 409})),
+    "lock_stolen": product(Act.RELEASE),
+    "unlock_found": product(Act.RELEASE, ok=frozenset({204, 409})),
+    "undo_claim": product(Act.SEE, body={"reason": "the wrong label"}),
+    "list_receipts": role(),
+    "get_receipt": role(ok=frozenset({404})),
+    "list_letters": role(),
+    "list_former_products": role(),
+    "open_dispute": role(body={"claim_code": "AAAA-BBBB-CCCC"}, ok=frozenset({404})),
+    "list_disputes": role(),
+    "refuse_dispute": role(ok=frozenset({404})),
+    "agree_dispute": role(ok=frozenset({404})),
+    "withdraw_dispute": role(ok=frozenset({404})),
+    "complete_dispute": role(ok=frozenset({404})),
+    "decide_dispute": role(body={"to_claimant": False, "reason": "no proof"}, ok=frozenset({404})),
+    # Flags, as OpenFeature clients ask; what they do not see they are told as their protocol says
+    "evaluate_flag": product(
+        Act.SEE, body={"context": {"targetingKey": "{device_id}"}}, unseen=400
+    ),
+    "evaluate_flags": product(
+        Act.SEE, body={"context": {"targetingKey": "{device_id}"}}, unseen=400
+    ),
     # Telemetry and what follows from it
     "get_telemetry": product(Act.HISTORY, query="?metric=temp_c", but={"former": 200}),
     "get_fleet_telemetry": role(query="?model=heat-pump&metric=temp_c"),

@@ -4,7 +4,8 @@
    right in every way, and what is not as the rule of the kind says. A route without a row fails.
 2. The rule: who is not signed in gets 401; pages (`page_*`) lead them to the sign-in (303). Kinds
    of account that `access.RULES` leaves out get 403, whatever they ask for. The others get 404
-   for what they do not see, 403 for what they see but whose act their relation does not permit (`relations.ACTS`), and else what the row says as `ok`.
+   for what they do not see, 403 for what they see but whose act their relation does not permit
+   (`relations.ACTS`), and else what the row says as `ok`.
 3. Names in braces in path, query or body stand for ids: those of the product and household that the
    personas stand to ("own"), of somebody else's ("other"), or of none.
 
@@ -76,6 +77,9 @@ def anybody(*statuses: int, **more: Any) -> Row:
 
 NOT_A_PERSON = {"operator": 403}
 """The operator of the tests has the operator token, which is nobody's."""
+
+UNSEEN_CASE = {"viewer": 404, "installer": 404, "partner": 404}
+"""Who has no part in cases does not know which there are."""
 
 API: dict[str, Row] = {
     # Devices and brokers: the body is the proof, and it is wrong here; too many tries are slowed.
@@ -170,6 +174,30 @@ API: dict[str, Row] = {
     "withdraw_dispute": role(ok=frozenset({404})),
     "complete_dispute": role(ok=frozenset({404})),
     "decide_dispute": role(body={"to_claimant": False, "reason": "no proof"}, ok=frozenset({404})),
+    # Warranty, contracts, cases, certificates
+    "get_coverage": product(Act.SEE),
+    "extend_warranty": product(  # the products of the scene have none to extend
+        Act.SEE, body={"months": 12, "reference": "SO-1"}, ok=frozenset({409})
+    ),
+    "sell_contract": product(
+        Act.SEE, body={"plan": "care", "reference": "SO-2"}, ok=frozenset({404})
+    ),  # the catalogue of the scene sells none
+    "renew_contract": role(body={"terms": 2}, ok=frozenset({404})),
+    "end_contract": role(body={"reason": "scrapped"}, ok=frozenset({404})),
+    "open_case": product(
+        Act.CASES, body={"device_id": "{device_id}", "subject": "E41", "message": "It is cold."}
+    ),
+    "list_cases": role(),
+    "get_case": product(Act.CASES, but=UNSEEN_CASE),
+    "reply_to_case": product(Act.CASES, body={"message": "E41"}, but=UNSEEN_CASE),
+    "wait_for_customer": product(Act.CASES, body={"message": "Which code?"}),
+    "resume_case": product(Act.CASES, ok=frozenset({200, 409})),
+    "resolve_case": product(Act.CASES, body={"message": "Solved."}),
+    "assign_case": product(Act.CASES, body={"person_id": "{person_id}"}, ok=frozenset({200, 404})),
+    "close_case": product(Act.CASES, body={"chargeable": True}, ok=frozenset({200, 409})),
+    "issue_certificate": product(Act.TRANSFER, body={}),
+    "get_certificate": anybody(404),  # by its link, which nobody guesses
+    "get_certificate_keys": anybody(),
     # Flags, as OpenFeature clients ask; what they do not see they are told as their protocol says
     "evaluate_flag": product(
         Act.SEE, body={"context": {"targetingKey": "{device_id}"}}, unseen=400

@@ -67,6 +67,8 @@ NOWHERE = {
     "offer_id": "a" * 16,
     "dispute_id": "a" * 16,
     "receipt_id": "a" * 16,
+    "contract_id": "a" * 16,
+    "link": "a" * 64,
 }
 Ids = dict[str, str]
 
@@ -140,6 +142,9 @@ def populated(world: World) -> tuple[dict[str, TestClient], dict[str, Ids]]:
         }.items():
             person = world.people[name]
             households.begin(session, "hub", home, person, place, at, world.hub.tokens)
+    for name, place in (("owner", "own"), ("stranger", "other")):
+        body = {"device_id": ids[place]["device_id"], "subject": "E41", "message": "It is cold."}
+        ids[place]["case_id"] = ok(clients[name].post("/api/v1/cases", json=body), 201)["id"]
     world.clock.now += DAY // 4
     return clients, ids
 

@@ -231,6 +231,8 @@ API: dict[str, Row] = {
     "get_dead_letter": role(ok=frozenset({404})),
     "replay_dead_letter": role(ok=frozenset({404})),
     "list_audit": role(),
+    "get_signing_keys": anybody(),
+    "rotate_signing_keys": role(body={"lead_days": 30}),
     "get_health": anybody(),
     "get_readiness": anybody(),
     "get_metrics": role(),

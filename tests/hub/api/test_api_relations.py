@@ -142,9 +142,9 @@ def populated(world: World) -> tuple[dict[str, TestClient], dict[str, Ids]]:
         }.items():
             person = world.people[name]
             households.begin(session, "hub", home, person, place, at, world.hub.tokens)
-    for name, place in (("owner", "own"), ("stranger", "other")):
-        body = {"device_id": ids[place]["device_id"], "subject": "E41", "message": "It is cold."}
-        ids[place]["case_id"] = ok(clients[name].post("/api/v1/cases", json=body), 201)["id"]
+    for name, whose in (("owner", "own"), ("stranger", "other")):
+        body = {"device_id": ids[whose]["device_id"], "subject": "E41", "message": "It is cold."}
+        ids[whose]["case_id"] = ok(clients[name].post("/api/v1/cases", json=body), 201)["id"]
     world.clock.now += DAY // 4
     return clients, ids
 

@@ -97,6 +97,11 @@ class Decisions:
         """u32[D], the slots that have a product, rising."""
         return np.flatnonzero(self._arrays["place"][:, 0]).astype(np.uint32)
 
+    def slots_of(self, slots: Sequence[int]) -> list[int]:
+        """Return those of some slots that have a product."""
+        places = self._places
+        return [slot for slot in slots if 0 < 3 * slot < len(places) and places[3 * slot]]
+
     @property
     def features(self) -> Iterable[str]:
         """Names of all features that any facts know."""

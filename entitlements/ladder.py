@@ -112,6 +112,22 @@ def ownership(facts: Facts, at: int) -> Ownership | None:
     return found
 
 
+def entitled(facts: Facts, at: int) -> list[Subscription]:
+    """Return the subscriptions that serve the owner at an instant, the one that decides last."""
+    epoch = owner_epoch(facts, at)
+    states = [
+        (status(subscription, at), subscription)
+        for subscription in facts.subscriptions
+        if subscription.epoch in {None, epoch}
+    ]
+    serving = [
+        (-_GRANT_RANK[_CODE_OF_STATUS[state]], subscription.start, subscription.id, subscription)
+        for state, subscription in states
+        if state in ENTITLED
+    ]
+    return [subscription for *_, subscription in sorted(serving, key=lambda one: one[:3])]
+
+
 def definition(facts: Facts, name: str) -> Feature | None:
     """Return what is known of a feature, `None` if model, plans and grants do not know it.
 

@@ -78,6 +78,14 @@ class RateLimitedError(HubError):
         self.retry_after_s = retry_after_s
 
 
+class NotReadyError(HubError):
+    """Something that the answer needs is still being made; it will be there soon."""
+
+    code = "not-ready"
+    title = "Not ready yet"
+    status = 503
+
+
 class StorageError(HubError):
     """The hub's own files are damaged or cannot be written."""
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from sqlalchemy import Engine
 
+from entitlements.decision_arrays import Decisions
 from hub.api.limits import RateLimit
 from hub.metrics import Metrics
 from hub.ports.store.port import TelemetryStore
@@ -61,6 +62,7 @@ class Hub:
         ca: issues certificates.
         tokens: makes ids and secrets.
         devices: the way down to connected devices.
+        decisions: the decisions on all features of all enrolled products, as last compiled.
         settle: waits until the gate has taken in all that was committed; `False` where that took
             too long.
         live: what is happening, for streams of events.
@@ -89,6 +91,7 @@ class Hub:
     tokens: Tokens
     devices: DeviceLink
     settle: Callable[[], bool]
+    decisions: Callable[[], Decisions]
     live: Broadcaster
     place: Place
     signing_keys: SigningKeys

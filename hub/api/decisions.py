@@ -15,10 +15,11 @@ from hub.api.instants import text_of
 from hub.api.product_bodies import Decision, Explanation, ExplanationStep
 
 
-def explanation(explained: decisions.Explanation, at: int) -> Explanation:
+def explanation(explained: decisions.Explanation, at: int, known_at: int) -> Explanation:
     """Return a decision with every rung of the ladder as it goes out."""
     return Explanation(
         at=at,
+        known_at=known_at,
         owner_epoch=explained.decision.owner_epoch,
         decision=shown(explained.decision),
         steps=[_step(step) for step in explained.steps],

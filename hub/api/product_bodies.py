@@ -207,6 +207,7 @@ class Explanation(Answer):
     """A decision and every step that led to it."""
 
     at: Instant
+    known_at: Instant = Field(description="It is made from the facts as the hub knew them then.")
     owner_epoch: int
     decision: Decision
     steps: list[ExplanationStep]

@@ -136,13 +136,22 @@ def explain_entitlement(
     device_id: DeviceId,
     feature: Annotated[str, Path(pattern="^[a-z][a-z0-9_]{0,47}$")],
     at: Annotated[Instant | None, Query(description="Absent: now.")] = None,
+    known_at: Annotated[
+        Instant | None,
+        Query(
+            description="From the facts as the hub knew them then. Absent: then, for an instant of "
+            "the past, so that a later payment does not change what was decided; else now."
+        ),
+    ] = None,
 ) -> bodies.Explanation:
     """Decide one feature at an instant and show every rung of the ladder of rules."""
-    instant = hub.clock() if at is None else at
+    now = hub.clock()
+    instant = now if at is None else at
+    known = min(instant, now) if known_at is None else known_at
     with read_session(hub.engine) as session:
         named = product_id_of(session, device_id)
-        explained = details.explanation(session, caller, named, feature, instant)
-    return decisions.explanation(explained, instant)
+        explained = details.explanation(session, caller, named, feature, instant, known)
+    return decisions.explanation(explained, instant, known)
 
 
 @ROUTER.post(

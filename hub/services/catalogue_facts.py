@@ -10,7 +10,7 @@
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Pool, select
@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from entitlements import facts as e
 from entitlements.budget import Budget
+from entitlements.settings import Scalar
 from hub.ports.database import catalogue_tables as c
 from hub.ports.database.record_tables import Setting
 
@@ -27,10 +28,12 @@ _VERSION = select(Setting.value).where(Setting.name == _NAME)
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Models by number and plan versions by (name, version)."""
+    """Models by number and plan versions by (name, version), and what these configure products to."""
 
     models: Mapping[int, e.Model]
     plans: Mapping[tuple[str, int], e.PlanVersion]
+    model_settings: Mapping[int, Mapping[str, Scalar]] = field(default_factory=dict)
+    plan_settings: Mapping[tuple[str, int], Mapping[str, Scalar]] = field(default_factory=dict)
 
 
 _kept: WeakKeyDictionary[Pool, tuple[str, Catalogue]] = WeakKeyDictionary()
@@ -95,7 +98,25 @@ def _read(session: Session) -> Catalogue:
         )
         for row in versions
     }
-    return Catalogue(models, plans)
+    return Catalogue(models, plans, *_settings(session))
+
+
+def _settings(
+    session: Session,
+) -> tuple[dict[int, dict[str, Scalar]], dict[tuple[str, int], Mapping[str, Scalar]]]:
+    """Return the defaults of models and the values of plan versions."""
+    models = session.execute(select(c.ProductModel.number, c.ProductModel.settings))
+    plans = session.execute(
+        select(c.Plan.name, c.PlanVersion.version, c.PlanVersion.settings).join(
+            c.Plan, c.Plan.id == c.PlanVersion.plan_id
+        )
+    )
+    defaults = {
+        row.number: {name: terms["default"] for name, terms in row.settings.items()}
+        for row in models
+        if row.settings
+    }
+    return defaults, {(row.name, row.version): row.settings for row in plans if row.settings}
 
 
 def _budget(stored: Mapping[str, int] | None) -> Budget | None:

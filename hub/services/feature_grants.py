@@ -4,6 +4,9 @@
 2. Each says who gave it and why.
 """
 
+from collections.abc import Sequence
+
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from hub.errors import InvalidInputError, NotFoundError
@@ -64,6 +67,19 @@ def give(
     audit.record(session, at, caller.actor, "grant.give", f"product:{product_id}", details)
     changes.note(session, product_id)
     return row
+
+
+def listed(session: Session, caller: Caller, product_id: str) -> Sequence[Grant]:
+    """List the grants of a product, those that are over too, the latest first.
+
+    Raises:
+        ForbiddenError: the caller is not staff.
+        NotFoundError: no such product.
+    """
+    caller.require(Scope.RECORDS_READ)
+    products.visible(session, caller, product_id)
+    query = select(Grant).where(Grant.product_id == product_id)
+    return session.scalars(query.order_by(Grant.starts_at.desc(), Grant.id)).all()
 
 
 def withdraw(session: Session, caller: Caller, grant_id: str, at: int) -> Grant:

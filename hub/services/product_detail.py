@@ -24,6 +24,7 @@ from hub.services.alert_desk import AlertView
 from hub.services.beliefs import Belief
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
+from hub.services.past import load_known
 from hub.services.products import ProductSummary
 from hub.services.relations import Act, Relation
 
@@ -105,17 +106,30 @@ def detail(session: Session, caller: Caller, product_id: str, at: int) -> Produc
 
 
 def explanation(
-    session: Session, caller: Caller, product_id: str, feature: str, at: int
+    session: Session,
+    caller: Caller,
+    product_id: str,
+    feature: str,
+    at: int,
+    known_at: int,
 ) -> Explanation:
     """Explain the decision on one feature of a product, rung by rung.
+
+    Args:
+        session: any session.
+        caller: sees the product.
+        product_id: which.
+        feature: name of the feature.
+        at: the instant that is decided on, ns.
+        known_at: from the facts as they were known then, ns.
 
     Raises:
         NotFoundError: no such product of the caller's, or no such feature.
     """
     caller.require(Scope.PRODUCTS_READ)
     product = products.visible(session, caller, product_id)
-    facts = load_one(session, product.id)
-    if feature not in feature_names(facts):
+    facts = load_known(session, product.id, known_at)
+    if feature not in feature_names(load_one(session, product.id)):
         raise NotFoundError(f"A {facts.model.code} has no feature {feature!r}.", feature=feature)
     return explain(facts, feature, at)
 

@@ -88,7 +88,7 @@ def configure(
     caller.require(Scope.DEVICES_PUSH)
     device = products.visible_device(session, caller, product_id, Act.CONFIGURE)
     for name, value in values.items():
-        _check_setting(name, value)
+        check_setting(name, value)
     if expected_version is not None and expected_version != device.desired_version:
         raise ConflictError(
             f"The configuration is at version {device.desired_version}, not {expected_version}. "
@@ -101,8 +101,7 @@ def configure(
         raise InvalidInputError(
             f"A configuration has at most {MAX_SETTINGS} settings; this would have {len(desired)}."
         )
-    # As text: in Python 1 == 1.0 == True, on a device they differ.
-    changed = json.dumps(desired) != json.dumps(dict(sorted(device.desired.items())))
+    changed = not same_settings(desired, device.desired)
     if changed:
         asked = _differing(device.desired, desired)
         device.desired = desired
@@ -269,7 +268,17 @@ def _differing(before: Mapping[str, Scalar], after: Mapping[str, Scalar]) -> dic
     }
 
 
-def _check_setting(name: str, value: Scalar) -> None:
+def same_settings(one: Mapping[str, Scalar], other: Mapping[str, Scalar]) -> bool:
+    """Say whether two configurations are the same on a device; in Python 1 == 1.0 == True."""
+    return json.dumps(dict(sorted(one.items()))) == json.dumps(dict(sorted(other.items())))
+
+
+def check_setting(name: str, value: Scalar) -> None:
+    """Refuse a setting that cannot be sent to a device.
+
+    Raises:
+        InvalidInputError: its name or value is not one that devices take.
+    """
     if not _SETTING.fullmatch(name):
         raise InvalidInputError(
             f"The setting {name!r} must be 1 to 64 of a-z, 0-9, _ and ., beginning with a letter.",

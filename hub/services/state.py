@@ -29,7 +29,7 @@ from entitlements.ladder import owner_epoch
 from hub.errors import NotFoundError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.product_tables import Device
-from hub.services import beliefs
+from hub.services import beliefs, settings
 from hub.services.facts import load_one
 from hub.services.signing_keys import SigningKeys
 
@@ -148,7 +148,10 @@ class StateIssuer:
             version=0,
             owner_epoch=epoch,
             entitlement=encode_token(token),
-            configuration=dict(sorted(device.desired.items())),
+            configuration={
+                name: setting.value
+                for name, setting in settings.resolved(session, facts, device.desired, at).items()
+            },
             update=None,
             trust=self._trust,
             endpoint=Endpoint(place.broker_host, place.broker_port, place.root, shard, place.api),

@@ -3,7 +3,8 @@
 1. Nothing here decides what a subscription allows: `entitlements` derives that from the dates.
 2. A subscription stays on the plan version it started with. Changing the plan ends it and starts
    another, so the past stays as it was.
-3. It belongs to the household that owned the product when it started, and does not pass on to the
+3. Terms that are replaced are kept (`past.py`), so what was decided by them can be told.
+4. It belongs to the household that owned the product when it started, and does not pass on to the
    next owner unless it is transferable.
 """
 
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session
 from hub.errors import ConflictError, InvalidInputError, NotFoundError
 from hub.ports.database.catalogue_tables import Plan, PlanVersion
 from hub.ports.database.ownership_tables import Subscription
-from hub.services import audit, changes, parties, products
+from hub.services import audit, changes, parties, past, products
 from hub.services.caller import Caller, Scope
 from hub.services.tokens import Tokens
 
@@ -116,6 +117,7 @@ def extend(
         )
     if paid_until is not None and paid_until < row.starts_at:
         raise InvalidInputError("The paid time would end before the subscription starts.")
+    past.keep_terms(session, row, at)
     row.paid_until = paid_until
     session.flush()
     _record(session, caller, row, "extend", at, {"paid_until": paid_until})
@@ -176,6 +178,7 @@ def change(
         epoch=row.epoch,
         created_at=at,
     )
+    past.keep_terms(session, row, at)
     row.ends_at = from_at
     session.add(new)
     session.flush()
@@ -192,6 +195,7 @@ def cancel(session: Session, caller: Caller, subscription_id: str, at: int) -> S
     """
     row = _subscription(session, caller, subscription_id)
     if row.cancelled_at is None:
+        past.keep_terms(session, row, at)
         row.cancelled_at = at
         session.flush()
         _record(session, caller, row, "cancel", at, {})

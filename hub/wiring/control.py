@@ -145,6 +145,7 @@ def _hub(
         tokens=tokens,
         devices=_Devices(link, broker),
         settle=lambda: gate.settle(_SETTLE_S),
+        decisions=lambda: gate.decisions,
         live=live,
         place=place,
         signing_keys=keys,

@@ -21,6 +21,7 @@ from hub.ports.database.engine import open_engine, read_session, write_session
 from hub.services import people, sessions
 from hub.services.caller import HUB, Caller, Role
 from hub.services.events import Broadcaster
+from hub.services.gate import GatePublisher
 from hub.services.pki import CertificateAuthority
 from hub.services.signing_keys import SigningKeys
 from hub.services.state import Place
@@ -86,6 +87,17 @@ class Devices:
 
     def kick(self, device_id: str) -> None:
         self.kicked.append(device_id)
+
+
+@dataclass
+class Gate:
+    """Compiles what changed at the moment when somebody waits for it."""
+
+    publisher: GatePublisher
+
+    def settled(self) -> bool:
+        self.publisher.step()
+        return True
 
 
 @dataclass

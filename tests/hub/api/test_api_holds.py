@@ -37,6 +37,13 @@ def test_a_hold_blocks_until_it_is_lifted(
         "starts_at": "2026-01-31T08:00:00Z",
         "ends_at": None,
         "features": None,
+        "evidence": None,
+        "product_id": unit.product_id,
+        "subscription_id": None,
+        "owner_id": None,
+        "model_number": None,
+        "firmware": None,
+        "hardware_lot": None,
     }
     assert placed["author"].startswith("person:")
     during = allowed(ada, unit)

@@ -105,7 +105,9 @@ def test_products_of_others_do_not_exist(world: World) -> None:
         for act in (
             lambda: products.visible(session, stranger, made.product_id),
             lambda: product_detail.detail(session, stranger, made.product_id, T0),
-            lambda: product_detail.explanation(session, stranger, made.product_id, "telemetry", T0),
+            lambda: product_detail.explanation(
+                session, stranger, made.product_id, "telemetry", T0, T0
+            ),
             lambda: telemetry.series(session, stranger, made.product_id, "temp_c", T0),
             lambda: pushes.configuration(session, stranger, made.product_id),
         ):
@@ -122,9 +124,9 @@ def test_detail_says_plan_status_and_why(world: World) -> None:
     with read_session(world.engine) as session:
         now = product_detail.detail(session, caller, made.product_id, T0)
         later = product_detail.detail(session, HUB, made.product_id, T0 + 40 * DAY)
-        why = product_detail.explanation(session, caller, made.product_id, "telemetry", T0)
+        why = product_detail.explanation(session, caller, made.product_id, "telemetry", T0, T0)
         with pytest.raises(NotFoundError):
-            product_detail.explanation(session, caller, made.product_id, "nothing", T0)
+            product_detail.explanation(session, caller, made.product_id, "nothing", T0, T0)
     assert now.summary.device_id == device_id
     assert [plan.status for plan in (*now.plans, *later.plans)] == ["active", "lapsed"]
     decisions = {decision.feature: decision for decision in now.entitlements}

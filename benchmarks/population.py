@@ -80,7 +80,9 @@ class Population:
         return f"person{household}@example.org"
 
 
-def populate(engine: Engine, products: int, at: int, password_hash: str) -> Population:
+def populate(
+    engine: Engine, products: int, at: int, password_hash: str, document: str = CATALOGUE
+) -> Population:
     """Fill an empty, migrated database.
 
     Args:
@@ -88,13 +90,14 @@ def populate(engine: Engine, products: int, at: int, password_hash: str) -> Popu
         products: how many.
         at: now, ns; what happened before goes back a year.
         password_hash: of everybody's password.
+        document: the catalogue; its first model and the first version of its first plan are sold.
     """
     rng = np.random.default_rng(20260301)
     enrolled = products * 4 // 5
     people = Population(_ids(rng, products), _ids(rng, products), enrolled, enrolled * 2 // 3)
     owners = _ids(rng, people.households)
     with write_session(engine) as session:
-        catalogue.apply(session, HUB, catalogue.parse(CATALOGUE), at)
+        catalogue.apply(session, HUB, catalogue.parse(document), at)
         _insert(session, Owner, _owners(people, owners, at))
         _insert(session, Person, _persons(people, owners, at, password_hash))
         _insert(session, Product, _products(people, at))

@@ -29,6 +29,8 @@ from hub.services.state import StateIssuer
 _COALESCE_S = 0.02
 _LOOK_NS = 1_000_000_000
 _RETRY_S = 1.0
+_NAMED = 10_000
+"""Products that a query names at once; databases limit the number of parameters."""
 
 _log = logging.getLogger("homeport.control")
 
@@ -115,12 +117,19 @@ class StateDesk:
         self._due.set()
 
     def _online(self, products: set[str]) -> set[str]:
+        online = select(Device.device_id).where(Device.online.is_(True))
         with read_session(self._engine) as session:
-            rows = session.execute(
-                select(Device.device_id, Device.product_id).where(Device.online.is_(True))
-            )
-            every = changes.EVERY_PRODUCT in products
-            return {row.device_id for row in rows if every or row.product_id in products}
+            if changes.EVERY_PRODUCT in products:
+                return set(session.scalars(online))
+            # By the index of products: what changed is few, what is online may be a million.
+            named = sorted(products)
+            return {
+                device_id
+                for first in range(0, len(named), _NAMED)
+                for device_id in session.scalars(
+                    online.where(Device.product_id.in_(named[first : first + _NAMED]))
+                )
+            }
 
     def _issue(self, device_id: str) -> bool:
         try:

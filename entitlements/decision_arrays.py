@@ -4,7 +4,7 @@
 2. Every answer equals that of `decision.decide` on the facts. Instants beyond int64 are its end.
 
 Arrays: `place` u32[N,3] by slot: pattern, first instant, first source; `instant` i64[K]; `source`
-i64[L,2], ids of subscriptions, holds and grants; `head` u32[P,3] by pattern: first cell, instants,
+u8[L,16], ids of subscriptions, holds and grants; `head` u32[P,3] by pattern: first cell, instants,
 columns; `cell` u64[C] (see `decision_kernel.py`) and `outcome` u32[C], a row an interval, a column
 a feature, the first one for features that nobody knows. `decision_table.py` makes them.
 """
@@ -19,7 +19,6 @@ import numpy.typing as npt
 from entitlements import decision_kernel as kernel
 from entitlements.codes import Code
 from entitlements.decision import Decision
-from entitlements.fact_columns import id_text
 from entitlements.facts import Value
 from entitlements.shapes import Template
 
@@ -216,4 +215,4 @@ class Decisions:
         )
 
     def _id(self, row: int) -> str:
-        return id_text(self._source[2 * row], self._source[2 * row + 1])
+        return str(self._source[16 * row : 16 * row + 16], "ascii").rstrip("\0")

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from entitlements import decision_kernel as kernel
 from entitlements.codes import Code
 from entitlements.decision_arrays import CODES, Decisions
-from entitlements.fact_columns import I64, FactColumns, Vocabulary
+from entitlements.fact_columns import I64, ID_BYTES, FactColumns, Vocabulary
 from entitlements.facts import Facts, Model, PlanVersion
 from entitlements.ladder import TELEMETRY
 from entitlements.shapes import Template, facts_of, timelines
@@ -71,7 +71,7 @@ class DecisionTable:
         self._models, self._plans = models, plans
         self._place = np.zeros((1, 3), np.uint32)
         self._instant = Pool(np.zeros(0, np.int64))
-        self._source = Pool(np.zeros((0, 2), np.int64))
+        self._source = Pool(np.zeros((0, ID_BYTES), np.uint8))
         self._live = 0
         self._shapes: dict[bytes, int] = {}
         self._learn()
@@ -307,7 +307,7 @@ def _patterns(
 
 def _sources(
     columns: FactColumns,
-) -> tuple[I64, I64]:
+) -> tuple[npt.NDArray[np.uint8], I64]:
     """Return the ids of subscriptions, holds and grants of each product, and how many it has."""
     kinds = (columns.sub, columns.hold, columns.grant)
     counts = np.sum([np.diff(rows.first) for rows in kinds], axis=0)
@@ -318,7 +318,7 @@ def _sources(
         place = np.repeat(first - rows.first[:-1], sizes) + np.arange(len(rows.row))
         sources[place] = rows.row[:, -2:]
         first = first + sizes
-    return sources, counts
+    return sources.astype(">i8").view(np.uint8).reshape(-1, ID_BYTES), counts
 
 
 def _before(sizes: I64) -> I64:

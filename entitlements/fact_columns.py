@@ -213,9 +213,11 @@ def id_pairs(texts: Sequence[str | None]) -> I64:
     return data.astype(f"S{ID_BYTES}").view(">i8").reshape(-1, 2).astype(np.int64)
 
 
-def id_text(high: int, low: int) -> str:
-    """Return the id that two numbers stand for."""
-    return (high << 64 | low).to_bytes(ID_BYTES, "big").rstrip(b"\0").decode("ascii")
+def id_texts(pairs: I64) -> list[str]:
+    """Return the ids that pairs of numbers, i64[N, 2], stand for."""
+    data = np.ascontiguousarray(pairs.astype(">i8")).view(f"S{ID_BYTES}").reshape(-1)
+    texts: list[str] = data.astype(f"U{ID_BYTES}").tolist()
+    return texts
 
 
 def _given(number: int | None) -> int:

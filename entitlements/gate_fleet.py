@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from entitlements.decision import Question
 from entitlements.decision_table import DecisionTable, Pool
-from entitlements.fact_columns import ABSENT, I64, FactColumns, id_text
+from entitlements.fact_columns import ABSENT, I64, FactColumns, id_texts
 from entitlements.gate import budget_of, gate_verdict
 from entitlements.gate_kernel import spans
 from entitlements.gate_table import Fleet, GateTable, Terms
@@ -117,4 +117,4 @@ class GateFleet:
         epoch = np.zeros(count, np.uint32)
         epoch[held] = rows.row[holder[held], 0]
         unique, owner = np.unique(pairs, axis=0, return_inverse=True)
-        return epoch, owner.reshape(-1), [id_text(*pair) for pair in unique.tolist()]
+        return epoch, owner.reshape(-1), id_texts(unique)

@@ -19,7 +19,7 @@ from hub.errors import NotReadyError
 from hub.ports.database.engine import read_session
 from hub.services import decisions as services
 
-ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["decisions"])
+ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["products"])
 
 _Feature = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,47}$")]
 _Features = Annotated[list[_Feature], Field(min_length=1, max_length=64)]

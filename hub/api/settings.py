@@ -18,7 +18,7 @@ from hub.api.pushes import Values
 from hub.ports.database.engine import read_session, write_session
 from hub.services import settings
 
-ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["settings"])
+ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["pushes"])
 
 OwnerId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of the household.")]
 

@@ -64,7 +64,7 @@ def load_part(session: Session, vocabulary: Vocabulary, first: int, end: int) ->
         `None` where there are none.
     """
     within = Device.slot >= first, Device.slot < end
-    rows = session.execute(_PRODUCTS.where(*within).order_by(Device.slot)).all()
+    rows = session.connection().execute(_PRODUCTS.where(*within).order_by(Device.slot)).all()
     if not rows:
         return None
     slot, device_id, product_id, model, revoked_at, cohort = zip(*rows, strict=True)
@@ -72,7 +72,7 @@ def load_part(session: Session, vocabulary: Vocabulary, first: int, end: int) ->
     places = _Places(ids)
     named = select(Device.product_id).where(*within)
     product = np.empty((len(rows), 2), np.int64)
-    product[:, 0], product[:, 1] = model, revoked_at
+    product[:, 0], product[:, 1] = np.array(model, np.int64), np.array(revoked_at, np.int64)
     own = _matrix(session, places, _OWNERSHIP.where(o.Ownership.product_id.in_(named)), OWN_WIDTH)
     sub = _matrix(
         session, places, _SUBSCRIPTIONS.where(o.Subscription.product_id.in_(named)), SUB_WIDTH
@@ -105,13 +105,13 @@ class _Places:
 
 def _matrix(session: Session, places: _Places, query: Select[*tuple[Any, ...]], width: int) -> I64:
     """Return rows for `grouped`: the first column of the query names the product, the last an id."""
-    found = session.execute(query).all()
+    found = session.connection().execute(query).all()
     rows = np.empty((len(found), 1 + width), np.int64)
     if found:
         product_id, *numbers, id_ = zip(*found, strict=True)
         rows[:, 0] = places.of(product_id)
         for at, column in enumerate(numbers, 1):
-            rows[:, at] = column
+            rows[:, at] = np.array(column, np.int64)
         rows[:, -2:] = id_pairs(id_)
     return rows
 

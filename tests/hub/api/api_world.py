@@ -197,13 +197,15 @@ def new_world(folder: Path, url: str, authority: CertificateAuthority) -> Iterat
     """Put an application together over a database that has its schema."""
     engine = open_engine(url)
     clock, devices, source = Clock(), Devices(), Source()
+    gate = Gate(GatePublisher(engine, folder / "gate", clock))
     hub = Hub(
         engine=engine,
         store=MemoryStore(),
         ca=authority,
         tokens=Tokens(b"pepper of the tests", source),
         devices=devices,
-        settle=lambda: True,
+        settle=gate.settled,
+        decisions=lambda: gate.publisher.decisions,
         live=Broadcaster(),
         place=Place("broker.example.org", 8883, "https://hub.example.org"),
         signing_keys=SigningKeys.load_or_create(folder / "keys"),

@@ -9,25 +9,8 @@ from starlette.testclient import TestClient
 
 from hub.ports.database.engine import migrate, open_engine
 from hub.services.caller import Role
-from hub.services.events import Broadcaster
-from hub.services.gate import GatePublisher
 from hub.services.pki import CertificateAuthority
-from hub.services.signing_keys import SigningKeys
-from hub.services.state import Place
-from hub.services.tokens import Tokens, secret_hash
-from tests.hub.api.api_world import (
-    CATALOGUE,
-    OPERATOR_TOKEN,
-    START,
-    Clock,
-    Devices,
-    Gate,
-    Source,
-    World,
-    new_world,
-    ok,
-)
-from tests.hub.api.memory_store import MemoryStore
+from tests.hub.api.api_world import START, World, new_world
 
 
 @pytest.fixture(scope="session")
@@ -55,32 +38,6 @@ def world(
         shutil.copy(migrated, new_database.removeprefix("sqlite:///"))
     with new_world(tmp_path, new_database, authority) as world:
         yield world
-    engine = open_engine(new_database)
-    clock, devices, source = Clock(), Devices(), Source()
-    gate = Gate(GatePublisher(engine, tmp_path / "gate", clock))
-    hub = Hub(
-        engine=engine,
-        store=MemoryStore(),
-        ca=authority,
-        tokens=Tokens(b"pepper of the tests", source),
-        devices=devices,
-        settle=gate.settled,
-        decisions=lambda: gate.publisher.decisions,
-        live=Broadcaster(),
-        place=Place("broker.example.org", 8883, "https://hub.example.org"),
-        signing_keys=SigningKeys.load_or_create(tmp_path / "keys"),
-        incarnation=bytes(range(8)),
-        operator_token_hash=secret_hash(OPERATOR_TOKEN),
-        metrics=Metrics("control"),
-        metrics_dir=tmp_path / "metrics",
-        clock=clock,
-        monotonic=lambda: 0.0,
-        random_bytes=source,
-    )
-    world = World(hub, create_app(hub), clock, devices)
-    ok(world.operator.post("/api/v1/catalogue", json=CATALOGUE))
-    yield world
-    engine.dispose()
 
 
 @pytest.fixture

@@ -262,6 +262,11 @@ class Device:
             return NO_STATE
         return self._engine.trust.decide(feature, now_ns // 1_000_000_000)
 
+    def entitlements(self) -> Mapping[str, FeatureGrant]:
+        """Return the decisions on all features that the hub spoke of, by name; none before it did."""
+        token = self._engine.trust.token
+        return {name: self.why(name) for name in token.features} if token else {}
+
     def hub_time(self) -> tuple[int, int | None] | None:
         """Return the earliest that it can be by the hub's time, and by how much it may be later.
 

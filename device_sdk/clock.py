@@ -19,7 +19,8 @@ DRIFT_PPM = 500
 CORRECTION_NS = 3_600_000_000_000
 """A newer state that is older than this against the bound means that the hub's clock had been wrong."""
 _S = 1_000_000_000
-_SLOW, _FAST = 1_000_000 - DRIFT_PPM, 1_000_000 + DRIFT_PPM
+# Where a clock is slow by d, the truth is 1 / (1 - d) of what it counts: a trifle more than 1 + d.
+_SLOW, _FAST = 1_000_000 - DRIFT_PPM, 1_000_000 + DRIFT_PPM + 1
 
 
 class _Anchor(NamedTuple):

@@ -1,7 +1,7 @@
 """A simulated product: physics behind a real device of the SDK, and what befalls the two.
 
 1. A product does what its hub says: pushed configuration changes the physics, commands are obeyed,
-   notices are kept where a display would show them.
+   notices are kept, and its display says who owns it and what it may do.
 2. Faults of the physics go to the product. Those of the link are carried out for real: the network
    goes away, the clock is reset, another process is the same device.
 3. Time is an argument; what was done for a while is undone by `attend`.
@@ -20,6 +20,7 @@ from device_sdk import files
 from device_sdk.client import Device
 from firmware_sim.clone import Clone
 from firmware_sim.device_clock import DeviceClock
+from firmware_sim.display import Display
 from firmware_sim.fleet_plan import Member
 from firmware_sim.products.fault import NS_PER_HOUR, Fault, FaultKind, UnknownFaultError
 from firmware_sim.products.history import NS_PER_S, Columns, live_through
@@ -88,6 +89,7 @@ class SimulatedProduct:
         self.member, self.product, self.device = member, product, device
         self.configuration: dict[str, Any] = {}
         self.notices: list[Notice] = []
+        self.display = Display()
         # Set by the first signed state: from then on the device knows its owner's epoch.
         self.informed = threading.Event()
         self.latest: dict[str, float] = {}
@@ -100,6 +102,7 @@ class SimulatedProduct:
         self._network_back_ns = self._clock_set_ns = math.inf
         # Handlers are called by the device's thread while the fleet's thread lives.
         self._lock = threading.Lock()
+        device.on_owner_change(self._change_owner)
         device.on_configuration(self._configure)
         for name in product.commands:
             device.on_command(name, partial(self._command, name))
@@ -185,6 +188,7 @@ class SimulatedProduct:
             offset_ns = self._clock.offset_ns if self._clock else 0
         self._lived_ns = now_ns
         self.device.measure_many(self.latest, at_ns=now_ns + offset_ns)
+        self.display.entitlements(self.device.entitlements())
         if self.product.module.restarts != self._restarts:
             self._restarts = self.product.module.restarts
             self.device.event("restarted", {"count": self._restarts})
@@ -260,6 +264,10 @@ class SimulatedProduct:
         if self._clock is not None:
             self._clock.set()
             self.device.set_clock_state(self._clock.state)
+
+    def _change_owner(self, epoch: int) -> None:
+        self.notices.clear()  # what was said to the former owner
+        self.display.owner(epoch)
 
     def _configure(self, settings: Mapping[str, Any]) -> dict[str, str]:
         with self._lock:

@@ -75,6 +75,19 @@ def verify1(data: bytes, keys: Mapping[bytes, Ed25519PublicKey], external: bytes
     return payload
 
 
+def peek(data: bytes) -> tuple[bytes, bytes]:
+    """Return key id and payload of a message without verifying it: for showing it to people only.
+
+    Raises:
+        WireError: it is not such a message.
+    """
+    message = cbor.decode(data, max_bytes=MAX_BYTES)
+    match getattr(message, "value", None):
+        case [bytes(protected), dict(), bytes(payload), bytes()]:
+            return protected[-8:], payload
+    raise WireError("signed message is not a COSE_Sign1")
+
+
 def _protected(kid: bytes) -> bytes:
     return cbor.encode({1: _EDDSA, 4: kid})
 

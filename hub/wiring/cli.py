@@ -26,6 +26,7 @@ from hub.wiring import (
     kernels,
     keys_commands,
     logs,
+    token_commands,
     upgrade_command,
 )
 from hub.wiring.backup_commands import existing as _existing
@@ -53,6 +54,7 @@ app.add_typer(database_app, name="db")
 app.add_typer(deadletter_commands.app, name="deadletter")
 app.add_typer(certificate_commands.app, name="certificate")
 app.add_typer(keys_commands.app, name="keys")
+app.add_typer(token_commands.app, name="token")
 app.add_typer(backup_commands.app, name="backup")
 app.command("restore")(backup_commands.restore)
 app.command("upgrade")(upgrade_command.upgrade)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from device_sdk.wire.codes import ClockState
+from device_sdk.wire.state import FeatureGrant
 from firmware_sim import descriptors, scenario
 from firmware_sim.descriptors import DescriptorLimitError
 from firmware_sim.device_clock import DeviceClock
+from firmware_sim.display import Display
 from firmware_sim.fleet import Fleet, FleetError
 from firmware_sim.fleet_plan import Member, Region
 from firmware_sim.products.heat_pump import HeatPump
@@ -37,9 +39,16 @@ class DeviceOnTheBench:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.measured = threading.Event()
         self.closed = False
+        self.grants: dict[str, FeatureGrant] = {}
 
     def on_configuration(self, handler: Callable[[Mapping[str, Any]], Any]) -> None:
         self.configure = handler
+
+    def on_owner_change(self, handler: Callable[[int], Any]) -> None:
+        self.change_owner = handler
+
+    def entitlements(self) -> Mapping[str, FeatureGrant]:
+        return self.grants
 
     def on_command(self, name: str, handler: Callable[[Mapping[str, Any]], Any]) -> None:
         self.commands[name] = handler
@@ -306,3 +315,38 @@ def test_descriptors_are_raised_or_refused_with_advice(monkeypatch: pytest.Monke
     with pytest.raises(DescriptorLimitError, match="enough for 480 devices"):
         descriptors.allow_devices(1000)
     assert limits["soft"] == 256 + 8 * 300
+
+
+def test_the_display_says_who_owns_a_product_and_what_it_may_do(bench: DeviceOnTheBench) -> None:
+    product = SimulatedProduct(HP_1, HeatPump(1), cast("Device", bench))
+    bench.grants = {
+        "boost_hours": FeatureGrant(True, "plan", arguments={"plan": "comfort"}),
+        "frost_protection": FeatureGrant(True, "safe_function", safe=True),
+    }
+    for second in range(3):
+        product.live(NOW + second * 10**9)
+    product.notices.append(cast("Any", "for the former owner"))
+    bench.change_owner(2)
+    bench.grants["boost_hours"] = FeatureGrant(False, "expired_offline")
+    product.live(NOW + 3 * 10**9)
+    bench.change_owner(0)
+    assert list(product.display.lines) == [
+        "Boost hours: available. Part of your plan comfort.",
+        "Frost protection: available. It always is.",
+        "This product has a new owner.",
+        "Boost hours: not available. Connect this product to renew it.",
+        "This product belongs to nobody now.",
+    ]
+    assert product.notices == []
+
+
+def test_a_display_speaks_german_and_shows_codes_that_it_does_not_know() -> None:
+    display = Display("de")
+    display.entitlements({"boost": FeatureGrant(False, "lapsed", arguments={"plan": "comfort"})})
+    display.entitlements({"boost": FeatureGrant(False, "lunar_eclipse")})
+    display.entitlements({"boost": FeatureGrant(True, "grace")})
+    assert list(display.lines) == [
+        "Boost: nicht verfügbar. Ihr Tarif comfort wurde nicht verlängert.",
+        "Boost: nicht verfügbar. lunar_eclipse",
+        "Boost: verfügbar. Bitte verlängern Sie Ihren Tarif .",
+    ]

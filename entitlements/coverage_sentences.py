@@ -14,19 +14,19 @@ TEMPLATES: Mapping[CoverCode, str] = {
     CoverCode.NO_WARRANTY: "No warranty comes with this product.",
     CoverCode.WARRANTY_NOT_YET: "This product was not made before {from_at}.",
     CoverCode.WARRANTY_WAITING: (
-        "Under warranty; its {months} months begin with the first use, on {latest_at} at the latest."
+        "Under warranty, which begins with the first use, on {latest_at} at the latest, and "
+        "lasts {months} months."
     ),
     CoverCode.WARRANTY: "Under warranty until {until_at}.",
     CoverCode.WARRANTY_HOURS: (
-        "Under warranty until {until_at} or for {hours_left} more operating hours, whichever ends"
-        " first."
+        "Under warranty until {until_at} at the latest; operating hours left: {hours_left}."
     ),
     CoverCode.WARRANTY_CYCLES: (
-        "Under warranty until {until_at} or for {cycles_left} more cycles, whichever ends first."
+        "Under warranty until {until_at} at the latest; cycles left: {cycles_left}."
     ),
     CoverCode.WARRANTY_HOURS_CYCLES: (
-        "Under warranty until {until_at}, for {hours_left} more operating hours or for"
-        " {cycles_left} more cycles, whichever ends first."
+        "Under warranty until {until_at} at the latest; operating hours left: {hours_left}, "
+        "cycles left: {cycles_left}."
     ),
     CoverCode.WARRANTY_ENDED: "The warranty ended on {since_at}.",
     CoverCode.WARRANTY_ENDED_HOURS: (
@@ -41,16 +41,16 @@ TEMPLATES: Mapping[CoverCode, str] = {
     CoverCode.CONTRACT_SCHEDULED: "Support contract {plan} begins on {from_at}.",
     CoverCode.CONTRACT: "Covered by support contract {plan} until {until_at}.",
     CoverCode.CONTRACT_INCIDENTS: (
-        "Covered by support contract {plan} until {until_at}; {incidents_left} cases are left in"
-        " this term."
+        "Covered by support contract {plan} until {until_at}; cases left in this term: "
+        "{incidents_left}."
     ),
     CoverCode.CONTRACT_USED_UP: (
-        "The {incidents} cases that support contract {plan} covers until {until_at} are used up."
+        "All cases ({incidents}) that support contract {plan} covers until {until_at} are used up."
     ),
     CoverCode.CONTRACT_ENDED: "Support contract {plan} ended on {since_at}.",
     CoverCode.CONTRACT_ENDED_OWNER: (
-        "Support contract {plan} ended on {since_at}, when the product changed hands: it does not"
-        " pass on."
+        "Support contract {plan} ended on {since_at}, when the product changed hands: it does"
+        " not pass on."
     ),
 }
 

@@ -103,8 +103,8 @@ class SupportContract(Answer):
                     "until_at": "2027-01-31T00:00:00Z",
                     "incidents_left": 3,
                 },
-                "sentence": "Covered by support contract care until 2027-01-31 00:00 UTC; 3 cases "
-                "are left in this term.",
+                "sentence": "Covered by support contract care until 2027-01-31 00:00 UTC; cases "
+                "left in this term: 3.",
                 "transferable": False,
             },
         }

@@ -12,6 +12,8 @@ from typing import Any
 
 from device_sdk.wire.offline import EXPIRED_OFFLINE
 from entitlements.codes import Code
+from entitlements.coverage_sentences import TEMPLATES as COVERS
+from entitlements.covers import CoverCode
 from entitlements.decision import Decision
 from entitlements.sentences import TEMPLATES as DECISIONS
 from hub.services.alert_desk import AlertView, FindingView
@@ -267,6 +269,26 @@ class Sentences:
             elif name != "model":
                 shown[name] = titles.features.get(str(value), str(value))
         return self.language.text(DECISIONS[Code(decision.code)], **shown)
+
+    def cover(self, code: str, arguments: Mapping[str, Any], plan: str = "") -> str:
+        """Say what covers a fault or a product, or why nothing does.
+
+        Args:
+            code: of a cover.
+            arguments: of the code. An end is shown as the day that it ends, not as the midnight.
+            plan: title of the contract, if it is about one; without it its name.
+        """
+        shown: dict[str, str] = {}
+        for name, value in arguments.items():
+            if name == "plan":
+                shown[name] = plan or str(value)
+            elif name in {"until_at", "since_at", "latest_at"}:
+                shown[name] = self.formats.day(int(value) - 1)
+            elif name.endswith("_at"):
+                shown[name] = self.formats.day(int(value))
+            else:
+                shown[name] = self.formats.whole(int(value))
+        return self.language.text(COVERS[CoverCode(code)], **shown)
 
     def believed(self, belief: BelievedFeature) -> str:
         """Say until when a product that hears nothing more goes on with a feature."""

@@ -14,6 +14,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_file
 from babel.messages.pofile import read_po, write_po
 
+from entitlements.coverage_sentences import TEMPLATES as COVERS
 from entitlements.sentences import TEMPLATES as DECISIONS
 from hub.services.alert_sentences import INCIDENTS
 from hub.services.alert_sentences import TEMPLATES as FINDINGS
@@ -42,7 +43,8 @@ def messages() -> Iterator[Message]:
         method = "jinja2.ext:babel_extract"
         for _, message, _, _ in extract_from_file(method, path, options=options):
             found.setdefault(message)
-    for template in [*FINDINGS.values(), *INCIDENTS.values(), *DECISIONS.values()]:
+    sentences = (FINDINGS, INCIDENTS, DECISIONS, COVERS)
+    for template in [text for templates in sentences for text in templates.values()]:
         found.setdefault(template)
     yield from found
 

@@ -333,7 +333,7 @@ class Device:
         self._thread.join()
         self._link.close()
         self._engine.sync()
-        self._engine.keep_time()
+        self._engine.upkeep.keep_time()
         self._engine.spool.close()
 
     def __enter__(self) -> Self:

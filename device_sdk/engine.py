@@ -18,13 +18,14 @@ from typing import Any, Literal
 from device_sdk.clock import HubClock
 from device_sdk.control import Control
 from device_sdk.enrol import HubKeys
-from device_sdk.errors import EnrolmentError, SpoolFullError
+from device_sdk.errors import SpoolFullError
 from device_sdk.link import Link
 from device_sdk.rows import RowBuffer, Run, Stamp, check
 from device_sdk.sealing import PACK_ROWS
 from device_sdk.sending import Sender
 from device_sdk.spool import Spool
 from device_sdk.trust import Trust
+from device_sdk.upkeep import Upkeep
 from device_sdk.wire.codes import ClockState
 from device_sdk.wire.errors import UnknownKeyError, WireError
 from device_sdk.wire.messages import Birth, Event, Get, Presence
@@ -39,14 +40,6 @@ _ROW_BYTES = 48
 _MOST_IN_MEMORY = 20 * PACK_ROWS
 _MOST_EVENTS = 64
 _IDLE_COMMIT_S = 5.0
-_RENEWAL_CHECK_S = 6 * 3600.0
-_RENEWAL_RETRY_S = 900.0
-_KEYS_SPREAD_S = 30.0
-"""All devices of a hub meet a new key at once; they ask for it within so many seconds."""
-_KEYS_RETRY_S = (60.0, 6 * 3600.0)
-_KEEP_TIME_S = (5.0, 3600.0)
-"""The hub's time is kept so long after the start, then after twice as long each, up to the second: of a
-run that ends in a power cut at least half counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +128,6 @@ class Engine:
         self._link = link
         self._clocks = clocks
         self._settings = settings
-        self._renew = renew
-        self._hub_keys = hub_keys
-        self._keys_at: float | None = None
-        self._keys_wait_s = _KEYS_RETRY_S[0]
         self._boot = clocks.octets(8)
         self._buffer = RowBuffer()
         self._buffer_lock = threading.Lock()
@@ -146,12 +135,18 @@ class Engine:
         self._buffered_since = 0.0
         self._events: deque[bytes] = deque(maxlen=_MOST_EVENTS)
         self._commit_at: float | None = None
-        self._renewal_at = 0.0
         self._asked_at = 0.0
-        self._keep_time_s = _KEEP_TIME_S[0]
-        self._keep_time_at = clocks.monotonic() + self._keep_time_s
         self._sender = Sender(spool, lambda data: link.publish(Up.PACK, data), clocks.jitter)
         self.control = Control(trust, spool, link.publish)
+        self.upkeep = Upkeep(
+            trust,
+            self.clock,
+            self,
+            clocks.monotonic,
+            clocks.jitter,
+            lambda: renew(clocks.wall_ns()),
+            hub_keys,
+        )
         self._measured = self._dropped = self._connects = self._refused = 0
         if spool.put_aside is not None:
             self.event("spool_damaged", {"kept_as": spool.put_aside.name})
@@ -251,16 +246,8 @@ class Engine:
         if self._commit_at is not None and now >= self._commit_at:
             self.spool.commit()
             self._commit_at = None
-        if now >= self._keep_time_at:
-            self._keep_time_s = min(2 * self._keep_time_s, _KEEP_TIME_S[1])
-            self._keep_time_at = now + self._keep_time_s
-            self.keep_time()
-        if now >= self._renewal_at:
-            self._renewal_at = now + self._try_renewal() * (1 + 0.25 * self._clocks.jitter())
-        if self._keys_at is not None and now >= self._keys_at:
-            self._keys_at = self._try_keys(now)
-        timers = (self._commit_at, self._keep_time_at, self._renewal_at, self._keys_at)
-        dues = (flush_at, self._sender.due(), *timers)
+        self.upkeep.step(now)
+        dues = (flush_at, self._sender.due(), self._commit_at, self.upkeep.due())
         return min(due for due in dues if due is not None)
 
     def on_connected(self) -> None:
@@ -269,8 +256,16 @@ class Engine:
         self._connects += 1
         self._asked_at = self._clocks.monotonic()
         self._introduce()
-        self._link.publish(Up.GET, Get(("state",), self.trust.state_version).encode())
+        self.ask_state()
         self._sender.connected(self._clocks.monotonic())
+
+    def ask_state(self) -> None:
+        """Ask the hub for the present state."""
+        self._link.publish(Up.GET, Get(("state",), self.trust.state_version).encode())
+
+    def reload(self) -> None:
+        """Connect anew."""
+        self._link.reload()
 
     def _introduce(self) -> None:
         """Say who is there, and how far it is in its stream."""
@@ -301,9 +296,7 @@ class Engine:
         except UnknownKeyError as error:
             self._refused += 1
             _log.warning("A message on %s was refused: %s", channel, error)
-            if self._hub_keys is not None and self._keys_at is None:
-                spread = _KEYS_SPREAD_S * self._clocks.jitter()
-                self._keys_at = self._clocks.monotonic() + spread
+            self.upkeep.want_keys()
         except WireError as error:
             self._refused += 1
             _log.warning("A message on %s was refused: %s", channel, error)
@@ -327,12 +320,12 @@ class Engine:
         after = self.trust.state
         if after is None:
             return
-        self._keys_at, self._keys_wait_s = None, _KEYS_RETRY_S[0]
+        self.upkeep.have_keys()
         if after.version > version:
             self.clock.correct(after.time, self._asked_at)
         else:
             self.clock.hear(after.time, self._asked_at)
-        self.keep_time()
+        self.upkeep.keep_time()
         if after.owner_epoch != epoch:
             # Rows carry the epoch they were measured under; those of the former owner are sealed now.
             self.sync()
@@ -354,12 +347,6 @@ class Engine:
         """Return the time to compare the hub's times with: the hub's own, if it was heard."""
         earliest = self.clock.earliest_ns() if self.clock.heard else None
         return self._clocks.wall_ns() if earliest is None else earliest
-
-    def keep_time(self) -> None:
-        """Put on the disk what time it is at least, for after a restart."""
-        earliest = self.clock.earliest_ns()
-        if earliest is not None:
-            self.trust.keep_time(earliest)
 
     def _flush_at(self) -> float | None:
         settings = self._settings
@@ -401,26 +388,3 @@ class Engine:
                 for row in run.rows:
                     self._buffer.add(run.stamp, row)
             self._buffered_since = self._clocks.monotonic() + 1.0
-
-    def _try_keys(self, now: float) -> float | None:
-        """Learn the hub's signing keys; returns when to try again, or None if that is done."""
-        try:
-            found = self._hub_keys() if self._hub_keys is not None else None
-            if found is not None and self.trust.learn(found.announced, found.chain):
-                self._link.publish(Up.GET, Get(("state",), self.trust.state_version).encode())
-                return None
-            _log.warning("No key that this device knows leads to those of the hub.")
-        except (EnrolmentError, WireError) as error:
-            _log.warning("The hub's signing keys were not taken: %s", error)
-        wait, self._keys_wait_s = self._keys_wait_s, min(2 * self._keys_wait_s, _KEYS_RETRY_S[1])
-        return now + wait * (1 + 0.25 * self._clocks.jitter())
-
-    def _try_renewal(self) -> float:
-        """Renew the certificate if due; returns seconds until the next look."""
-        try:
-            if self._renew(self._clocks.wall_ns()):
-                self._link.reload()
-        except EnrolmentError as error:
-            _log.warning("%s", error)
-            return _RENEWAL_RETRY_S
-        return _RENEWAL_CHECK_S

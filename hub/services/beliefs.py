@@ -109,8 +109,10 @@ def keep_issued(session: Session, device: Device, claims: bytes, at: int) -> Non
         at: now, ns.
     """
     newest = device.entitlement_version
-    if session.get(IssuedToken, (device.slot, newest)) is None:
-        session.add(IssuedToken(slot=device.slot, version=newest, issued_at=at, claims=claims))
+    if session.get(IssuedToken, (device.slot, newest)) is not None:
+        return
+    session.add(IssuedToken(slot=device.slot, version=newest, issued_at=at, claims=claims))
+    session.flush()
     recent = (
         select(IssuedToken.version)
         .where(IssuedToken.slot == device.slot)

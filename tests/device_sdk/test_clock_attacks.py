@@ -104,7 +104,7 @@ def test_a_reboot_loop_at_most_doubles_what_is_left(tmp_path: Path, run: float, 
 def test_an_orderly_restart_loses_no_running_time(product: Product) -> None:
     for _ in range(30):
         product.run(DAY / 24)
-        product.engine.keep_time()  # as `Device.close` does
+        product.engine.upkeep.keep_time()  # as `Device.close` does
         product.power_cut()
     assert not product.allowed()
 

@@ -518,7 +518,7 @@ def test_a_state_by_an_unknown_key_makes_the_device_ask_how_it_came_about(tmp_pa
             raise EnrolmentError("not reached")
         return answer
 
-    bench.engine._hub_keys = hub_keys
+    bench.engine.upkeep._hub_keys = hub_keys
     bench.connect()
     bench.engine.on_message("state", bench.state(1))
     assert bench.engine.trust.state_version == 0

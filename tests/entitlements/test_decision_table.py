@@ -14,6 +14,9 @@ from entitlements.decision_arrays import CODES, Decisions
 from entitlements.decision_table import DecisionTable
 from entitlements.fact_columns import columns_of, id_pair, id_pairs, id_texts
 from entitlements.facts import Device, Facts, Feature, Grant, Hold, HoldKind, Model, Subscription
+from entitlements.gate import compile_gate, gate_table, limits_at, verdict_at
+from entitlements.gate_fleet import GateFleet
+from entitlements.ladder import ownership
 from tests.entitlements.products import FEATURES, MODEL, PLANS, S, probes, product, products
 
 NEVER = np.iinfo(np.int64).max
@@ -80,6 +83,36 @@ def test_changes_of_single_products_leave_what_was_given_out_as_it_was() -> None
         for slot in chance.sample(sorted(facts), 4):
             at = chance.randrange(16) * S
             assert_equal(decisions, facts[slot], at, random_facts.ASKED)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_gate_of_a_fleet_is_that_of_its_products(seed: int) -> None:
+    chance = Random(seed)  # noqa: S311  the same in every run
+    every = [at_slot(one.device.slot, one) for one in random_facts.products(chance, 60)]
+    at = chance.randrange(16) * S
+    table, gate = DecisionTable(random_facts.MODELS, random_facts.PLANS), gate_table()
+    fleet = GateFleet(table, gate, at)
+    for part in (every[:25], every[25:]):
+        columns = columns_of(part, table.vocabulary)
+        table.put(columns)
+        ids = np.array([one.device.device_id for one in part], "S16").view(np.uint8)
+        fleet.put(columns, ids.reshape(-1, 16), np.arange(len(part), dtype=np.uint32))
+    found, expected = gate.exact(), compile_gate(every, random_facts.MODELS.values(), at)
+    for name in ("device_id", "model", "epoch"):
+        assert (found[name] == expected[name]).all()
+    slots = np.arange(len(every) + 1, dtype=np.uint32)
+    for moment in range(at, 17 * S, S // 2):
+        for one, other in zip(
+            verdict_at(found, slots, moment), verdict_at(expected, slots, moment), strict=True
+        ):
+            assert (one == other).all()
+        assert (limits_at(found, slots, moment) == limits_at(expected, slots, moment)).all()
+    owners = {facts.device.slot: ownership(facts, at) for facts in every}
+    numbers = dict(zip(slots.tolist(), found["owner"].tolist(), strict=True))
+    names: dict[int, str] = {0: ""}
+    for slot, owned in owners.items():
+        owner_id = "" if owned is None else owned.owner_id
+        assert names.setdefault(numbers[slot], owner_id) == owner_id
 
 
 def test_another_catalogue_decides_anew_without_the_facts() -> None:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, func, null, or_, select, union_all
+from sqlalchemy import BigInteger, Select, cast, func, null, or_, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from entitlements import facts as e
@@ -203,8 +203,8 @@ _HOLD = (
     o.Hold.reason,
     o.Hold.author,
     # When the product ran the firmware of a recall; other holds are not bound to one.
-    null().label("ran_from"),
-    null().label("ran_to"),
+    cast(null(), BigInteger).label("ran_from"),  # typed: PostgreSQL takes a bare NULL for text
+    cast(null(), BigInteger).label("ran_to"),
 )
 _GRANTS = select(
     o.Grant.product_id,

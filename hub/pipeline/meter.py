@@ -1,0 +1,340 @@
+"""Counts usage from journalled rows, as they come: one account per product and meter.
+
+1. An account stands in the period of its newest row and counts the rows of that period. What it cannot
+   count by itself (a counter's row out of order, say) makes it `late`: the archive is then asked for
+   the whole period (`entitlements.billing.meters` defines the count). Rows of earlier periods make
+   it late as well; what they change is a correction, which is not settled here.
+2. Quantities are whole numbers; the outcome does not depend on how rows fall into batches.
+3. Rows in quarantine are not counted.
+4. What was counted anew may contain rows that still come here; so up to the journal offset that the
+   archive may have known, rows only mark an account late once more.
+5. A mark is crossed, in either direction, when the number of marks at or below the total changes.
+
+What must never live here: prices, sentences, or the database.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numba as nb
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from entitlements.billing import meters
+from hub.ports.journal import telemetry
+from hub.ports.journal.telemetry import TelemetryBatch
+from hub.services.meter_terms import MeterTerms
+
+NEVER: Final = -(1 << 63)
+ON_TIME: Final = (1 << 63) - 1
+
+ACCOUNT: Final = np.dtype(
+    [
+        ("slot", "<u4"),
+        ("meter", "<u2"),
+        ("level", "<u2"),
+        ("start", "<i8"),
+        ("end", "<i8"),
+        ("total", "<i8"),
+        ("last_time", "<i8"),
+        ("last", "<i8"),
+        ("late", "<i8"),
+        ("until", "<i8"),
+        ("edge", "<u4"),
+        ("rows", "<u4"),
+    ]
+)
+"""One account, 72 bytes: whose; marks at or below the total; its period (`NEVER`: none yet) and what
+it counted; time and quantity of the newest row (`NEVER`: none yet); since when the archive must be
+counted (`ON_TIME`: it need not); journal offset below which rows may be counted already; position of
+the period's end among all edges; rows counted in the period."""
+
+CROSSING: Final = np.dtype(
+    [("account", "<u4"), ("level", "<u2"), ("before", "<u2"), ("start", "<i8"), ("total", "<i8")]
+)
+"""The number of marks at or below an account's total changed: from `before` to `level`."""
+
+_COUNT: Final = int(meters.Aggregation.COUNT)
+_SUM: Final = int(meters.Aggregation.SUM)
+_MAX: Final = int(meters.Aggregation.MAX)
+_LAST: Final = int(meters.Aggregation.LAST)
+_INCREASE: Final = int(meters.Aggregation.INCREASE)
+_LARGEST: Final = float(meters.LARGEST)
+_MOST: Final = meters.MOST
+_QUARANTINED: Final = telemetry.REASON_MASK
+
+
+@njit(inline="always")
+def _enter(account, time, edge, edge_first, a):  # type: ignore[no-untyped-def]
+    """Take an account to the period of an instant at or behind its end; say whether it is within one.
+
+    Behind the last edge an account stands in its last period. When the terms grow longer, such rows
+    are found in the archive (`MeterBook`).
+    """
+    first = np.int64(edge_first[a])
+    last = np.int64(edge_first[a + 1]) - 1
+    k = np.int64(account.edge) if account.end != NEVER else first
+    while k < last and edge[k] <= time:
+        k += 1
+    if k == first:  # before the first edge
+        return False
+    if account.end != edge[k]:
+        account.start = edge[k - 1]
+        account.end = edge[k]
+        account.edge = k
+        account.total = 0
+        account.rows = 0
+        account.level = 0
+    return time < edge[k]
+
+
+@njit(inline="always")
+def _count(account, aggregation, time, quantity):  # type: ignore[no-untyped-def]
+    """Count one row of the account's period."""
+    newer = time > account.last_time
+    if aggregation == _COUNT:
+        account.total += 1
+    elif aggregation == _SUM:
+        account.total += quantity
+    elif aggregation == _MAX:
+        if account.rows == 0 or quantity > account.total:
+            account.total = quantity
+    elif not newer:
+        account.late = min(account.late, account.start)
+    elif aggregation == _LAST:
+        account.total = quantity
+    elif aggregation == _INCREASE:
+        if account.last_time != NEVER:
+            account.total += quantity - account.last if quantity >= account.last else quantity
+    elif account.rows == 0:
+        account.total = 1
+    elif quantity != account.last:  # whether it is a new one, only the archive knows
+        account.late = min(account.late, account.start)
+    if abs(account.total) > _MOST:
+        account.total = _MOST if account.total > 0 else -_MOST
+        account.late = min(account.late, account.start)
+    account.rows += 1
+
+
+@njit(
+    nb.types.Tuple((nb.int64, nb.int64))(  # type: ignore[no-untyped-call]
+        nb.int64,
+        nb.types.Array(nb.uint32, 1, "C", readonly=True),
+        nb.types.Array(nb.uint32, 1, "C", readonly=True),
+        nb.types.Array(nb.uint32, 1, "C", readonly=True),
+        nb.types.Array(nb.int64, 1, "C", readonly=True),
+        nb.types.Array(nb.uint16, 1, "C", readonly=True),
+        nb.types.Array(nb.float64, 1, "C", readonly=True),
+        nb.uint32[::1],
+        nb.uint16[::1],
+        nb.uint16[::1],
+        nb.uint8[::1],
+        nb.float64[::1],
+        nb.uint32[::1],
+        nb.int64[::1],
+        nb.uint32[::1],
+        nb.int64[::1],
+        nb.types.Array(nb.from_dtype(ACCOUNT), 1, "C"),
+        nb.types.Array(nb.from_dtype(CROSSING), 1, "C"),
+    ),
+    cache=True,
+    nogil=True,
+)
+def count_rows(  # type: ignore[no-untyped-def]
+    offset,
+    slot,
+    flags,
+    count,
+    time,
+    metric,
+    value,
+    first,
+    meter,
+    meter_metric,
+    aggregation,
+    scale,
+    edge_first,
+    edge,
+    mark_first,
+    mark,
+    accounts,
+    crossings,
+):
+    """Count the rows of one journal block; returns how many samples counted, and crossings written."""
+    counted = np.int64(0)
+    crossed = np.int64(0)
+    position = np.int64(0)
+    slots = first.size - 1
+    for i in range(slot.size):
+        begin, position = position, position + np.int64(count[i])
+        s = slot[i]
+        if s >= slots or flags[i] & _QUARANTINED or first[s] == first[s + 1]:
+            continue
+        t = time[i]
+        for a in range(first[s], first[s + 1]):
+            m = meter[a]
+            for j in range(begin, position):
+                if metric[j] != meter_metric[m]:
+                    continue
+                scaled = value[j] * scale[m]
+                if not abs(scaled) <= _LARGEST:  # NaN too
+                    continue
+                quantity = np.int64(np.rint(scaled))
+                account = accounts[a]
+                within = t < account.end or _enter(account, t, edge, edge_first, a)
+                if within and (offset < account.until or t < account.start):
+                    account.late = min(account.late, t)
+                elif within:
+                    _count(account, aggregation[m], t, quantity)
+                    counted += 1
+                if t > account.last_time:
+                    account.last_time = t
+                    account.last = quantity
+                low = np.int64(mark_first[a])
+                level = np.int64(account.level)
+                while low + level < mark_first[a + 1] and mark[low + level] <= account.total:
+                    level += 1
+                while level > 0 and mark[low + level - 1] > account.total:
+                    level -= 1
+                if level != account.level:
+                    crossing = crossings[crossed]
+                    crossing.account = a
+                    crossing.before = account.level
+                    crossing.level = level
+                    crossing.start = account.start
+                    crossing.total = account.total
+                    account.level = level
+                    crossed += 1
+    return counted, crossed
+
+
+class Recount(NamedTuple):
+    """What the archive says of an account's present period.
+
+    Args:
+        total: what it counted.
+        rows: rows that counted.
+        last_time: time of the newest row before the period's end, `NEVER` if there is none.
+        last: its quantity.
+    """
+
+    total: int
+    rows: int
+    last_time: int
+    last: int
+
+
+class MeterBook:
+    """The accounts of all products.
+
+    Args:
+        terms: what is counted for whom.
+        accounts: as they were left, of these or other terms; `None` begins with nothing counted.
+    """
+
+    def __init__(self, terms: MeterTerms, accounts: NDArray[Any] | None = None) -> None:
+        self.terms = terms
+        self.accounts = _empty(terms)
+        self._widest = int(np.diff(terms.first).max(initial=0))
+        if accounts is not None and accounts.size:
+            self._take_over(accounts)
+
+    def count(self, batch: TelemetryBatch, offset: int) -> NDArray[Any]:
+        """Count the rows of a journal block.
+
+        Args:
+            batch: its rows.
+            offset: of the block.
+
+        Returns:
+            `CROSSING[C]` in the order of the rows.
+        """
+        terms = self.terms
+        crossings = np.zeros(batch.samples * self._widest, CROSSING)
+        _, crossed = count_rows(
+            offset,
+            batch.slot,
+            batch.flags,
+            batch.count,
+            batch.time,
+            batch.metric,
+            batch.value,
+            terms.first,
+            terms.meter,
+            terms.metric,
+            terms.aggregation,
+            terms.scale,
+            terms.edge_first,
+            terms.edge,
+            terms.mark_first,
+            terms.mark,
+            self.accounts,
+            crossings,
+        )
+        return crossings[:crossed]
+
+    def late(self) -> NDArray[np.int64]:
+        """Return the accounts that the archive must count, i64[L]."""
+        return np.flatnonzero(self.accounts["late"] != ON_TIME)
+
+    def put(self, account: int, found: Recount, until: int) -> NDArray[Any]:
+        """Take what the archive counted for an account's present period.
+
+        Args:
+            account: which.
+            found: the count.
+            until: journal offset below which the archive may have known rows.
+
+        Returns:
+            `CROSSING[C]`, at most one.
+        """
+        row = self.accounts[account : account + 1]
+        terms = self.terms
+        marks = terms.mark[terms.mark_first[account] : terms.mark_first[account + 1]]
+        before, level = int(row["level"][0]), int(np.searchsorted(marks, found.total, "right"))
+        row["total"], row["rows"], row["level"] = found.total, found.rows, level
+        if found.last_time >= row["last_time"]:  # a row behind the last edge may be newer
+            row["last_time"], row["last"] = found.last_time, found.last
+        row["late"], row["until"] = ON_TIME, until
+        crossings = np.zeros(int(level != before), CROSSING)
+        crossings["account"], crossings["before"], crossings["level"] = account, before, level
+        crossings["start"], crossings["total"] = row["start"][0], found.total
+        return crossings
+
+    def _take_over(self, accounts: NDArray[Any]) -> None:
+        """Take what was counted under other terms; a period that is another one now is counted anew."""
+        keys = (accounts["slot"].astype(np.int64) << 16) | accounts["meter"]
+        place = np.minimum(np.searchsorted(keys, self.terms.keys), keys.size - 1)
+        here = np.flatnonzero(keys[place] == self.terms.keys)
+        kept = accounts[place[here]]
+        for name in ("last_time", "last", "late", "until"):
+            self.accounts[name][here] = kept[name]
+        # The newest row names the period. Only where that is the one counted before does its count stand.
+        begun = here[kept["last_time"] != NEVER]
+        for position, row in zip(begun.tolist(), accounts[place[begun]], strict=True):
+            self._take_period(position, row)
+
+    def _take_period(self, position: int, row: NDArray[Any]) -> None:
+        edges = self.terms.edges_of(position)
+        at = min(int(np.searchsorted(edges, row["last_time"], "right")) - 1, edges.size - 2)
+        if at < 0:
+            return
+        mine = self.accounts[position : position + 1]
+        mine["start"], mine["end"] = edges[at], edges[at + 1]
+        mine["edge"] = self.terms.edge_first[position] + at + 1
+        if (row["start"], row["end"]) != (edges[at], edges[at + 1]):
+            mine["late"] = min(int(row["late"]), int(edges[at]))
+            return
+        marks = self.terms.mark
+        first, last = self.terms.mark_first[position : position + 2]
+        mine["total"], mine["rows"] = row["total"], row["rows"]
+        mine["level"] = np.searchsorted(marks[first:last], row["total"], "right")
+
+
+def _empty(terms: MeterTerms) -> NDArray[Any]:
+    accounts = np.zeros(terms.accounts, ACCOUNT)
+    accounts["slot"], accounts["meter"] = terms.slot, terms.meter
+    for name in ("start", "end", "last_time"):
+        accounts[name] = NEVER
+    accounts["late"] = ON_TIME
+    return accounts

@@ -46,6 +46,15 @@ _FIELDS: Mapping[int, Mapping[str, type]] = {
         "stream": bytes,
         "rows": list,
     },
+    Kind.USAGE: {
+        "slot": int,
+        "meter": int,
+        "start": int,
+        "total": int,
+        "before": int,
+        "level": int,
+        "late": int,
+    },
 }
 _ABSENT: Mapping[str, Any] = {"hidden": False, "cohort": 0, "members": 0, "stream": b"", "rows": []}
 """What logs of versions before 0.2 do not hold."""

@@ -13,7 +13,7 @@
 What must never live here: prices, sentences, or the database.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numba as nb
 import numpy as np
@@ -24,15 +24,16 @@ from entitlements.billing import meters
 from hub.ports.journal import telemetry
 from hub.ports.journal.telemetry import TelemetryBatch
 from hub.services.meter_terms import MeterTerms
+from hub.services.usage_archive import NEVER, Counted
 
-NEVER: Final = -(1 << 63)
 ON_TIME: Final = (1 << 63) - 1
 
 ACCOUNT: Final = np.dtype(
     [
         ("slot", "<u4"),
         ("meter", "<u2"),
-        ("level", "<u2"),
+        ("level", "u1"),
+        ("worker", "u1"),
         ("start", "<i8"),
         ("end", "<i8"),
         ("total", "<i8"),
@@ -44,13 +45,14 @@ ACCOUNT: Final = np.dtype(
         ("rows", "<u4"),
     ]
 )
-"""One account, 72 bytes: whose; marks at or below the total; its period (`NEVER`: none yet) and what
+"""One account, 72 bytes: whose; marks at or below the total; number of the worker whose journal has its
+rows; its period (`NEVER`: none yet) and what
 it counted; time and quantity of the newest row (`NEVER`: none yet); since when the archive must be
 counted (`ON_TIME`: it need not); journal offset below which rows may be counted already; position of
 the period's end among all edges; rows counted in the period."""
 
 CROSSING: Final = np.dtype(
-    [("account", "<u4"), ("level", "<u2"), ("before", "<u2"), ("start", "<i8"), ("total", "<i8")]
+    [("account", "<u4"), ("level", "u1"), ("before", "u1"), ("start", "<i8"), ("total", "<i8")]
 )
 """The number of marks at or below an account's total changed: from `before` to `level`."""
 
@@ -119,6 +121,7 @@ def _count(account, aggregation, time, quantity):  # type: ignore[no-untyped-def
 @njit(
     nb.types.Tuple((nb.int64, nb.int64))(  # type: ignore[no-untyped-call]
         nb.int64,
+        nb.uint8,
         nb.types.Array(nb.uint32, 1, "C", readonly=True),
         nb.types.Array(nb.uint32, 1, "C", readonly=True),
         nb.types.Array(nb.uint32, 1, "C", readonly=True),
@@ -142,6 +145,7 @@ def _count(account, aggregation, time, quantity):  # type: ignore[no-untyped-def
 )
 def count_rows(  # type: ignore[no-untyped-def]
     offset,
+    worker,
     slot,
     flags,
     count,
@@ -181,6 +185,7 @@ def count_rows(  # type: ignore[no-untyped-def]
                     continue
                 quantity = np.int64(np.rint(scaled))
                 account = accounts[a]
+                account.worker = worker
                 within = t < account.end or _enter(account, t, edge, edge_first, a)
                 if within and (offset < account.until or t < account.start):
                     account.late = min(account.late, t)
@@ -208,22 +213,6 @@ def count_rows(  # type: ignore[no-untyped-def]
     return counted, crossed
 
 
-class Recount(NamedTuple):
-    """What the archive says of an account's present period.
-
-    Args:
-        total: what it counted.
-        rows: rows that counted.
-        last_time: time of the newest row before the period's end, `NEVER` if there is none.
-        last: its quantity.
-    """
-
-    total: int
-    rows: int
-    last_time: int
-    last: int
-
-
 class MeterBook:
     """The accounts of all products.
 
@@ -239,12 +228,13 @@ class MeterBook:
         if accounts is not None and accounts.size:
             self._take_over(accounts)
 
-    def count(self, batch: TelemetryBatch, offset: int) -> NDArray[Any]:
+    def count(self, batch: TelemetryBatch, offset: int, worker: int = 0) -> NDArray[Any]:
         """Count the rows of a journal block.
 
         Args:
             batch: its rows.
             offset: of the block.
+            worker: number of the worker whose journal it stands in.
 
         Returns:
             `CROSSING[C]` in the order of the rows.
@@ -253,6 +243,7 @@ class MeterBook:
         crossings = np.zeros(batch.samples * self._widest, CROSSING)
         _, crossed = count_rows(
             offset,
+            worker,
             batch.slot,
             batch.flags,
             batch.count,
@@ -277,7 +268,24 @@ class MeterBook:
         """Return the accounts that the archive must count, i64[L]."""
         return np.flatnonzero(self.accounts["late"] != ON_TIME)
 
-    def put(self, account: int, found: Recount, until: int) -> NDArray[Any]:
+    def begin(self, at: int) -> None:
+        """Have the archive count the period of an instant (ns) for each account that has none yet."""
+        for account in np.flatnonzero(self.accounts["start"] == NEVER).tolist():
+            edges = self.terms.edges_of(account)
+            k = int(np.searchsorted(edges, at, "right"))
+            if 0 < k < edges.size:
+                row = self.accounts[account : account + 1]
+                row["start"], row["end"], row["late"] = edges[k - 1], edges[k], edges[k - 1]
+                row["edge"] = self.terms.edge_first[account] + k
+
+    def doubt(self) -> None:
+        """Have the archive count all accounts."""
+        begun = self.accounts["start"] != NEVER
+        self.accounts["late"][begun] = np.minimum(
+            self.accounts["late"][begun], self.accounts["start"][begun]
+        )
+
+    def put(self, account: int, found: Counted, until: int) -> NDArray[Any]:
         """Take what the archive counted for an account's present period.
 
         Args:

@@ -11,12 +11,14 @@ What must never live here: counting, or prices.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from entitlements.billing.meters import Meter
+
+_MARKS: Final = 255
 
 
 class AccountTerms(NamedTuple):
@@ -126,8 +128,8 @@ def _check(account: AccountTerms, meters: int) -> None:
         raise ValueError(f"the {whose} names a meter that is not among the {meters} there are")
     if len(account.edges) < 2 or any(a >= b for a, b in pairwise(account.edges)):
         raise ValueError(f"the edges of the {whose} must be at least two and rise")
-    if any(a >= b for a, b in pairwise((0, *account.marks))):
-        raise ValueError(f"the marks of the {whose} must rise from 1")
+    if len(account.marks) > _MARKS or any(a >= b for a, b in pairwise((0, *account.marks))):
+        raise ValueError(f"the marks of the {whose} must rise from 1 and be {_MARKS} at most")
 
 
 def _bounds(counts: Sequence[int]) -> NDArray[np.uint32]:

@@ -40,6 +40,8 @@ class Kind(IntEnum):
     SETTLEMENTS = 4
     BEAT = 5
     """Nothing came, but somebody listened; without payload."""
+    USAGE = 6
+    """A mark of usage was crossed, or a closed period changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entitlements.billing.meters import Aggregation, Meter, Reading, quantity, tally
-from hub.pipeline.meter import NEVER, ON_TIME, MeterBook, Recount
+from hub.pipeline.meter import ON_TIME, MeterBook
 from hub.ports.journal.telemetry import REASON_SHIFT, TelemetryBatch
 from hub.services.meter_terms import AccountTerms, MeterTerms, compile_terms
+from hub.services.usage_archive import NEVER, Counted
 
 METERS = (
     Meter("rows", 0, Aggregation.COUNT),
@@ -79,7 +80,7 @@ class Archive:
             if row.slot == slot and block < until
         ]
 
-    def recount(self, account: Any, until: int) -> Recount:
+    def recount(self, account: Any, until: int) -> Counted:
         meter = METERS[account["meter"]]
         start, end = int(account["start"]), int(account["end"])
         found = self.readings(int(account["slot"]), meter.metric, until)
@@ -90,7 +91,7 @@ class Archive:
         ]
         newest = max(known, default=(NEVER, 0, 0))
         total = tally(meter, found, start, end)
-        return Recount(total, sum(time >= start for time, *_ in known), newest[0], newest[2])
+        return Counted(total, sum(time >= start for time, *_ in known), newest[0], newest[2])
 
 
 def settle(book: MeterBook, archive: Archive, until: int) -> None:

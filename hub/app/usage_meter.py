@@ -1,0 +1,256 @@
+"""The process `meter`: follows the journals, keeps the accounts of usage, and tells what changed.
+
+1. Only synced rows are counted. Accounts are published with the journal offsets that they stand for,
+   in one file; a restart goes on from there, so each row counts once.
+2. What is told is written to a log of its own and synced before the accounts are published: after a
+   crash it is told again, never lost. Each record says how things stand, not what was added.
+3. Nothing is counted that the archive has to count; it is asked a few accounts at a time, between rows.
+
+What must never live here: what a mark means, or who pays.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_sdk.wire import cbor
+from entitlements.billing.meters import Aggregation, Meter
+from hub.errors import StorageError
+from hub.pipeline.meter import ACCOUNT, MeterBook
+from hub.ports.journal.block import Kind
+from hub.ports.journal.reader import JournalReader
+from hub.ports.journal.segments import SEGMENT_HEADER_SIZE, list_segments
+from hub.ports.journal.telemetry import decode
+from hub.ports.journal.writer import JournalWriter
+from hub.ports.store.port import TelemetryStore
+from hub.services.meter_terms import MeterTerms, compile_terms
+from hub.services.snapshot_file import (
+    Snapshot,
+    current_version,
+    publish_patch,
+    publish_snapshot,
+    read_snapshot,
+)
+from hub.services.usage_archive import count
+
+_ROWS_AT_ONCE: Final = 200_000
+_ASKED_AT_ONCE: Final = 32
+"""Accounts that the archive counts between two looks at the journals."""
+_WHOLE_EVERY: Final = 64
+"""Publications of accounts until one of them is whole again."""
+_PAUSE_S: Final = 0.05
+_WIDTH: Final = ACCOUNT.itemsize // 8
+_NOTHING: Final = compile_terms([], [])
+
+_log = logging.getLogger("homeport.meter")
+
+
+@dataclass(frozen=True, slots=True)
+class MeterPlaces:
+    """Where things are.
+
+    Args:
+        terms: folder of the snapshots of `MeterTerms`.
+        accounts: folder of the snapshots of accounts, which this process publishes.
+        journals: folder of each telemetry journal, by a name that must stay the same.
+    """
+
+    terms: Path
+    accounts: Path
+    journals: Mapping[str, Path]
+
+
+class UsageMeter:
+    """The one counter of usage of a hub.
+
+    Args:
+        places: what is read and where accounts are published.
+        log: what is told.
+        store: the archive.
+        clock: the present time, ns UTC.
+    """
+
+    def __init__(
+        self,
+        places: MeterPlaces,
+        log: JournalWriter,
+        store: TelemetryStore,
+        clock: Callable[[], int],
+    ) -> None:
+        self._places = places
+        self._log = log
+        self._store = store
+        self._clock = clock
+        self._terms_version: int | None = None
+        self._offsets = dict.fromkeys(places.journals, 0)
+        self._book = MeterBook(_NOTHING, self._resumed())
+        # The whole version that patches are of, and when it is due again.
+        self._whole: NDArray[np.int64] | None = None
+        self._base = 0
+        self._since_whole = 0
+
+    def step(self, synced: Mapping[str, int]) -> int:
+        """Count what is new, ask the archive where it must be asked, and publish.
+
+        Args:
+            synced: for each journal, the offset below which it is on disk.
+
+        Returns:
+            How many rows and counts of the archive were taken.
+
+        Raises:
+            StorageError: a journal, the log or the archive failed; a new start goes on from what was published.
+        """
+        changed = self._adopt()
+        told: list[dict[str, int]] = []
+        taken = sum(
+            self._follow(worker, name, synced.get(name, 0), told)
+            for worker, name in enumerate(self._offsets)
+        )
+        asked = self._ask(told)
+        if told:
+            self._log.append(Kind.USAGE, [cbor.encode(told)], self._clock())
+            self._log.sync()
+        if taken or asked or changed:
+            self._publish()
+        return taken + asked
+
+    def _adopt(self) -> bool:
+        """Take new terms if there are any."""
+        version = current_version(self._places.terms)
+        if version is None or version == self._terms_version:
+            return False
+        terms = MeterTerms.of(read_snapshot(self._places.terms).arrays)
+        self._book = MeterBook(terms, self._book.accounts)
+        if any(self._offsets.values()) or self._pruned():
+            self._book.begin(self._clock())  # what came before the new accounts is in the archive
+        self._terms_version, self._whole = version, None
+        return True
+
+    def _follow(self, worker: int, name: str, synced: int, told: list[dict[str, int]]) -> int:
+        """Count on in one journal, up to some hundred thousand rows."""
+        offset = self._offsets[name]
+        segments = list_segments(self._places.journals[name])
+        if not segments or synced <= offset:
+            return 0
+        if offset < segments[0].first:
+            _log.warning("journal %s was pruned up to %d; the archive counts", name, offset)
+            self._book.doubt()
+            offset = segments[0].first
+        reader = JournalReader(self._places.journals[name], offset)
+        rows = 0
+        for block in reader.blocks(synced):
+            if block.kind == Kind.TELEMETRY:
+                batch = decode(block.payload)
+                rows += batch.rows
+                crossings = self._book.count(batch, block.offset, worker)
+                told += [self._crossed(crossing) for crossing in crossings]
+            if rows >= _ROWS_AT_ONCE:
+                break
+        self._offsets[name] = reader.offset
+        return rows
+
+    def _ask(self, told: list[dict[str, int]]) -> int:
+        """Have the archive count a few late accounts."""
+        late = self._book.late()[:_ASKED_AT_ONCE]
+        for account in late.tolist():
+            row = self._book.accounts[account]
+            if row["late"] < row["start"]:
+                told.append(self._correction(account))
+            slot, start, end = int(row["slot"]), int(row["start"]), int(row["end"])
+            found = count(self._store, slot, self._meter(account), start, end)
+            crossings = self._book.put(account, found, self._known(int(row["worker"])))
+            told += [self._crossed(crossing) for crossing in crossings]
+        return int(late.size)
+
+    def _known(self, worker: int) -> int:
+        """Return an offset that no row the archive knows by now lies behind, in one journal."""
+        folder = list(self._places.journals.values())[worker]
+        newest = list_segments(folder)[-1:]
+        return sum(s.first + s.path.stat().st_size - SEGMENT_HEADER_SIZE for s in newest)
+
+    def _meter(self, account: int) -> Meter:
+        terms = self._book.terms
+        number = int(terms.meter[account])
+        decimals = round(float(np.log10(terms.scale[number])))
+        aggregation = Aggregation(int(terms.aggregation[number]))
+        return Meter(str(number), int(terms.metric[number]), aggregation, decimals)
+
+    def _crossed(self, crossing: NDArray[Any]) -> dict[str, int]:
+        account = int(crossing["account"])
+        found = {name: int(crossing[name]) for name in ("start", "total", "before", "level")}
+        return {**self._whose(account), **found, "late": 0}
+
+    def _correction(self, account: int) -> dict[str, int]:
+        row = self._book.accounts[account]
+        found = {"start": int(row["start"]), "total": 0, "before": 0, "level": 0}
+        return {**self._whose(account), **found, "late": int(row["late"])}
+
+    def _whose(self, account: int) -> dict[str, int]:
+        row = self._book.accounts[account]
+        return {"slot": int(row["slot"]), "meter": int(row["meter"])}
+
+    def _pruned(self) -> bool:
+        oldest = [list_segments(folder)[:1] for folder in self._places.journals.values()]
+        return any(segment.first for segments in oldest for segment in segments)
+
+    def _resumed(self) -> NDArray[Any] | None:
+        """Return the accounts as they were published last, and go on from there."""
+        if current_version(self._places.accounts) is None:
+            return None
+        try:
+            kept = read_snapshot(self._places.accounts)
+        except StorageError as error:  # a patch is not synced: a power failure may tear it
+            _log.warning("%s All is counted anew.", error.detail)
+            return None
+        offsets = kept.arrays["offset"].tolist()
+        self._offsets = dict(zip(self._offsets, offsets, strict=False)) | self._beyond(offsets)
+        return accounts_of(kept)
+
+    def _beyond(self, offsets: list[int]) -> dict[str, int]:
+        """Return where to begin in journals of workers that are new."""
+        return dict.fromkeys(list(self._offsets)[len(offsets) :], 0)
+
+    def _publish(self) -> None:
+        accounts = np.ascontiguousarray(self._book.accounts).view(np.int64).reshape(-1, _WIDTH)
+        offset = np.array(list(self._offsets.values()), np.int64)
+        self._since_whole += 1
+        if self._whole is None or self._since_whole > _WHOLE_EVERY:
+            arrays = {"account": accounts, "offset": offset}
+            self._base = publish_snapshot(self._places.accounts, arrays)
+            self._whole, self._since_whole = accounts.copy(), 0
+            return
+        rows = np.flatnonzero((accounts != self._whole).any(axis=1))
+        everywhere = np.arange(offset.size)
+        patch = {"account": (rows, accounts[rows]), "offset": (everywhere, offset)}
+        publish_patch(self._places.accounts, self._base, patch)
+
+
+def accounts_of(snapshot: Snapshot) -> NDArray[Any]:
+    """Return the accounts in a snapshot that a `UsageMeter` published, `ACCOUNT[A]`."""
+    rows = np.ascontiguousarray(snapshot.arrays["account"])
+    return rows.view(ACCOUNT).reshape(-1)
+
+
+def run_meter(
+    meter: UsageMeter, *, synced: Callable[[], Mapping[str, int]], stop: threading.Event
+) -> None:
+    """Count until `stop` is set.
+
+    Args:
+        meter: counts.
+        synced: for each journal, the offset below which it is on disk.
+        stop: set it to end after the present step.
+
+    Raises:
+        StorageError: see `UsageMeter.step`.
+    """
+    while not stop.is_set():
+        if not meter.step(synced()):
+            stop.wait(_PAUSE_S)

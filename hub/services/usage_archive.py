@@ -1,0 +1,116 @@
+"""Counts usage from what is stored: the answer that bills stand on, for any period at any time.
+
+1. Each stored row shows exactly once, so whatever arrived late, again or out of order is counted once.
+2. The count equals `entitlements.billing.meters.tally` over the accepted rows.
+
+What must never live here: which meter a product has, or what a count costs.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from entitlements.billing.meters import LARGEST, MOST, Aggregation, Meter
+from hub.ports.store.port import ACCEPTED, RawColumns, TelemetryStore
+
+NEVER: Final = -(1 << 63)
+
+_PAGE: Final = 200_000
+_S: Final = 1_000_000_000
+_BACK: Final = tuple(days * 86_400 * _S for days in (0.05, 1, 30, 400, 20_000))
+"""How far back the newest row before a period is looked for, in ever longer steps."""
+
+
+class Counted(NamedTuple):
+    """What the archive says of a period.
+
+    Args:
+        total: the quantity.
+        rows: rows of the period that counted.
+        last_time: time of the newest row before the end of the period, `NEVER` without one.
+        last: its quantity, 0 without one.
+    """
+
+    total: int
+    rows: int
+    last_time: int
+    last: int
+
+
+def count(store: TelemetryStore, slot: int, meter: Meter, start: int, end: int) -> Counted:
+    """Count a period of one product.
+
+    Args:
+        store: the archive; it must keep every row and its identity (`Fidelity`).
+        slot: device slot.
+        meter: what is counted.
+        start: first instant, ns UTC.
+        end: end of it.
+
+    Raises:
+        StorageError: the archive cannot be read.
+    """
+    before = _newest_before(store, slot, meter, start)
+    total, rows, newest = 0, 0, before
+    distinct: set[int] = set()
+    for time, quantity in _pages(store, slot, meter, start, end):
+        match meter.aggregation:
+            case Aggregation.COUNT:
+                total += quantity.size
+            case Aggregation.SUM:
+                total += sum(quantity.tolist())
+            case Aggregation.MAX:
+                total = max(int(quantity.max()), total) if rows else int(quantity.max())
+            case Aggregation.LAST:
+                total = int(quantity[-1])
+            case Aggregation.UNIQUE:
+                distinct.update(quantity.tolist())
+                total = len(distinct)
+            case Aggregation.INCREASE:
+                total += _increase(quantity, newest)
+        rows += quantity.size
+        newest = int(time[-1]), int(quantity[-1])
+    last_time, last = newest or (NEVER, 0)
+    return Counted(max(-MOST, min(MOST, total)), rows, last_time, last)
+
+
+def _increase(quantity: NDArray[np.int64], before: tuple[int, int] | None) -> int:
+    readings = quantity if before is None else np.concatenate([[before[1]], quantity])
+    steps = np.diff(readings)
+    return sum(np.where(steps >= 0, steps, readings[1:]).tolist())
+
+
+def _newest_before(
+    store: TelemetryStore, slot: int, meter: Meter, start: int
+) -> tuple[int, int] | None:
+    """Return time and quantity of the newest row before an instant that counts."""
+    until = start
+    for back in _BACK:
+        since = max(start - int(back), NEVER)
+        newest = None
+        for time, quantity in _pages(store, slot, meter, since, until):
+            newest = int(time[-1]), int(quantity[-1])
+        if newest is not None:
+            return newest
+        until = since
+    return None
+
+
+def _pages(
+    store: TelemetryStore, slot: int, meter: Meter, start: int, end: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield times and quantities of the rows that count, at least one each time."""
+    after = None
+    while start < end:
+        page: RawColumns = store.range(
+            slot, meter.metric, start, end, visible=ACCEPTED, limit=_PAGE, after=after
+        )
+        scaled = page.value * meter.scale
+        kept = np.abs(scaled) <= LARGEST  # not NaN either
+        if kept.any():
+            yield page.time[kept], np.rint(scaled[kept]).astype(np.int64)
+        after = page.following
+        if after is None:
+            return

@@ -1,0 +1,202 @@
+"""The process that counts usage: over real journals and the real archive, with restarts in between."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from device_sdk.wire import cbor
+from entitlements.billing.meters import Aggregation, Meter, Reading, tally
+from hub.app.log_records import checked
+from hub.app.usage_meter import MeterPlaces, UsageMeter, accounts_of
+from hub.ports.journal.block import Kind
+from hub.ports.journal.reader import JournalReader
+from hub.ports.journal.telemetry import REASON_SHIFT, TelemetryBatch, encode
+from hub.ports.journal.writer import JournalWriter, Rotation
+from hub.ports.store.compaction import Compactor
+from hub.ports.store.embedded import EmbeddedStore
+from hub.services.meter_terms import AccountTerms, compile_terms
+from hub.services.snapshot_file import publish_snapshot, read_snapshot
+from hub.services.usage_archive import count
+
+S = 1_000_000_000
+DAY = 86_400 * S
+START = 20_000 * DAY
+EDGES = tuple(START + k * 10 * DAY for k in range(5))
+NOW = START + 12 * DAY
+METERS = (
+    Meter("energy", 0, Aggregation.INCREASE, 3),
+    Meter("rows", 1, Aggregation.COUNT),
+    Meter("sum", 1, Aggregation.SUM, 2),
+    Meter("peak", 1, Aggregation.MAX, 1),
+    Meter("modes", 2, Aggregation.UNIQUE),
+    Meter("state", 2, Aggregation.LAST),
+)
+SLOTS = (1, 2, 5)
+MARKS = (500, 1_000)
+
+
+class Stored(NamedTuple):
+    slot: int
+    time: int
+    values: tuple[float, float, float]
+    hidden: bool
+
+
+class World:
+    """A journal, an archive and a meter, on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.journals = {"0": folder / "journal"}
+        self.writer = JournalWriter.open(
+            folder / "journal", now_ns=NOW, rotation=Rotation(size=8_192, age_ns=DAY)
+        )
+        self.places = MeterPlaces(folder / "terms", folder / "accounts", self.journals)
+        self.log_folder = folder / "usage"
+        self.store = EmbeddedStore(folder / "store", self.journals)
+        self.compactor = Compactor(folder / "store", self.journals)
+        self.rows: list[Stored] = []
+        self.log: JournalWriter | None = None
+        self.meter = self.started()
+
+    def started(self) -> UsageMeter:
+        if self.log is not None:
+            self.log.close()
+        self.log = JournalWriter.open(self.log_folder, now_ns=NOW)
+        return UsageMeter(self.places, self.log, self.store, lambda: NOW)
+
+    def agree(self, edges: tuple[int, ...] = EDGES) -> None:
+        accounts = (
+            AccountTerms(slot, number, edges, MARKS)
+            for slot in SLOTS
+            for number in range(len(METERS))
+        )
+        publish_snapshot(self.places.terms, compile_terms(METERS, accounts).arrays())
+
+    def write(self, rows: list[Stored]) -> None:
+        n = len(rows)
+        batch = TelemetryBatch(
+            slot=np.array([row.slot for row in rows], np.uint32),
+            epoch=np.ones(n, np.uint32),
+            flags=np.array([row.hidden << REASON_SHIFT for row in rows], np.uint32),
+            count=np.full(n, 3, np.uint32),
+            stream=np.ones(n, np.uint64),
+            seq=np.arange(len(self.rows), len(self.rows) + n, dtype=np.uint64),
+            raw_time=np.zeros(n, np.int64),
+            time=np.array([row.time for row in rows], np.int64),
+            metric=np.tile(np.arange(3, dtype=np.uint16), n),
+            value=np.array([value for row in rows for value in row.values], np.float64),
+        )
+        self.writer.append(Kind.TELEMETRY, encode(batch), NOW)
+        self.writer.sync()
+        self.rows += rows
+
+    def settle(self) -> None:
+        while self.meter.step({"0": self.writer.synced}):
+            pass
+
+    def readings(self, slot: int, metric: int) -> list[Reading]:
+        return [
+            Reading(row.time, 1, seq, row.values[metric])
+            for seq, row in enumerate(self.rows)
+            if row.slot == slot and not row.hidden
+        ]
+
+    def told(self) -> Iterator[dict[str, int]]:
+        for block in JournalReader(self.log_folder).blocks():
+            for item in cbor.decode(bytes(block.payload)):
+                yield dict(checked(Kind.USAGE, item))
+
+    def check(self) -> None:
+        levels: dict[tuple[int, int, int], int] = defaultdict(int)
+        for record in self.told():
+            if not record["late"]:
+                levels[record["slot"], record["meter"], record["start"]] = record["level"]
+        accounts = accounts_of(read_snapshot(self.places.accounts))
+        assert accounts.size == len(SLOTS) * len(METERS)
+        for account in accounts:
+            slot, number = int(account["slot"]), int(account["meter"])
+            start, end = int(account["start"]), int(account["end"])
+            total = tally(METERS[number], self.readings(slot, METERS[number].metric), start, end)
+            assert (METERS[number].code, int(account["total"])) == (METERS[number].code, total)
+            assert levels[slot, number, start] == sum(mark <= total for mark in MARKS)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.writer.close()
+    assert made.log is not None
+    made.log.close()
+    made.compactor.close()
+
+
+def rows_of(random: Random, steps: Iterator[int]) -> list[Stored]:
+    """Some rows, most of them in order; a counter that is reset now and then."""
+    made = []
+    for _ in range(random.randrange(1, 40)):
+        step = next(steps)
+        time = START + step * DAY // 60 - (random.random() < 0.05) * random.randrange(15 * DAY)
+        energy = (step % 170) * 0.25
+        values = (energy, random.randrange(400) / 100, float(random.randrange(4)))
+        made.append(Stored(random.choice((1, 2, 3, 5)), time, values, random.random() < 0.05))
+    return made
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_accounts_survive_restarts_compaction_and_late_rows(world: World, seed: int) -> None:
+    random = Random(seed)  # noqa: S311  seeded, and no secret
+    steps = itertools.count()
+    deeds: list[tuple[float, Callable[[], object]]] = [
+        (1.0, lambda: world.write(rows_of(random, steps))),
+        (0.4, lambda: world.meter.step({"0": world.writer.synced})),
+        (0.1, lambda: setattr(world, "meter", world.started())),
+        (0.1, lambda: list(world.compactor.steps(NOW, {"0": world.writer.synced}))),
+        (0.1, lambda: world.agree(random.choice((EDGES, EDGES[:3], EDGES[1:])))),
+    ]
+    world.agree()
+    for _ in range(60):
+        for chance, deed in deeds:
+            if random.random() < chance:
+                deed()
+    world.agree()
+    world.settle()
+    world.check()
+    for number, meter in enumerate(METERS):
+        for start, end in itertools.pairwise(EDGES):
+            found = count(world.store, 1, meter, start, end)
+            expected = tally(meter, world.readings(1, meter.metric), start, end)
+            assert (seed, number, found.total) == (seed, number, expected)
+
+
+def test_accounts_are_made_anew_where_the_last_file_is_torn(world: World) -> None:
+    world.agree()
+    random = Random(1)  # noqa: S311  seeded, and no secret
+    steps = itertools.count(600)
+    for _ in range(3):
+        world.write(rows_of(random, steps))
+        world.settle()
+    newest = (world.places.accounts / "CURRENT").resolve()
+    newest.write_bytes(newest.read_bytes()[:-9] + b"\xff" * 9)
+    world.meter = world.started()
+    world.settle()
+    world.check()
+
+
+def test_a_row_of_a_closed_period_is_told_as_a_correction(world: World) -> None:
+    world.agree()
+    world.write([Stored(1, EDGES[1] + S, (1.0, 1.0, 1.0), hidden=False)])
+    world.settle()
+    late = EDGES[0] + 5 * S
+    world.write([Stored(1, late, (0.5, 1.0, 1.0), hidden=False)])
+    world.settle()
+    corrections = [record for record in world.told() if record["late"]]
+    assert {record["meter"] for record in corrections} == set(range(len(METERS)))
+    assert {record["late"] for record in corrections} == {late}
+    world.check()

@@ -42,6 +42,7 @@ class HoldKind(StrEnum):
     THEFT = "theft"
     RECALL = "recall"
     CLONE = "clone"
+    QUOTA = "quota"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,14 @@ class Feature:
             takes it away, and its value comes from the model alone.
         default: what holds without any plan. `None` or `False`: nothing, the feature has to be
             granted or subscribed to. Anything else: it comes with the product.
+        meter: name of the meter that counts against its quota, `None` if nothing does.
     """
 
     name: str
     kind: FeatureKind = FeatureKind.ON_OFF
     safe: bool = False
     default: Value = None
+    meter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

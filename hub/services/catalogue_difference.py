@@ -41,10 +41,10 @@ class Thing(NamedTuple):
     """One thing of a catalogue.
 
     Args:
-        kind: `model`, `metric`, `feature`, `setting`, `warranty version`, `plan`, `plan version`,
+        kind: `model`, `metric`, `meter`, `feature`, `setting`, `warranty version`, `plan`, `plan version`,
             `calendar`, `contract` or `contract version`.
         of: the model, plan, calendar or contract.
-        name: of the metric, feature or setting, number of the version; else empty.
+        name: of the metric, meter, feature or setting, number of the version; else empty.
     """
 
     kind: str
@@ -129,7 +129,7 @@ def _model(name: str, stands: ModelEntry | None, wanted: ModelEntry) -> Iterator
         yield Edit(Act.ADDED, thing, path)
         stands = ModelEntry()
     else:
-        own = {"metrics", "features", "settings", "warranty"}
+        own = {"metrics", "meters", "features", "settings", "warranty"}
         if terms := _changes(_terms(stands, own, name), _terms(wanted, own, name)):
             yield Edit(Act.CHANGED, thing, path, terms)
     old = {metric.name: (at, metric) for at, metric in enumerate(stands.metrics)}
@@ -145,7 +145,7 @@ def _model(name: str, stands: ModelEntry | None, wanted: ModelEntry) -> Iterator
             yield Edit(Act.CHANGED, thing, place, terms)
     for metric in old.keys() - new.keys():
         yield Edit(Act.REMOVED, Thing("metric", name, metric), (*path, "metrics"))
-    for kind, part in (("feature", "features"), ("setting", "settings")):
+    for kind, part in (("meter", "meters"), ("feature", "features"), ("setting", "settings")):
         yield from _named(kind, name, getattr(stands, part), getattr(wanted, part), (*path, part))
     below = (*path, "warranty")
     yield from _versions("warranty version", name, stands.warranty, wanted.warranty, path, below)

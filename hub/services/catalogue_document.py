@@ -17,7 +17,7 @@
     telemetry = {}
     frost_protection = { safe = true, default = true }
     schedules = { kind = "value", low = 1, high = 10, default = 2 }     # or choices, a unit
-    boost_hours = { kind = "metered", unit = "h" }                      # its value is the quota
+    boost_hours = { kind = "metered", unit = "h", meter = "boost" }     # its value is the quota
     [models.heat-pump.settings]         # what products are configured to, unless somebody says else
     target_c = { default = 20.5, low = 5.0, high = 30.0, unit = "Cel" }
     [plans.comfort]
@@ -30,7 +30,8 @@
     settings = { target_c = 21.0 }      # before the model's
     budget = { messages_per_s = 50 }    # while the plan covers telemetry, before the model's
 
-Warranties, calendars of support and support contracts are in `coverage_document`.
+Warranties, calendars of support and support contracts are in `coverage_document`, meters in
+`usage_document`.
 
 1. Unknown keys are refused: a typo never means "the default".
 2. A document is checked by itself here; what it means for what stands is `catalogue_difference`'s.
@@ -51,6 +52,7 @@ from hub.services.coverage_document import (
     WarrantyEntry,
     check_versions,
 )
+from hub.services.usage_document import MeterEntry
 
 
 def _day(value: object) -> object:
@@ -115,9 +117,12 @@ class FeatureEntry(Entry):
     low: Integer | None = None
     high: Integer | None = None
     choices: Choices | None = None
+    meter: FeatureName | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.kind != "metered" and self.meter is not None:
+            raise ValueError("only a metered feature has a meter")
         limited = self.low is not None or self.high is not None
         if self.kind == "on_off" and self.unit:
             raise ValueError("a switch (on_off) has no unit; leave it out or choose another kind")
@@ -226,6 +231,7 @@ class ModelEntry(Entry):
     )
     budget: BudgetEntry = BudgetEntry()
     metrics: Annotated[tuple[MetricEntry, ...], Field(max_length=65_536, strict=False)] = ()
+    meters: Annotated[dict[FeatureName, MeterEntry], Field(max_length=64)] = {}
     features: dict[FeatureName, FeatureEntry] = {}
     settings: Annotated[dict[SettingName, SettingEntry], Field(max_length=256)] = {}
     warranty: Annotated[tuple[WarrantyEntry, ...], Field(max_length=1_000, strict=False)] = ()
@@ -256,6 +262,13 @@ class ModelEntry(Entry):
             if metric.name in names:
                 raise ValueError(f"metric {metric.name} occurs more than once")
             names.add(metric.name)
+        kinds = {metric.name: metric.kind for metric in self.metrics}
+        for name, meter in self.meters.items():
+            if wrong := meter.refusal(kinds.get(meter.metric)):
+                raise ValueError(f"meter {name} {wrong}")
+        for name, feature in self.features.items():
+            if feature.meter is not None and feature.meter not in self.meters:
+                raise ValueError(f"feature {name} is counted by {feature.meter}, which is no meter")
         telemetry = self.features.get("telemetry")
         if telemetry is not None and telemetry.kind != "on_off":
             raise ValueError("the feature telemetry is a switch (on_off)")

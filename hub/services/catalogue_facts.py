@@ -65,7 +65,7 @@ def _read(session: Session) -> Catalogue:
     features: dict[int, dict[str, e.Feature]] = defaultdict(dict)
     for f in session.scalars(select(c.Feature)):
         features[f.model_number][f.name] = e.Feature(
-            f.name, e.FeatureKind(f.kind), f.safe, f.default
+            f.name, e.FeatureKind(f.kind), f.safe, f.default, f.meter
         )
     metrics: dict[int, list[e.Metric]] = defaultdict(list)
     for m in session.scalars(select(c.Metric).order_by(c.Metric.model_number, c.Metric.index)):

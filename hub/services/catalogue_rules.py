@@ -54,6 +54,8 @@ def _of_product_model(edit: Edit, stands: CatalogueDocument, uses: Uses) -> Edit
         refusal = _of_model(edit, products)
     elif thing.kind == "metric" and products:
         refusal = _of_metric(edit, products)
+    elif thing.kind == "meter" and products:
+        refusal = _of_meter(edit, products)
     return edit.judged(products, uses.of_model(thing.of).now, refusal)
 
 
@@ -96,6 +98,15 @@ def _of_metric(edit: Edit, products: int) -> str:
     return ""
 
 
+def _of_meter(edit: Edit, products: int) -> str:
+    if edit.act is Act.REMOVED or (edit.act is Act.CHANGED and edit.terms.keys() - {"title"}):
+        return (
+            f"{_products(products)} whose usage it counts, and what was counted must not mean "
+            "something else. Put it back, and add a meter with a new name."
+        )
+    return ""
+
+
 def _of_feature(
     edit: Edit,
     stands: CatalogueDocument,
@@ -123,7 +134,7 @@ def _of_feature(
 def _of_used_feature(edit: Edit, users: str) -> str:
     if edit.act is Act.REMOVED:
         return f"{users}. Put it back, and leave it out of new plan versions instead."
-    for term in ("kind", "unit"):
+    for term in ("kind", "unit", "meter"):
         if term in edit.terms:
             return (
                 f"{users}. With another {term} that would mean something else. Put it back, and "

@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from hub.ports.database import catalogue_tables as c
+from hub.ports.database.usage_tables import UsageMeter
 from hub.services import catalogue_coverage
 from hub.services.catalogue_document import (
     BudgetEntry,
@@ -25,6 +26,7 @@ from hub.services.catalogue_document import (
     SettingEntry,
     TermsEntry,
 )
+from hub.services.usage_document import MeterEntry
 
 _DAY_S = 86_400
 
@@ -37,6 +39,7 @@ def read(session: Session) -> CatalogueDocument:
     features: dict[int, dict[str, FeatureEntry]] = defaultdict(dict)
     for f in session.scalars(select(c.Feature).order_by(c.Feature.name)):
         features[f.model_number][f.name] = _feature(f)
+    meters = _meters(session)
     warranties = catalogue_coverage.warranties(session)
     models: dict[str, ModelEntry] = {}
     for row in session.scalars(select(c.ProductModel).order_by(c.ProductModel.number)):
@@ -46,6 +49,7 @@ def read(session: Session) -> CatalogueDocument:
             data_sheet=DataSheetEntry.model_construct(**(row.data_sheet or {})),
             budget=BudgetEntry.model_construct(**(row.budget or {})),
             metrics=tuple(metrics[row.number]),
+            meters=meters[row.number],
             features=features[row.number],
             settings={
                 name: SettingEntry.model_construct(**_with_choices(terms))
@@ -89,9 +93,22 @@ def _metric(row: c.Metric) -> MetricEntry:
 
 
 def _feature(row: c.Feature) -> FeatureEntry:
-    names = ("title", "kind", "safe", "default", "unit", "low", "high", "choices")
+    names = ("title", "kind", "safe", "default", "unit", "low", "high", "choices", "meter")
     terms = {name: getattr(row, name) for name in names}
     return FeatureEntry.model_construct(**_with_choices(terms))
+
+
+def _meters(session: Session) -> dict[int, dict[str, MeterEntry]]:
+    metrics = {(m.model_number, m.index): m.name for m in session.scalars(select(c.Metric))}
+    found: dict[int, dict[str, MeterEntry]] = defaultdict(dict)
+    for row in session.scalars(select(UsageMeter).order_by(UsageMeter.number)):
+        found[row.model_number][row.name] = MeterEntry.model_construct(
+            title=row.title,
+            metric=metrics[row.model_number, row.metric_index],
+            aggregation=row.aggregation,
+            decimals=row.decimals,
+        )
+    return found
 
 
 def _with_choices(terms: dict[str, Any]) -> dict[str, Any]:
@@ -139,8 +156,25 @@ def write_model(session: Session, name: str, entry: ModelEntry, at: int) -> c.Pr
         )
         for feature, terms in entry.features.items()
     )
+    _write_meters(session, model.number, entry)
     session.flush()
     return model
+
+
+def _write_meters(session: Session, model_number: int, entry: ModelEntry) -> None:
+    """Bring the meters of a model to what its entry says; numbers stay."""
+    index = {metric.name: at for at, metric in enumerate(entry.metrics)}
+    query = select(UsageMeter).where(UsageMeter.model_number == model_number)
+    present = {row.name: row for row in session.scalars(query)}
+    for name in present.keys() - entry.meters.keys():
+        session.delete(present[name])
+    for name, meter in entry.meters.items():
+        row = present.get(name) or UsageMeter(model_number=model_number, name=name)
+        row.title = meter.title or name
+        row.metric_index = index[meter.metric]
+        row.aggregation = meter.aggregation
+        row.decimals = meter.decimals
+        session.add(row)
 
 
 def write_plan(session: Session, name: str, entry: PlanEntry, at: int) -> None:
@@ -191,7 +225,7 @@ def _delete_version(session: Session, row: c.PlanVersion) -> None:
 def delete_model(session: Session, name: str) -> None:
     """Remove a model with its metrics and features."""
     model = session.scalars(select(c.ProductModel).where(c.ProductModel.name == name)).one()
-    for table in (c.Metric, c.Feature):
+    for table in (c.Metric, c.Feature, UsageMeter):
         session.execute(delete(table).where(table.model_number == model.number))
     session.delete(model)
     session.flush()

@@ -39,7 +39,7 @@ def _model(table: str, model: ModelEntry) -> Iterator[str]:
     terms = model.model_dump(exclude_defaults=True)
     metrics = terms.pop("metrics", ())
     warranty = terms.pop("warranty", ())
-    parts = {part: terms.pop(part, {}) for part in ("features", "settings")}
+    parts = {part: terms.pop(part, {}) for part in ("meters", "features", "settings")}
     yield from _table(f"[{table}]", terms)
     for metric in metrics:
         yield from _table(f"[[{table}.metrics]]", metric)

@@ -73,7 +73,8 @@ class Metric(Base):
 class Feature(Base):
     """Something a model can do that a plan may include; a safe one never lapses.
 
-    `low`, `high` and `choices` limit a value; `unit` is of a value or quota (UCUM).
+    `low`, `high` and `choices` limit a value; `unit` is of a value or quota (UCUM);
+    `meter` names the `UsageMeter` that counts against a quota.
     """
 
     __tablename__ = "feature"
@@ -91,6 +92,7 @@ class Feature(Base):
     low: Mapped[Big | None]
     high: Mapped[Big | None]
     choices: Mapped[Items | None]
+    meter: Mapped[Name | None]
 
 
 class Plan(Base):

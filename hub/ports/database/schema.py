@@ -11,6 +11,7 @@ from hub.ports.database import (
     people_tables,
     product_tables,
     record_tables,
+    usage_tables,
 )
 from hub.ports.database.tables import Base
 
@@ -22,6 +23,7 @@ TABLE_MODULES = (
     ownership_tables,
     alert_tables,
     record_tables,
+    usage_tables,
 )
 
 METADATA = Base.metadata

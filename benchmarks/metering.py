@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from entitlements.billing.meters import Aggregation, Meter
-from hub.app.usage_meter import MeterPlaces, UsageMeter, accounts_of
+from hub.app.usage_meter import MeterPlaces, UsageMeter
 from hub.ports.journal.block import Kind
 from hub.ports.journal.telemetry import TelemetryBatch, encode
 from hub.ports.journal.writer import JournalWriter
@@ -22,6 +22,7 @@ from hub.ports.store.compaction import Compactor
 from hub.ports.store.embedded import EmbeddedStore
 from hub.services.meter_terms import AccountTerms, compile_terms
 from hub.services.snapshot_file import publish_snapshot, read_snapshot
+from hub.services.usage_accounts import accounts_of
 from hub.services.usage_archive import count
 
 _S: Final = 1_000_000_000

@@ -30,3 +30,4 @@ class Code(StrEnum):
     ENDED = "ended"
     NOT_IN_PLAN = "not_in_plan"
     NO_SUBSCRIPTION = "no_subscription"
+    QUOTA_USED = "quota_used"

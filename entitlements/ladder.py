@@ -298,6 +298,9 @@ def _is_on(hold: Hold, subscription: Subscription | None, view: View) -> bool:
 
 
 def _refused_by_hold(hold: Hold) -> Outcome:
+    if hold.kind is HoldKind.QUOTA:
+        args: dict[str, Arg] = {"since_at": hold.start, "until_at": hold.end}
+        return Outcome(allowed=False, code=Code.QUOTA_USED, args=args, hold_id=hold.id)
     return Outcome(
         allowed=False,
         code=Code.HOLD,

@@ -31,6 +31,7 @@ TEMPLATES: Mapping[Code, str] = {
     Code.ENDED: "Plan {plan} ended on {since_at}.",
     Code.NOT_IN_PLAN: "Plan {plan} does not include this feature.",
     Code.NO_SUBSCRIPTION: "No plan covers this product.",
+    Code.QUOTA_USED: "The quota of this period is used up ({until_at}).",
 }
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

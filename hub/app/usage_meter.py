@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from device_sdk.wire import cbor
 from entitlements.billing.meters import Aggregation, Meter
 from hub.errors import StorageError
-from hub.pipeline.meter import ACCOUNT, MeterBook
+from hub.pipeline.meter import MeterBook
 from hub.ports.journal.block import Kind
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.segments import SEGMENT_HEADER_SIZE, list_segments
@@ -31,12 +31,12 @@ from hub.ports.journal.writer import JournalWriter
 from hub.ports.store.port import TelemetryStore
 from hub.services.meter_terms import MeterTerms, compile_terms
 from hub.services.snapshot_file import (
-    Snapshot,
     current_version,
     publish_patch,
     publish_snapshot,
     read_snapshot,
 )
+from hub.services.usage_accounts import accounts_of, as_numbers
 from hub.services.usage_archive import count
 
 _ROWS_AT_ONCE: Final = 200_000
@@ -45,7 +45,6 @@ _ASKED_AT_ONCE: Final = 32
 _WHOLE_EVERY: Final = 64
 """Publications of accounts until one of them is whole again."""
 _PAUSE_S: Final = 0.05
-_WIDTH: Final = ACCOUNT.itemsize // 8
 _NOTHING: Final = compile_terms([], [])
 
 _log = logging.getLogger("homeport.meter")
@@ -218,7 +217,7 @@ class UsageMeter:
         return dict.fromkeys(list(self._offsets)[len(offsets) :], 0)
 
     def _publish(self) -> None:
-        accounts = np.ascontiguousarray(self._book.accounts).view(np.int64).reshape(-1, _WIDTH)
+        accounts = as_numbers(self._book.accounts)
         offset = np.array(list(self._offsets.values()), np.int64)
         self._since_whole += 1
         if self._whole is None or self._since_whole > _WHOLE_EVERY:
@@ -230,12 +229,6 @@ class UsageMeter:
         everywhere = np.arange(offset.size)
         patch = {"account": (rows, accounts[rows]), "offset": (everywhere, offset)}
         publish_patch(self._places.accounts, self._base, patch)
-
-
-def accounts_of(snapshot: Snapshot) -> NDArray[Any]:
-    """Return the accounts in a snapshot that a `UsageMeter` published, `ACCOUNT[A]`."""
-    rows = np.ascontiguousarray(snapshot.arrays["account"])
-    return rows.view(ACCOUNT).reshape(-1)
 
 
 def run_meter(

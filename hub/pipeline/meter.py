@@ -24,32 +24,8 @@ from entitlements.billing import meters
 from hub.ports.journal import telemetry
 from hub.ports.journal.telemetry import TelemetryBatch
 from hub.services.meter_terms import MeterTerms
-from hub.services.usage_archive import NEVER, Counted
-
-ON_TIME: Final = (1 << 63) - 1
-
-ACCOUNT: Final = np.dtype(
-    [
-        ("slot", "<u4"),
-        ("meter", "<u2"),
-        ("level", "u1"),
-        ("worker", "u1"),
-        ("start", "<i8"),
-        ("end", "<i8"),
-        ("total", "<i8"),
-        ("last_time", "<i8"),
-        ("last", "<i8"),
-        ("late", "<i8"),
-        ("until", "<i8"),
-        ("edge", "<u4"),
-        ("rows", "<u4"),
-    ]
-)
-"""One account, 72 bytes: whose; marks at or below the total; number of the worker whose journal has its
-rows; its period (`NEVER`: none yet) and what
-it counted; time and quantity of the newest row (`NEVER`: none yet); since when the archive must be
-counted (`ON_TIME`: it need not); journal offset below which rows may be counted already; position of
-the period's end among all edges; rows counted in the period."""
+from hub.services.usage_accounts import ACCOUNT, NEVER, ON_TIME
+from hub.services.usage_archive import Counted
 
 CROSSING: Final = np.dtype(
     [("account", "<u4"), ("level", "u1"), ("before", "u1"), ("start", "<i8"), ("total", "<i8")]

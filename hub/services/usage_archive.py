@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from entitlements.billing.meters import LARGEST, MOST, Aggregation, Meter
 from hub.ports.store.port import ACCEPTED, RawColumns, TelemetryStore
-
-NEVER: Final = -(1 << 63)
+from hub.services.usage_accounts import NEVER
 
 _PAGE: Final = 200_000
 _S: Final = 1_000_000_000

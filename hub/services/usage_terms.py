@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from entitlements.billing.meters import Aggregation, Meter
 from entitlements.billing.periods import month_begin, renewals
 from entitlements.decision import decide
-from entitlements.facts import Facts, Feature, FeatureKind
+from entitlements.facts import Facts, Feature, FeatureKind, HoldKind
 from entitlements.ladder import ownership
 from entitlements.status import ENTITLED, status
 from hub.ports.database.catalogue_tables import Metric
@@ -31,7 +31,7 @@ from hub.ports.database.engine import read_session
 from hub.ports.database.product_tables import Product
 from hub.ports.database.usage_tables import UsageMeter
 from hub.services import changes
-from hub.services.facts import last_slot, load_slots, load_some
+from hub.services.facts import load_some
 from hub.services.meter_terms import AccountTerms, compile_terms
 from hub.services.snapshot_file import publish_snapshot
 
@@ -107,7 +107,8 @@ def quota(facts: Facts, feature: Feature, at: int) -> int | None:
     Returns:
         None: without limit, or nothing grants the feature at all. That it is used up does not count.
     """
-    decided = decide(replace(facts, used_up=()), feature.name, at)
+    holds = tuple(hold for hold in facts.holds if hold.kind is not HoldKind.QUOTA)
+    decided = decide(replace(facts, holds=holds), feature.name, at)
     value = decided.value
     return value if decided.allowed and type(value) is int and value > 0 else None
 
@@ -232,21 +233,18 @@ class MeterTermsPublisher:
                 return False
             before = dict(self._accounts)
             if changes.EVERY_PRODUCT in marked:
-                self._accounts = {}
-                for first in range(1, last_slot(session) + 1, _CHUNK):
-                    self._take(session, load_slots(session, first, first + _CHUNK), meters, at)
-                self._all_at = at
+                self._accounts, self._all_at = {}, at
+                every = select(Product.id).where(Product.model_number.in_(meters))
+                products = list(session.scalars(every))
             else:
                 products = sorted(marked)
-                for start in range(0, len(products), _CHUNK):
-                    chunk = load_some(session, products[start : start + _CHUNK])
-                    self._take(session, chunk, meters, at)
+            for start in range(0, len(products), _CHUNK):
+                chunk = load_some(session, products[start : start + _CHUNK])
+                self._take(session, chunk, meters, at)
         if self._accounts == before:
             return False
-        every = [one.meter for found in meters.values() for one in found]
-        numbers = [one.number for found in meters.values() for one in found]
-        by_number = dict(zip(numbers, every, strict=True))
-        table = [by_number.get(n, _UNUSED) for n in range(max(numbers, default=0) + 1)]
+        known = {one.number: one.meter for found in meters.values() for one in found}
+        table = [known.get(number, _UNUSED) for number in range(max(known, default=0) + 1)]
         accounts = (account for found in self._accounts.values() for account in found)
         publish_snapshot(self._folder, compile_terms(table, accounts).arrays())
         return True

@@ -8,7 +8,7 @@
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hub.ports.database.tables import Base, Big, Id, Instant, Name, Number, big_number
+from hub.ports.database.tables import Base, Id, Instant, Name, Number
 
 
 class UsageMeter(Base):

@@ -13,7 +13,7 @@ import pytest
 from device_sdk.wire import cbor
 from entitlements.billing.meters import Aggregation, Meter, Reading, tally
 from hub.app.log_records import checked
-from hub.app.usage_meter import MeterPlaces, UsageMeter, accounts_of
+from hub.app.usage_meter import MeterPlaces, UsageMeter
 from hub.ports.journal.block import Kind
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.telemetry import REASON_SHIFT, TelemetryBatch, encode
@@ -22,6 +22,7 @@ from hub.ports.store.compaction import Compactor
 from hub.ports.store.embedded import EmbeddedStore
 from hub.services.meter_terms import AccountTerms, compile_terms
 from hub.services.snapshot_file import publish_snapshot, read_snapshot
+from hub.services.usage_accounts import accounts_of
 from hub.services.usage_archive import count
 
 S = 1_000_000_000

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from entitlements.billing.meters import Aggregation, Meter, Reading, quantity, tally
-from hub.pipeline.meter import ON_TIME, MeterBook
+from hub.pipeline.meter import MeterBook
 from hub.ports.journal.telemetry import REASON_SHIFT, TelemetryBatch
 from hub.services.meter_terms import AccountTerms, MeterTerms, compile_terms
-from hub.services.usage_archive import NEVER, Counted
+from hub.services.usage_accounts import NEVER, ON_TIME
+from hub.services.usage_archive import Counted
 
 METERS = (
     Meter("rows", 0, Aggregation.COUNT),

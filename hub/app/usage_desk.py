@@ -1,0 +1,66 @@
+"""What the hub does with what the meter tells: quotas used up, notices to products, live events.
+
+1. `apply` runs in the reactor's transaction, `publish` after it committed.
+2. When terms change, a quota may be used up, or not any more, without anything being counted: products
+   whose facts changed are settled by what their accounts say.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from device_sdk.wire.topics import Down
+from hub.app.findings_desk import Send
+from hub.app.log_records import Entry
+from hub.ports.database.engine import write_session
+from hub.services import changes, pushes, usage
+from hub.services.events import Event
+from hub.services.usage import Accounts, Told
+
+
+class UsageDesk:
+    """Takes the log of the meter.
+
+    Args:
+        engine: the database.
+        accounts: reads the accounts that the meter published.
+        send: hands notices to the broker.
+        tell: tells live listeners.
+        clock: the present time, ns.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        accounts: Accounts,
+        send: Send,
+        tell: Callable[[Event], None],
+        clock: Callable[[], int],
+    ) -> None:
+        self._engine = engine
+        self._accounts = accounts
+        self._send = send
+        self._tell = tell
+        self._clock = clock
+
+    def apply(self, session: Session, entries: Sequence[Entry], at: int) -> list[Told]:
+        """Take records into the database; see `Follower.apply`."""
+        return usage.apply(session, (dict(entry.record) for entry in entries), at)
+
+    def publish(self, told: Sequence[Told]) -> None:
+        """Send notices to products and tell live listeners."""
+        for one in told:
+            notice = one.notice
+            self._send(one.device_id, Down.NOTICE, pushes.notice_payload(notice))
+            data = {"code": notice.code, **notice.arguments}
+            self._tell(Event("usage", notice.created_at, one.product_id, one.owner_id, data))
+
+    def settle(self, products: Iterable[str]) -> None:
+        """Settle products whose facts changed; `EVERY_PRODUCT` is left to the meter's own counting."""
+        named = sorted(set(products) - {changes.EVERY_PRODUCT})
+        if not named:
+            return
+        with write_session(self._engine) as session:
+            told = usage.settle_products(session, named, self._accounts(), self._clock())
+        self.publish(told)

@@ -319,6 +319,21 @@ class Settings(BaseSettings):
         return self.data_dir / "gate"
 
     @property
+    def meter_terms_dir(self) -> Path:
+        """Snapshots of what is counted for whom."""
+        return self.data_dir / "meter" / "terms"
+
+    @property
+    def accounts_dir(self) -> Path:
+        """Snapshots of the accounts of usage."""
+        return self.data_dir / "meter" / "accounts"
+
+    @property
+    def usage_dir(self) -> Path:
+        """Log of what the meter told."""
+        return self.data_dir / "usage"
+
+    @property
     def store_dir(self) -> Path:
         """Parquet files and their manifest."""
         return self.data_dir / "store"

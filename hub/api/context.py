@@ -21,6 +21,7 @@ from hub.services.pki import CertificateAuthority
 from hub.services.signing_keys import SigningKeys
 from hub.services.state import Place
 from hub.services.tokens import Tokens
+from hub.services.usage_accounts import Accounts, nothing_counted
 
 
 class DeviceLink(Protocol):
@@ -82,6 +83,8 @@ class Hub:
         hook_secret_hash: SHA-256 of what a broker shows that asks for admission, hex; empty: none
             may ask.
         causes: what faulty products have in common.
+        archive: the hub's own archive, which keeps every row; `None`: the store does.
+        accounts: reads what the meter has counted.
         dispute_days: how long an owner has to answer a dispute.
     """
 
@@ -108,4 +111,6 @@ class Hub:
     data_dir: Path | None = None
     problems: Callable[[], list[str]] = list
     causes: CauseBoard = field(default_factory=CauseBoard)
+    archive: TelemetryStore | None = None
+    accounts: Accounts = nothing_counted
     dispute_days: int = 14

@@ -16,7 +16,8 @@ from hub.app.log_records import Entry
 from hub.ports.database.engine import write_session
 from hub.services import changes, pushes, usage
 from hub.services.events import Event
-from hub.services.usage import Accounts, Told
+from hub.services.usage import Told
+from hub.services.usage_accounts import Accounts
 
 
 class UsageDesk:

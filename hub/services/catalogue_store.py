@@ -105,7 +105,7 @@ def _meters(session: Session) -> dict[int, dict[str, MeterEntry]]:
         found[row.model_number][row.name] = MeterEntry.model_construct(
             title=row.title,
             metric=metrics[row.model_number, row.metric_index],
-            aggregation=row.aggregation,
+            aggregation=row.aggregation,  # type: ignore[arg-type]  # the table's constraint
             decimals=row.decimals,
         )
     return found

@@ -11,7 +11,7 @@ What must never live here: counting, or prices.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -32,7 +32,7 @@ from hub.ports.store.port import TelemetryStore
 from hub.services import audit, changes, products
 from hub.services.caller import HUB, Caller, Scope
 from hub.services.facts import load_one
-from hub.services.usage_accounts import ON_TIME
+from hub.services.usage_accounts import ON_TIME, Accounts
 from hub.services.usage_archive import count
 from hub.services.usage_terms import (
     SHARES,
@@ -42,9 +42,6 @@ from hub.services.usage_terms import (
     metered,
     quota,
 )
-
-Accounts = Callable[[], NDArray[Any]]
-"""Returns the accounts as the process `meter` published them last, `ACCOUNT[A]`."""
 
 _SEVERITIES: Final = dict.fromkeys(SHARES, Severity.INFO) | {100: Severity.WARNING}
 

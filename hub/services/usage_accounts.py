@@ -6,6 +6,7 @@
 """
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +53,15 @@ def accounts_of(snapshot: Snapshot) -> NDArray[Any]:
     """Return the accounts of a snapshot, `ACCOUNT[A]`."""
     rows = np.ascontiguousarray(snapshot.arrays["account"])
     return rows.view(ACCOUNT).reshape(-1)
+
+
+Accounts = Callable[[], NDArray[Any]]
+"""Returns the accounts as the process `meter` published them last, `ACCOUNT[A]`."""
+
+
+def nothing_counted() -> NDArray[Any]:
+    """Return no accounts, where no meter runs."""
+    return np.zeros(0, ACCOUNT)
 
 
 class PublishedAccounts:

@@ -64,6 +64,7 @@ HOLDS: Mapping[str, str] = {
     "theft": N_("theft"),
     "recall": N_("recall"),
     "clone": N_("clone"),
+    "quota": N_("quota used up"),
 }
 EVENTS: Mapping[str, str] = {
     "made": N_("Made"),

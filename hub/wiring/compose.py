@@ -38,11 +38,13 @@ if TYPE_CHECKING:
     from hub.app.backup.schedule import Schedule
     from hub.app.backup.take import Source
     from hub.app.ingest import IngestConfig
+    from hub.app.usage_meter import UsageMeter
     from hub.config import Settings
     from hub.ports.broker.callout import Shown, Standing
     from hub.ports.broker.mosquitto import MosquittoConfiguration
     from hub.ports.broker.mosquitto_client import MosquittoBroker
     from hub.ports.broker.port import Broker, EmbeddedBroker
+    from hub.ports.journal.writer import JournalWriter
     from hub.ports.store.compaction import Compactor
     from hub.ports.store.mirror import Mirror
     from hub.ports.store.port import TelemetryStore
@@ -190,6 +192,28 @@ def _victoria(settings: Settings) -> VictoriaStore:
 
     chosen = settings.store
     return VictoriaStore(VictoriaAddress(chosen.url, chosen.token.get_secret_value()), now)
+
+
+def archive(settings: Settings) -> TelemetryStore:
+    """Open the hub's own archive for reading: it keeps every row, wherever else telemetry goes."""
+    from hub.ports.store.embedded import EmbeddedStore  # noqa: PLC0415  heavy, see rule 3
+
+    return EmbeddedStore(settings.store_dir, journals(settings))
+
+
+def usage_log(settings: Settings) -> JournalWriter:
+    """Open the log of what the meter tells; one process at a time can."""
+    from hub.ports.journal.writer import JournalWriter  # noqa: PLC0415  heavy, see rule 3
+
+    return JournalWriter.open(settings.usage_dir, now_ns=now())
+
+
+def meter(settings: Settings, log: JournalWriter) -> UsageMeter:
+    """Return what counts usage; one process at a time may."""
+    from hub.app.usage_meter import MeterPlaces, UsageMeter  # noqa: PLC0415  heavy, see rule 3
+
+    places = MeterPlaces(settings.meter_terms_dir, settings.accounts_dir, journals(settings))
+    return UsageMeter(places, log, archive(settings), now)
 
 
 def mirror(settings: Settings) -> Mirror:

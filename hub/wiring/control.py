@@ -27,6 +27,7 @@ from hub.app.http import create_app
 from hub.app.meter_clock import MeterClock
 from hub.app.reactor import Follower, Reactor
 from hub.app.shut_out import keep_out
+from hub.app.usage_desk import UsageDesk
 from hub.config import Settings
 from hub.metrics import Metrics
 from hub.ports.broker.port import CONTROL, Broker
@@ -42,6 +43,8 @@ from hub.services.pki import CertificateAuthority
 from hub.services.signing_keys import SigningKeys
 from hub.services.state import Place, StateIssuer
 from hub.services.tokens import Tokens, secret_hash
+from hub.services.usage_accounts import PublishedAccounts
+from hub.services.usage_terms import MeterTermsPublisher
 from hub.wiring import compose
 
 _METRICS_EVERY_S = 1.0
@@ -79,7 +82,13 @@ def run(settings: Settings, child: Child) -> None:
     desk = DeviceDesk(engine, states, send, live.publish, findings)
     link = ControlLink(broker.identity(CONTROL), desk, metrics, compose.now)
     sweep = DeadLetterSweep(engine, _letter_limits(settings), metrics)
-    followers = _followers(settings, findings, sweep)
+    accounts = PublishedAccounts(settings.accounts_dir)
+    used = UsageDesk(engine, accounts, send, live.publish, compose.now)
+    terms = MeterTermsPublisher(engine, settings.meter_terms_dir, compose.now, used.settle)
+    followers = [
+        *_followers(settings, findings, sweep),
+        Follower("usage", settings.usage_dir, Kind.USAGE, used.apply, used.publish),
+    ]
     reactor = Reactor(engine, followers, metrics, compose.now)
     gate = GatePublisher(engine, settings.gate_dir, compose.now)
     gate.step()
@@ -90,6 +99,7 @@ def run(settings: Settings, child: Child) -> None:
             "gate": gate.run,
             "states": states.run,
             "reactor": reactor.run,
+            "meter terms": terms.run,
             "alerts": AlertClock(engine, findings, compose.now).run,
             "dead letters": sweep.run,
             "meters": MeterClock(engine, hub.store, compose.now).run,
@@ -141,6 +151,8 @@ def _hub(
     return Hub(
         engine=engine,
         store=compose.store(settings),
+        archive=compose.archive(settings),
+        accounts=PublishedAccounts(settings.accounts_dir),
         ca=authority,
         tokens=tokens,
         devices=_Devices(link, broker),

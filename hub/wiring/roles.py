@@ -108,6 +108,17 @@ def compactor(settings: Settings, child: Child) -> None:
     )
 
 
+def meter(settings: Settings, child: Child) -> None:
+    """Count usage from the journals."""
+    from hub.app.usage_meter import run_meter  # noqa: PLC0415  heavy, and only here
+
+    child.watch()
+    with compose.usage_log(settings) as log:
+        counter = compose.meter(settings, log)
+        child.ready()
+        run_meter(counter, synced=partial(compose.synced, settings), stop=child.stop)
+
+
 def mirror(settings: Settings, child: Child) -> None:
     """Feed the time-series database from the journals."""
     from hub.app.mirror import run_mirror  # noqa: PLC0415  heavy, and only here
@@ -135,6 +146,7 @@ _ENTRIES: dict[str, Entry] = {
     "authd": authd,
     "control": control,
     "compactor": compactor,
+    "meter": meter,
     "mirror": mirror,
     "backup": backup,
 }
@@ -153,6 +165,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "control": ("hub.wiring.control",),
     "ingest": ("hub.app.ingest",),
     "compactor": ("hub.app.compactor", "hub.pipeline.store"),
+    "meter": ("hub.app.usage_meter", "hub.ports.store.embedded"),
     "mirror": ("hub.app.mirror", "hub.ports.store.mirror"),
     "backup": ("hub.app.backup.schedule",),
 }
@@ -169,7 +182,7 @@ def names(settings: Settings) -> tuple[str, ...]:
     own = ("broker", "authd") if settings.broker.kind == "nats" else ()
     fed = ("mirror",) if settings.store.kind != "embedded" else ()
     kept = ("backup",) if settings.backup.folder is not None else ()
-    return (*own, "control", *workers, "compactor", *fed, *kept)
+    return (*own, "control", *workers, "compactor", "meter", *fed, *kept)
 
 
 def _entry(name: str) -> Entry:

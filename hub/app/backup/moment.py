@@ -106,7 +106,7 @@ def pinned(settings: Settings, engine: Engine) -> Iterator[Moment]:
 def _take(settings: Settings, engine: Engine, descriptors: ExitStack) -> Moment:
     workers = range(settings.ingest.workers)
     telemetry = [settings.journal_dir(worker) for worker in workers]
-    logs = [settings.findings_dir(worker) for worker in workers]
+    logs = [settings.usage_dir, *(settings.findings_dir(worker) for worker in workers)]
     logs += [settings.deadletters_dir(worker) for worker in workers]
     pins = _Pins(settings.data_dir, descriptors)
     # Segments that the hub deletes from now on are held already.

@@ -215,7 +215,9 @@ class Hold(Base):
 
     __tablename__ = "hold"
     __table_args__ = (
-        CheckConstraint("kind IN ('payment', 'fraud', 'theft', 'recall', 'clone')", name="kind"),
+        CheckConstraint(
+            "kind IN ('payment', 'fraud', 'theft', 'recall', 'clone', 'quota')", name="kind"
+        ),
         CheckConstraint(
             "(CASE WHEN product_id IS NULL THEN 0 ELSE 1 END)"
             " + (CASE WHEN owner_id IS NULL THEN 0 ELSE 1 END)"

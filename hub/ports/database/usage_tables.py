@@ -5,7 +5,7 @@
 2. Totals are not kept here: the archive has them, for any period (`hub/services/usage_archive.py`).
 """
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hub.ports.database.tables import Base, Id, Instant, Name, Number
@@ -32,34 +32,6 @@ class UsageMeter(Base):
     metric_index: Mapped[int]
     aggregation: Mapped[Name]
     decimals: Mapped[int]
-
-
-class QuotaUse(Base):
-    """A quota was used up in a period: from `used_at` until the period ends, or `freed_at`.
-
-    At most one of a product, feature and period is not freed.
-    """
-
-    __tablename__ = "quota_use"
-    __table_args__ = (
-        Index(
-            "uq_quota_use_standing",
-            "product_id",
-            "feature",
-            "period_start",
-            unique=True,
-            sqlite_where=text("freed_at IS NULL"),
-            postgresql_where=text("freed_at IS NULL"),
-        ),
-    )
-
-    id: Mapped[Number]
-    product_id: Mapped[Id] = mapped_column(ForeignKey("product.id"), index=True)
-    feature: Mapped[Name]
-    period_start: Mapped[Instant]
-    period_end: Mapped[Instant]
-    used_at: Mapped[Instant]
-    freed_at: Mapped[Instant | None]
 
 
 class UsageCorrection(Base):

@@ -150,6 +150,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "get_certificate_keys": Rule(PUBLIC),
         # Telemetry and what follows from it
         "get_telemetry": Rule(SIGNED_IN),
+        "get_usage": Rule(SIGNED_IN),
         "get_fleet_telemetry": Rule(STAFF),
         "list_findings": Rule(SIGNED_IN),
         "list_alerts": Rule(SIGNED_IN),

@@ -37,6 +37,7 @@ from hub.api import (
     signing_keys,
     telemetry,
     transfers,
+    usage,
 )
 from hub.api.context import Hub
 from hub.api.guard import GuardedRoute
@@ -55,6 +56,7 @@ _ROUTERS = (
     holds.ROUTER,
     ofrep.ROUTER,
     transfers.ROUTER,
+    usage.ROUTER,
     disputes.ROUTER,
     coverage.ROUTER,
     cases.ROUTER,

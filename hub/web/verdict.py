@@ -78,6 +78,7 @@ _COVERAGE = {
     Code.GRACE: Level.NOTICE,
     Code.SCHEDULED: Level.NOTICE,
     Code.NOT_IN_PLAN: Level.NOTICE,
+    Code.QUOTA_USED: Level.NOTICE,
     Code.NO_SUBSCRIPTION: Level.NOTICE,
 }
 

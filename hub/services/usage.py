@@ -32,6 +32,7 @@ from hub.ports.store.port import TelemetryStore
 from hub.services import audit, changes, products
 from hub.services.caller import HUB, Caller, Scope
 from hub.services.facts import load_one
+from hub.services.relations import Act
 from hub.services.usage_accounts import ON_TIME, Accounts
 from hub.services.usage_archive import count
 from hub.services.usage_terms import (
@@ -107,7 +108,7 @@ def of_product(
         NotFoundError: no such product, or not one of the caller's.
     """
     caller.require(Scope.TELEMETRY_READ)
-    product = products.visible(session, caller, product_id)
+    product = products.visible(session, caller, product_id, Act.BILLS)
     facts = load_one(session, product.id)
     found = load_meters(session).get(facts.model.number, ())
     return [_usage(facts, one, product.zone, store, accounts(), at) for one in found]

@@ -219,6 +219,7 @@ API: dict[str, Row] = {
     ),
     # Telemetry and what follows from it
     "get_telemetry": product(Act.HISTORY, query="?metric=temp_c", but={"former": 200}),
+    "get_usage": product(Act.BILLS),
     "get_fleet_telemetry": role(query="?model=heat-pump&metric=temp_c"),
     "list_findings": product(Act.HISTORY, query="?device_id={device_id}"),
     "list_alerts": product(Act.ALERTS, query="?device_id={device_id}"),

@@ -167,6 +167,33 @@ def test_a_notice_for_an_earlier_owner_is_not_shown_to_the_next(scene: Scene) ->
     assert scene.notices() == [(nobodys.id, "reset")]
 
 
+def test_a_command_is_for_the_owner_under_whom_it_was_given(scene: Scene) -> None:
+    scene.command("restart", T0 + DAY)
+    with write_session(scene.world.engine) as session:
+        ownership.release(session, scene.caller, scene.made.product_id, T0 + S)
+    scene.command("identify", T0 + DAY, at=T0 + 2 * S)  # by staff, while nobody owned it
+    scene.world.claim(scene.made, scene.world.customer(), T0 + 3 * S)
+    present = scene.command("reset", T0 + DAY, at=T0 + 4 * S)
+    scene.desk.on_presence(scene.device_id, BIRTH, T0 + 5 * S)
+    (sent,) = [data for _, channel, data in scene.sent if channel is Down.COMMAND]
+    command = Command.decode(sent)
+    assert (command.id, command.owner_epoch) == (present.id, 2)
+
+
+def test_keys_that_turn_are_told_to_who_is_there(scene: Scene) -> None:
+    scene.desk.on_presence(scene.device_id, BIRTH, T0)
+    scene.states.ask_due(T0)
+    scene.states.step()
+    scene.sent.clear()
+    scene.keys.rotate(scene.world.engine, HUB, T0, 10 * S)
+    scene.states.ask_due(T0)
+    assert scene.states.step() == 1
+    (state,) = [scene.state(data) for _, channel, data in scene.sent if channel is Down.STATE]
+    assert [key.kid for key in state.signing_keys] == [k.kid for k in scene.keys.public(T0)]
+    scene.states.ask_due(T0)
+    assert scene.states.step() == 0
+
+
 def test_a_command_waits_until_it_is_replied_to(scene: Scene) -> None:
     command = scene.command("restart", T0 + DAY)
     scene.desk.on_presence(scene.device_id, BIRTH, T0 + S)

@@ -1,1 +1,1 @@
-"""What usage costs and who pays for it: money, billing periods, credit and proration; pure."""
+"""What is counted of usage, and in which billing periods; pure."""

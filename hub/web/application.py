@@ -5,7 +5,23 @@
 
 from fastapi import FastAPI
 
-from hub.web import access, delivery, entrance, home, live, missing, product, series, support
+from hub.web import (
+    access,
+    certificate,
+    claims,
+    delivery,
+    entrance,
+    former,
+    hands,
+    home,
+    household,
+    live,
+    missing,
+    product,
+    series,
+    settling,
+    support,
+)
 from hub.web.guard import PageRoute
 from hub.web.pages import Pages
 
@@ -13,10 +29,16 @@ _ROUTERS = (
     delivery.ROUTER,
     entrance.ROUTER,
     home.ROUTER,
+    claims.ROUTER,
     product.ROUTER,
+    hands.ROUTER,
+    certificate.ROUTER,
+    former.ROUTER,
+    household.ROUTER,
     series.ROUTER,
     live.ROUTER,
     support.ROUTER,
+    settling.ROUTER,
 )
 
 

@@ -15,6 +15,8 @@ from hub.metrics import Metrics
 from hub.ports.store.port import TelemetryStore
 from hub.services.causes import CauseBoard
 from hub.services.events import Broadcaster
+from hub.services.signing_keys import SigningKeys
+from hub.services.state import Place
 from hub.services.tokens import Tokens
 
 
@@ -35,6 +37,10 @@ class Brakes(Protocol):
     @property
     def sign_in_email(self) -> Brake:
         """By e-mail address."""
+
+    @property
+    def invitation_code(self) -> Brake:
+        """Of codes of invitations, by person."""
 
 
 class Hub(Protocol):
@@ -67,6 +73,18 @@ class Hub(Protocol):
     @property
     def clock(self) -> Callable[[], int]:
         """The present time, ns since 1970 UTC."""
+
+    @property
+    def signing_keys(self) -> SigningKeys:
+        """Sign receipts and certificates."""
+
+    @property
+    def place(self) -> Place:
+        """Where this hub is found."""
+
+    @property
+    def dispute_days(self) -> int:
+        """Days that an owner has to answer a dispute."""
 
     @property
     def limits(self) -> Brakes:

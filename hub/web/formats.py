@@ -63,6 +63,10 @@ class Formats:
         """Return the day."""
         return str(format_date(self._local(at), "medium", locale=self.locale))
 
+    def date(self, day: dt.date) -> str:
+        """Return a day of the calendar."""
+        return str(format_date(day, format="medium", locale=self.locale))
+
     def clock(self, at: int) -> str:
         """Return the time of day."""
         local = self._local(at)

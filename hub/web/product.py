@@ -30,6 +30,7 @@ from hub.web.guard import PageRoute, form_of, local, visitor_of
 from hub.web.pages import pages_of
 from hub.web.sentences import LEVELS, STATUSES, Sentences
 from hub.web.series import DEFAULT_RANGE, ID, RANGES, TABLE_ROWS, Chart, drawn
+from hub.web.standing import LAYERS, Standing, standing
 from hub.web.verdict import Problem
 from hub.web.visitor import Visitor
 
@@ -61,6 +62,17 @@ class View:
     earlier: Sequence[AlertView]
     notices: Sequence[NoticeView]
     said: Sentences
+    standing: Standing
+
+    @property
+    def product_id(self) -> str:
+        """Of the product."""
+        return self.found.summary.product_id
+
+    @property
+    def end(self) -> int:
+        """Where the chart ends, ms; 0: it follows the present."""
+        return 0
 
     @property
     def verdict(self) -> Problem:
@@ -105,6 +117,7 @@ def page_product(
         ranges=RANGES,
         levels=LEVELS,
         statuses=STATUSES,
+        layers=LAYERS,
     )
 
 
@@ -181,6 +194,7 @@ def viewed(hub: Hub, visitor: Visitor, product_id: str, metric: str, span: str) 
             earlier=[*ranked[MAX_SHOWN:], *(one for one in past if one.status == "resolved")],
             notices=timeline.notices(session, caller, product_id),
             said=Sentences(visitor.language, visitor.formats, titles.counters),
+            standing=standing(session, caller, found, at, visitor.language, visitor.formats),
         )
 
 

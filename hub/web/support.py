@@ -6,24 +6,29 @@
 4. What support does here it does by the services, audited as through the API.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fastapi import APIRouter
+from sqlalchemy import select
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from entitlements.facts import HoldKind, in_force
 from hub.errors import InvalidInputError
 from hub.ports.database.engine import read_session, write_session
-from hub.ports.database.ownership_tables import Hold
-from hub.services import holds, incidents, products, timeline
+from hub.ports.database.ownership_tables import Hold, Ownership
+from hub.ports.database.people_tables import Owner
+from hub.services import case_desk, holds, incidents, products, timeline
 from hub.web.context import hub_of
 from hub.web.guard import PageRoute, form_of, visitor_of
+from hub.web.languages import N_
 from hub.web.pages import pages_of
 from hub.web.product import viewed
 from hub.web.sentences import HOLDS, LEVELS, STATUSES, Sentences
 from hub.web.series import ID, RANGES
+from hub.web.settling import CASES, NEVER_DUE
+from hub.web.standing import LAYERS
 
 ROUTER = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -31,6 +36,17 @@ MAX_FOUND = 25
 MAX_CAUSES = 5
 MAX_HOLD_DAYS = 3_650
 DAY_NS = 86_400_000_000_000
+
+SCOPES: Mapping[str, str] = {
+    "account": N_("on the account"),
+    "model": N_("on all that were built alike"),
+    "subscription": N_("on one subscription"),
+}
+_OWNERS = (
+    select(Ownership, Owner.name)
+    .join(Owner, Owner.id == Ownership.owner_id)
+    .order_by(Ownership.epoch.desc())
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +59,38 @@ class Held:
     starts_at: int
     ends_at: int | None
     features: Sequence[str] | None
+    scope: str
+    evidence: str | None
 
     @classmethod
     def of(cls, row: Hold) -> "Held":
         """Take what a page shows of a hold."""
-        return cls(row.id, row.kind, row.reason, row.starts_at, row.ends_at, row.features)
+        scope = "subscription" if row.subscription_id is not None else ""
+        if row.owner_id is not None:
+            scope = "account"
+        elif row.model_number is not None:
+            scope = "model"
+        return cls(
+            row.id,
+            row.kind,
+            row.reason,
+            row.starts_at,
+            row.ends_at,
+            row.features,
+            scope,
+            row.evidence,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedTime:
+    """One owner's time with the product; instants in ns."""
+
+    epoch: int
+    name: str
+    started_at: int
+    ended_at: int | None
+    undone: bool
 
 
 @ROUTER.get("/support", operation_id="page_lookup")
@@ -78,6 +121,7 @@ def page_support_product(
     metric: str = "",
     range: str = "",  # noqa: A002  name in the address
     hold_failed: str = "",
+    undo_failed: str = "",
 ) -> Response:
     """Show everything about a product on one screen."""
     hub, visitor = hub_of(request), visitor_of(request)
@@ -87,6 +131,11 @@ def page_support_product(
         entries = timeline.timeline(session, visitor.known, product_id, at)
         placed = holds.listed(session, visitor.known, product_id)
         held = [Held.of(one) for one in placed if in_force(one.starts_at, one.ends_at, at)]
+        cases = case_desk.listed(session, visitor.known, at, product_id=product_id)
+        owners = [
+            OwnedTime(row.epoch, name, row.started_at, row.ended_at, row.undone_at is not None)
+            for row, name in session.execute(_OWNERS.where(Ownership.product_id == product_id))
+        ]
     return pages_of(request).page(
         request,
         "support_product.html",
@@ -94,7 +143,14 @@ def page_support_product(
         entries=entries,
         held=held,
         kinds=HOLDS,
+        scopes=SCOPES,
         hold_failed=bool(hold_failed),
+        undo_failed=bool(undo_failed),
+        owners=owners,
+        cases=cases,
+        case_statuses=CASES,
+        never=NEVER_DUE,
+        layers=LAYERS,
         ranges=RANGES,
         levels=LEVELS,
         statuses=STATUSES,

@@ -66,12 +66,17 @@ def untranslated(text: str) -> Iterator[str]:
         "/claim",
         "/password",
         "/products/{}?claimed=1",
+        "/products/{}/hand-over",
+        "/hand-overs?disputed=1",
+        "/household",
         f"/products/{'a' * 16}",
         "/support",
         "/support?q=HP",
         "/support?q=nowhere",
         "/support/products/{}",
-        "/support/products/{}?hold_failed=1",
+        "/support/products/{}?hold_failed=1&undo_failed=1",
+        "/support/cases",
+        "/support/disputes",
     ],
 )
 def test_no_page_has_untranslated_words(
@@ -88,6 +93,8 @@ def test_no_refusal_has_untranslated_words(pseudo: World, ada: TestClient) -> No
     for path, form in [
         ("/claim", {"serial": "x", "code": ""}),
         ("/claim", {"serial": "x", "code": "AAAA-BBBB-CCCC"}),
+        ("/hand-overs/take", {"code": "hpt_x"}),
+        ("/invitations/join", {"code": "AAAA-BBBB-CCCC"}),
         ("/password", {"old": "x", "new": "x", "again": "x"}),
         ("/password", {"old": "x", "new": "x", "again": "y"}),
     ]:

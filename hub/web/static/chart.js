@@ -31,8 +31,9 @@
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
   function follow() {
-    const end = Date.now();
-    view = { start: end - chosenLength(), end, live: true };
+    // A chart of the past ends where that time ended, and follows nothing.
+    const past = Number(figure.dataset.end || 0), end = past || Date.now();
+    view = { start: end - chosenLength(), end, live: !past };
   }
 
   async function load() {

@@ -5,7 +5,7 @@
 
 Arrays: `place` u32[N,3] by slot: pattern, first instant, first source; `instant` i64[K]; `source`
 u8[L,16], ids of subscriptions, holds and grants; `head` u32[P,3] by pattern: first cell, instants,
-columns; `cell` u64[C] (see `decision_kernel.py`) and `outcome` u32[C], a row an interval, a column
+columns; `cell` u64[C] (see `kernels/decision_kernel.py`) and `outcome` u32[C], a row an interval, a column
 a feature, the first one for features that nobody knows. `decision_table.py` makes them.
 """
 
@@ -16,10 +16,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from entitlements import decision_kernel as kernel
 from entitlements.codes import Code
 from entitlements.decision import Decision
 from entitlements.facts import Value
+from entitlements.kernels import decision_kernel as kernel
 from entitlements.shapes import Template
 
 CODES: Final = (None, *Code)

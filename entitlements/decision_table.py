@@ -15,11 +15,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from entitlements import decision_kernel as kernel
 from entitlements.codes import Code
 from entitlements.decision_arrays import CODES, Decisions
 from entitlements.fact_columns import I64, ID_BYTES, FactColumns, Vocabulary
 from entitlements.facts import Facts, Model, PlanVersion
+from entitlements.kernels import decision_kernel as kernel
 from entitlements.ladder import TELEMETRY
 from entitlements.shapes import Template, facts_of, timelines
 

@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from entitlements.facts import Facts, HoldKind, Model, PlanVersion, Value
+from entitlements.kernels.decision_kernel import ABSENT
 
 I64 = npt.NDArray[np.int64]
 
-ABSENT = int(np.iinfo(np.int64).min)
-"""An instant or number that a fact does not have."""
 ID_BYTES = 16
 HOLD_KINDS = tuple(HoldKind)
 

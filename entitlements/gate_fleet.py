@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from entitlements.decision import Question
 from entitlements.decision_table import DecisionTable, Pool
-from entitlements.fact_columns import ABSENT, I64, FactColumns, id_texts
+from entitlements.fact_columns import I64, FactColumns, id_texts
 from entitlements.gate import budget_of, gate_verdict
-from entitlements.gate_kernel import spans
 from entitlements.gate_table import Fleet, GateTable, Terms
+from entitlements.kernels.decision_kernel import ABSENT
+from entitlements.kernels.gate_kernel import spans
 from entitlements.ladder import TELEMETRY
 from entitlements.status import NS_PER_S
 

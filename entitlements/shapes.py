@@ -14,15 +14,7 @@ from typing import NamedTuple
 
 from entitlements.codes import Arg, Code
 from entitlements.decision import Moment, Question
-from entitlements.decision_kernel import (
-    GRANT_WORDS,
-    HEAD,
-    HOLD_WORDS,
-    NEVER,
-    OWN_WORDS,
-    SUB_WORDS,
-)
-from entitlements.fact_columns import ABSENT, HOLD_KINDS, Vocabulary
+from entitlements.fact_columns import HOLD_KINDS, Vocabulary
 from entitlements.facts import (
     Device,
     Facts,
@@ -33,6 +25,15 @@ from entitlements.facts import (
     PlanVersion,
     Subscription,
     Value,
+)
+from entitlements.kernels.decision_kernel import (
+    ABSENT,
+    GRANT_WORDS,
+    HEAD,
+    HOLD_WORDS,
+    NEVER,
+    OWN_WORDS,
+    SUB_WORDS,
 )
 from entitlements.status import NS_PER_S
 

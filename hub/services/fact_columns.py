@@ -15,7 +15,6 @@ from sqlalchemy import ColumnElement, Select, func, literal, select
 from sqlalchemy.orm import Session
 
 from entitlements.fact_columns import (
-    ABSENT,
     GRANT_WIDTH,
     HOLD_KINDS,
     HOLD_WIDTH,
@@ -28,6 +27,7 @@ from entitlements.fact_columns import (
     id_pair,
     id_pairs,
 )
+from entitlements.kernels.decision_kernel import ABSENT
 from hub.ports.database import catalogue_tables as c
 from hub.ports.database import ownership_tables as o
 from hub.ports.database.product_tables import Device, Product

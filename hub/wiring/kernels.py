@@ -15,7 +15,7 @@ import pkgutil
 import shutil
 from pathlib import Path
 
-PACKAGES = ("analytics", "entitlements", "hub.pipeline")
+PACKAGES = ("analytics", "entitlements.kernels", "hub.pipeline")
 
 
 def use_cache(folder: Path) -> Path:

@@ -52,7 +52,7 @@ def assert_equal(decisions: Decisions, facts: Facts, at: int, names: tuple[str, 
             assert answers.until[number] == until
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(products(), min_size=1, max_size=3), st.lists(probes, min_size=2, max_size=4))
 def test_arrays_equal_explanations(found: list[Facts], instants: list[int]) -> None:
     every = [at_slot(2 * slot, facts) for slot, facts in enumerate(found, 1)]
@@ -184,7 +184,7 @@ def test_ids_sort_as_their_text() -> None:
         id_pairs(["a" * 17])
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(products(), st.sampled_from(FEATURES), probes, st.sampled_from(HoldKind))
 def test_any_one_hold_wins(facts: Facts, feature: str, at: int, kind: HoldKind) -> None:
     """A hold on the product refuses whatever else is true of it, but for a safe function."""

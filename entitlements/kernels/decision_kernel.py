@@ -12,8 +12,8 @@ from typing import Any
 import numba as nb
 import numpy as np
 
-from entitlements.fact_columns import ABSENT
-
+ABSENT = int(np.iinfo(np.int64).min)
+"""An instant or number that a fact does not have."""
 _NS = 1_000_000_000
 _END = int(np.iinfo(np.int64).max)
 HEAD = 6

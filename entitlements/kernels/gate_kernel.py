@@ -3,7 +3,7 @@
 import numba as nb
 import numpy as np
 
-from entitlements.decision_kernel import read_only
+from entitlements.kernels.decision_kernel import read_only
 
 
 @nb.njit(

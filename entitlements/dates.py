@@ -71,6 +71,7 @@ def local_date(zone: str, at: int) -> dt.date:
     return dt.date.fromordinal(_EPOCH_DAY + (second + _offset(zone, second)) // DAY_S)
 
 
+@lru_cache(maxsize=65_536)
 def end_of_day(zone: str, date: dt.date) -> int:
     """Return the first instant (ns) from which on a local day is over for good.
 

@@ -5,11 +5,7 @@
 3. `dump` then `load` continues bit for bit. No clock, no I/O and no randomness may ever live here.
 """
 
-import json
-import struct
-import zlib
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +14,8 @@ from analytics import kernel
 from analytics.findings import FINDING, SeriesKind
 from analytics.parameters import Parameters
 from analytics.records import LAYOUT, RECORD, STEP, fresh
+from analytics.snapshot import SnapshotError, closed, opened
 
-_MAGIC = b"HPDETEC1"
-_HEAD = struct.Struct("<8sII")  # magic, CRC-32 of the rest, length of the JSON header
 _ROOM = 1024  # findings written per kernel call before the buffer is emptied
 
 _Batch = tuple[
@@ -29,10 +24,6 @@ _Batch = tuple[
     npt.NDArray[np.float64],
     npt.NDArray[np.bool_],
 ]
-
-
-class SnapshotError(ValueError):
-    """A detector snapshot is damaged or was written by another layout of the records."""
 
 
 class Detector:
@@ -195,11 +186,8 @@ class Detector:
 
     def dump(self) -> bytes:
         """Return the whole state; `load` continues from it bit for bit."""
-        header = json.dumps(
-            {"layout": LAYOUT, "series": self._used, "parameters": asdict(self.parameters)}
-        ).encode()
-        body = header + self._records[: self._used].tobytes()
-        return _HEAD.pack(_MAGIC, zlib.crc32(body), len(header)) + body
+        header = {"layout": LAYOUT, "series": self._used, "parameters": asdict(self.parameters)}
+        return closed(header, self._records[: self._used].tobytes())
 
     @classmethod
     def load(cls, data: bytes) -> "Detector":
@@ -209,7 +197,7 @@ class Detector:
             SnapshotError: the bytes are damaged or of another version; start fresh and replay the
             journal.
         """
-        header, rest = _opened(data)
+        header, rest = opened(data)
         known = set(asdict(Parameters()))
         if header["layout"] != LAYOUT or set(header["parameters"]) != known:
             raise SnapshotError(
@@ -222,25 +210,3 @@ class Detector:
             detector.allocate(len(records))
             detector._records[: len(records)] = records
         return detector
-
-
-def layout_of(data: bytes) -> int:
-    """Return the layout that a snapshot (`Detector.dump`) is written in.
-
-    Raises:
-        SnapshotError: the bytes are damaged.
-    """
-    return int(_opened(data)[0]["layout"])
-
-
-def _opened(data: bytes) -> tuple[dict[str, Any], memoryview]:
-    """Header and records of a snapshot."""
-    try:
-        magic, checksum, length = _HEAD.unpack_from(data)
-    except struct.error as error:
-        raise SnapshotError("The detector snapshot is cut short; replay the journal.") from error
-    body = memoryview(data)[_HEAD.size :]
-    if magic != _MAGIC or zlib.crc32(body) != checksum:
-        raise SnapshotError("The detector snapshot is damaged; replay the journal.")
-    header: dict[str, Any] = json.loads(bytes(body[:length]))
-    return header, body[length:]

@@ -7,11 +7,14 @@
 3. Label values come from closed sets (verdicts, codes, operation ids): never device ids, e-mails
    or paths.
 4. Hot stages add once per batch, never once per row.
+5. A process exposes what it measures and nothing else: a metric of another role takes what it is given in
+   silence, so that no scrape holds a zero that nobody measured.
 Must never live here: the clock, and anything that decides.
 """
 
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import (
@@ -29,8 +32,10 @@ from prometheus_client.registry import Collector
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 # Seconds. A group commit is milliseconds, a kernel call microseconds, an export minutes.
-_STAGE_BUCKETS = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.5)
-_HTTP_BUCKETS = (1e-3, 2.5e-3, 5e-3, 10e-3, 20e-3, 50e-3, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
+_STAGES_S = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.5)
+_HTTP_S = (1e-3, 2.5e-3, 5e-3, 10e-3, 20e-3, 50e-3, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
+_PUSH_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
+_BATCHES = (1, 4, 16, 64, 256, 1_024, 4_096, 16_384)
 
 
 class Metrics:
@@ -42,107 +47,151 @@ class Metrics:
 
     def __init__(self, process: str) -> None:
         self.process = process
+        self._role = process.partition("-")[0]
         self.registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(namespace="homeport", registry=self.registry)
         self._define_pipeline()
         self._define_outcomes()
+        self._define_operation()
         self._define_api()
 
-    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        return Counter(name, meaning, labels, namespace="homeport", registry=self.registry)
+    def _counter(self, of: str, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, labels, namespace="homeport", registry=self._where(of))
 
-    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
-        return Gauge(name, meaning, labels, namespace="homeport", registry=self.registry)
+    def _gauge(self, of: str, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(name, meaning, labels, namespace="homeport", registry=self._where(of))
 
     def _histogram(
-        self, name: str, meaning: str, buckets: tuple[float, ...], *labels: str
+        self, of: str, name: str, meaning: str, buckets: tuple[float, ...], *labels: str
     ) -> Histogram:
         return Histogram(
-            name, meaning, labels, namespace="homeport", buckets=buckets, registry=self.registry
+            name, meaning, labels, namespace="homeport", buckets=buckets, registry=self._where(of)
         )
 
+    def _where(self, roles: str) -> CollectorRegistry | None:
+        return self.registry if self._role in roles.split() else None
+
     def _define_pipeline(self) -> None:
+        counter, gauge = partial(self._counter, "ingest"), partial(self._gauge, "ingest")
         self.stage_seconds = self._histogram(
-            "stage_seconds", "Time one micro-batch spent in a stage.", _STAGE_BUCKETS, "stage"
+            "ingest", "stage_seconds", "Time one micro-batch spent in a stage.", _STAGES_S, "stage"
         )
-        self.received_frames = self._counter("received_frames", "Frames read from the broker.")
-        self.received_bytes = self._counter(
+        self.batch_frames = self._histogram(
+            "ingest", "batch_frames", "Frames of a micro-batch.", _BATCHES
+        )
+        self.received_frames = counter("received_frames", "Frames read from the broker.")
+        self.received_bytes = counter(
             "received_bytes", "Payload bytes of the frames read from the broker."
         )
-        self.dropped_frames = self._counter(
-            "dropped_frames", "Frames dropped before decoding.", "reason"
+        self.lag = gauge("ingest_lag_seconds", "How far the worker is behind the broker.")
+        self.shedding = gauge(
+            "ingest_shedding",
+            "1 while products are told to wait because the worker cannot take all.",
         )
-        self.gated_frames = self._counter("gated_frames", "Frames by verdict.", "verdict")
-        self.throttled_frames = self._counter(
+        self.gated_frames = counter("gated_frames", "Frames by verdict.", "verdict")
+        self.throttled_frames = counter(
             "throttled_frames", "Frames whose devices were told to wait, by reason.", "reason"
         )
-        self.decoded_rows = self._counter("decoded_rows", "Rows decoded, by encoding.", "source")
-        self.rejected_rows = self._counter(
-            "rejected_rows", "Rows that will never be accepted.", "code"
+        self.rejected_rows = counter("rejected_rows", "Rows that will never be accepted.", "code")
+        self.quarantined_rows = counter(
+            "quarantined_rows", "Rows journalled that are not shown for now, by reason.", "reason"
         )
-        self.duplicate_rows = self._counter(
-            "duplicate_rows", "Rows received again and stored once."
-        )
-        self.unverified_rows = self._counter(
+        self.duplicate_rows = counter("duplicate_rows", "Rows received again and stored once.")
+        self.unverified_rows = counter(
             "unverified_rows",
             "Those of them that are stored for so long that their content was not compared.",
         )
-        self.beyond_rows = self._counter(
+        self.beyond_rows = counter(
             "beyond_rows",
             "Rows not taken because their device holds too many streams, gaps or rows without receipt.",
         )
-        self.ingest_paused = self._gauge(
+        self.ingest_paused = gauge(
             "ingest_paused", "1 while nothing is taken because the disk is full."
         )
-        self.journalled_rows = self._counter("journalled_rows", "Rows journalled and synced.")
-        self.journalled_samples = self._counter(
-            "journalled_samples", "Samples journalled and synced."
+        self.journalled_rows = counter("journalled_rows", "Rows journalled and synced.")
+        self.journalled_samples = counter("journalled_samples", "Samples journalled and synced.")
+        self.journal_offset = gauge("journal_offset_bytes", "End of the synced journal.")
+        self.checkpoint_offset = gauge(
+            "checkpoint_offset_bytes", "Journal offset from which a restart reads again."
         )
-        self.journal_bytes = self._counter("journal_bytes", "Bytes appended to the journal.")
-        self.journal_offset = self._gauge("journal_offset_bytes", "End of the synced journal.")
-        self.receipts = self._counter("receipts", "Receipts sent to devices.")
-        self.findings = self._counter("findings", "Findings of the detector.", "kind")
-        self.detector_series = self._gauge("detector_series", "Series the detector keeps.")
-        self.stored_offset = self._gauge(
-            "stored_offset_bytes", "Journal offset that the time-series store covers."
+        self.receipts = counter("receipts", "Receipts sent to devices.")
+        self.dead_letters = counter("dead_letters", "Messages kept as evidence of a rejection.")
+        self.findings = self._counter("ingest", "findings", "Findings of the detector.", "kind")
+        self.detector_series = gauge("detector_series", "Series the detector keeps.")
+        self.gate_version = gauge("gate_version", "Version of the gate snapshot in force.")
+        self.dropped_frames = self._counter(
+            "ingest control", "dropped_frames", "Frames dropped before they took effect.", "reason"
         )
-        self.gate_version = self._gauge("gate_version", "Version of the gate snapshot in force.")
 
     def _define_outcomes(self) -> None:
-        self.dead_letters = self._counter("dead_letters", "Payloads kept as evidence.", "reason")
-        self.alerts_opened = self._counter("alerts_opened", "Alerts opened.", "kind")
-        self.pushes = self._counter("pushes", "Messages pushed to devices.", "channel", "result")
-        self.devices_connected = self._gauge("devices_connected", "Devices with a live session.")
-        self.compacted_segments = self._counter(
-            "compacted_segments", "Journal segments turned into Parquet."
+        counter, gauge = partial(self._counter, "control"), partial(self._gauge, "control")
+        self.alerts = counter("alerts", "Changes of alerts, by kind.", "kind", "change")
+        self.push_seconds = self._histogram(
+            "control",
+            "push_seconds",
+            "From the end of the turn that received the samples until their findings were in the database and "
+            "notices handed to the broker.",
+            _PUSH_S,
         )
-        self.process_restarts = self._counter(
+        self.pushes = counter("pushes", "Messages pushed to devices.", "channel", "result")
+        self.devices = gauge("devices", "Devices that are enrolled, by presence.", "presence")
+        self.log_lag = gauge(
+            "log_lag_bytes", "Bytes of a worker's log that are not in the database yet.", "log"
+        )
+        self.stored_offset = gauge(
+            "stored_offset_bytes", "Journal offset that the Parquet files cover.", "journal"
+        )
+        self.store_files = gauge("store_files", "Parquet files in use.")
+        self.disk_bytes = gauge("disk_bytes", "Bytes that a part of the hub takes.", "part")
+        self.disk_free = gauge("disk_free_bytes", "Bytes free for the hub's data folder.")
+        self.disk_size = gauge("disk_size_bytes", "Size of the disk of the hub's data folder.")
+
+    def _define_operation(self) -> None:
+        counter, gauge = partial(self._counter, "supervisor"), partial(self._gauge, "supervisor")
+        self.process_restarts = counter(
             "process_restarts", "Processes restarted by the supervisor.", "role"
         )
-
-        self.backups = self._counter("backups", "Backups tried by the schedule.", "result")
+        self.process_up = gauge("process_up", "1 while a process does its job.", "role")
+        self.process_memory = gauge(
+            "role_resident_memory_bytes",
+            "Resident memory of a process and what it started.",
+            "role",
+        )
+        self.process_cpu = gauge(
+            "role_cpu_seconds", "CPU time of the present process and what it started.", "role"
+        )
+        self.backups = self._counter(
+            "backup", "backups", "Backups tried by the schedule.", "result"
+        )
         self.backup_time = self._gauge(
+            "backup",
             "backup_last_success_timestamp_seconds",
             "When the newest good backup was taken, s since 1970 UTC; 0 for never.",
         )
-        self.backup_bytes = self._gauge("backup_last_size_bytes", "Size of the newest good backup.")
+        self.backup_bytes = self._gauge(
+            "backup", "backup_last_size_bytes", "Size of the newest good backup."
+        )
         self.backup_seconds = self._gauge(
-            "backup_last_duration_seconds", "How long the newest good backup took."
+            "backup", "backup_last_duration_seconds", "How long the newest good backup took."
         )
 
     def _define_api(self) -> None:
-        self.http_requests = self._counter(
+        counter = partial(self._counter, "control")
+        self.http_requests = counter(
             "http_requests", "Requests answered, by operation.", "operation", "status"
         )
         self.http_seconds = self._histogram(
+            "control",
             "http_request_seconds",
             "Time until the answer began, by operation.",
-            _HTTP_BUCKETS,
+            _HTTP_S,
             "operation",
         )
-        self.live_listeners = self._gauge("live_listeners", "Open streams of live events.")
-        self.sign_ins = self._counter("sign_ins", "Attempts to sign in.", "result")
-        self.enrolments = self._counter("enrolments", "Enrolments and renewals.", "result")
+        self.live_listeners = self._gauge(
+            "control", "live_listeners", "Open streams of live events."
+        )
+        self.sign_ins = counter("sign_ins", "Attempts to sign in.", "result")
+        self.enrolments = counter("enrolments", "Enrolments and renewals.", "result")
 
     def text(self) -> bytes:
         """Return this process's metrics in the Prometheus text format."""

@@ -12,6 +12,7 @@ from device_sdk.wire.topics import Down
 from hub.app.log_records import Entry
 from hub.services import alert_desk, alerts, pushes
 from hub.services.alert_desk import AlertView
+from hub.services.alert_kinds import kind_word
 from hub.services.alerts import AlertChange
 from hub.services.caller import HUB
 from hub.services.events import Event
@@ -29,11 +30,18 @@ class FindingsDesk:
     Args:
         send: hands notices to the broker.
         tell: tells live listeners.
+        count: told kind and change of each alert that changed.
     """
 
-    def __init__(self, send: Send, tell: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        send: Send,
+        tell: Callable[[Event], None],
+        count: Callable[[str, str], None] = lambda _kind, _change: None,
+    ) -> None:
         self._send = send
         self._tell = tell
+        self._count = count
 
     def apply(self, session: Session, entries: Sequence[Entry], at: int) -> Changes:
         """Write findings and open or update alerts; see `Follower.apply`."""
@@ -50,6 +58,7 @@ class FindingsDesk:
     def publish(self, changes: Changes) -> None:
         """Send notices to devices and tell live listeners."""
         for change, event in changes:
+            self._count(kind_word(change.alert.kind), change.change)
             if change.notice is not None:
                 payload = pushes.notice_payload(change.notice)
                 self._send(change.device_id, Down.NOTICE, payload)

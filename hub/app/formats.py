@@ -22,10 +22,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from analytics.detector import SnapshotError
-from analytics.detector import layout_of as detector_layout
 from analytics.records import LAYOUT
-from hub.app.backup.restore import UNFINISHED
+from analytics.snapshot import SnapshotError, opened
 from hub.config import Settings
 from hub.errors import ConflictError, StorageError
 from hub.pipeline.checkpoint import FORMAT as CHECKPOINT
@@ -39,6 +37,8 @@ from hub.ports.store.manifest import VERSION as MANIFEST
 FOLDER: Final = 1
 """Version of the data folder as a whole; a folder without `format.json` has this one too."""
 MARK: Final = "format.json"
+UNFINISHED: Final = ".restoring"
+"""Folder within the data folder while a restore goes on."""
 _SEGMENT_VERSION: Final = struct.Struct("<8sI")
 
 
@@ -229,9 +229,7 @@ def _checkpoint(folder: Path, worker: int) -> Iterator[Part]:
         try:
             with np.load(path, allow_pickle=False) as file:
                 yield _numbered(f"checkpoint {worker}", int(file["format"]), CHECKPOINT)
-                layout = (
-                    detector_layout(file["detector"].tobytes()) if "detector" in file else LAYOUT
-                )
+                layout = int(opened(file["detector"].tobytes())[0]["layout"])
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, SnapshotError):
             return
         age = Age.SAME if layout == LAYOUT else Age.AFRESH

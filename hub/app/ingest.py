@@ -22,8 +22,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from analytics.detector import SnapshotError
+from analytics.snapshot import SnapshotError
 from device_sdk.wire.topics import ROOT, Up
+from hub.app.tally import Laps, Tally
 from hub.errors import DiskFullError, StorageError
 from hub.metrics import Metrics
 from hub.pipeline.attempts import DEATHS, Attempts
@@ -45,14 +46,11 @@ from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.segments import list_segments
 from hub.ports.journal.telemetry import decode
 from hub.ports.journal.writer import JournalWriter, Rotation
-from hub.services.alert_kinds import kind_word
 from hub.services.replays import Replay, replays_in
 from hub.services.snapshot_file import current_version
 
 log = logging.getLogger(__name__)
 
-_VERDICTS = ("accept", "quarantine", "throttle", "refuse")
-_THROTTLED = ("gate", "product_budget", "owner_budget", "load")
 _LOOK_S = 0.25  # between two looks at the free space
 _BACK = 1.25  # times the reserve must be free again, so that the worker does not come and go
 _STABLE_S = 60.0
@@ -226,6 +224,7 @@ class _Worker:
         self._journal = journal
         self._logs = (journal, findings, dead_letters)
         self._metrics = Metrics(f"ingest-{config.worker}")
+        self._tally, self._laps = Tally(self._metrics), Laps(self._metrics)
         self._followers = StoreStage(config.progress)
         reactions = ReactStage(findings, config.worker)
         self._streams, self._detector, self._checkpoint = _restore(
@@ -244,6 +243,7 @@ class _Worker:
             self._followers,
             reactions,
             FairShare(config.max_messages_per_s, config.most_lag_s),
+            self._laps,
         )
         self._last_checkpoint = time.monotonic()
         self._last_publish = self._last_look = self._last_replay = 0.0
@@ -299,6 +299,7 @@ class _Worker:
         """Take a batch through the pipeline, marked as tried; what killed the worker too often is set aside."""
         now = self._config.clock()
         self._attempts.begin(frames)
+        self._laps.begin()
         try:
             if deaths >= DEATHS:
                 log.error("a message that killed the worker is set aside", extra={"deaths": deaths})
@@ -378,7 +379,6 @@ class _Worker:
         if version is not None and version != self._pipeline.directory.version:
             directory = Directory.read(self._config.gate, ROOT, self._pipeline.directory)
             self._pipeline.use(directory)
-            self._metrics.gate_version.set(directory.version)
 
     def _between_turns(self) -> None:
         now = time.monotonic()
@@ -388,7 +388,11 @@ class _Worker:
         if now - self._last_publish >= 1.0:
             self._last_publish = now
             self._journal.seal_if_due(self._config.clock())
+            self._followers.overloaded(shedding=self._tally.shedding(now))
             self._followers.store(self._journal.synced, self._config.clock())
+            self._metrics.lag.set(self._receiver.lag_s(now))
+            self._metrics.detector_series.set(self._detector.series)
+            self._metrics.gate_version.set(self._pipeline.directory.version)
             try:
                 self._metrics.publish(self._config.metrics)
             except OSError as error:
@@ -419,32 +423,13 @@ class _Worker:
         `checkpoint` may be the last good one, and rows just before it are compared with what comes again.
         """
         trail = self._streams.trail.start
-        self._followers.checkpointed(checkpoint if trail is None else min(trail, checkpoint))
+        start = checkpoint if trail is None else min(trail, checkpoint)
+        self._followers.checkpointed(start)
+        self._metrics.checkpoint_offset.set(start)
 
     def _count(self, turn: Turn) -> None:
-        stored = turn.stored
-        for kind, count in turn.findings.items():
-            self._metrics.findings.labels(kind=kind_word(kind)).inc(count)
-        if stored is None:
-            return
-        self._changed = True
-        m = self._metrics
-        m.received_frames.inc(turn.messages)
-        m.received_bytes.inc(turn.bytes)
-        m.duplicate_rows.inc(stored.duplicates)
-        m.unverified_rows.inc(stored.unverified)
-        m.beyond_rows.inc(stored.beyond)
-        m.journalled_rows.inc(stored.batch.rows)
-        m.journalled_samples.inc(stored.batch.samples)
-        m.journal_offset.set(stored.synced)
-        for verdict, count in turn.verdicts.items():
-            m.gated_frames.labels(verdict=_VERDICTS[verdict]).inc(count)
-        for reason, count in turn.throttled.items():
-            m.throttled_frames.labels(reason=_THROTTLED[reason]).inc(count)
-        for code, count in turn.rejected.items():
-            m.rejected_rows.labels(code=code.name.lower()).inc(count)
-        m.receipts.inc(turn.receipts)
-        m.detector_series.set(self._detector.series)
+        self._tally.turn(turn, time.monotonic())
+        self._changed |= turn.stored is not None
 
 
 def _detector(arrays: dict[str, NDArray[Any]]) -> DetectStage:

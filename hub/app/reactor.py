@@ -85,7 +85,7 @@ class Reactor:
         metrics: Metrics,
         clock: Callable[[], int],
     ) -> None:
-        self._trails = [_Trail(engine, follower, metrics) for follower in followers]
+        self._trails = [_Trail(engine, follower, metrics, clock) for follower in followers]
         self._clock = clock
         self._problem: str | None = None
 
@@ -128,8 +128,11 @@ class Reactor:
 class _Trail(Generic[R]):
     """One follower on its way along its log."""
 
-    def __init__(self, engine: Engine, follower: Follower[R], metrics: Metrics) -> None:
+    def __init__(
+        self, engine: Engine, follower: Follower[R], metrics: Metrics, clock: Callable[[], int]
+    ) -> None:
         self._engine = engine
+        self._clock = clock
         self._follower = follower
         self._metrics = metrics
         self._reader: JournalReader | None = None
@@ -141,10 +144,11 @@ class _Trail(Generic[R]):
             return 0
         reader = self._reader or self._open()
         self._reader = None  # after a failure, begin again at the cursor
-        entries, bad, moved = self._read(reader)
+        entries, bad, moved, received = self._read(reader)
         if moved:
             results = self._commit(entries, reader.offset, at)
             self._publish(results)
+            self._time(received)
         self._reader = reader
         self._prune(reader)
         return len(entries) + bad
@@ -181,13 +185,22 @@ class _Trail(Generic[R]):
             if deleted:
                 _log.info("%s: %d segments deleted", self._follower.name, len(deleted))
 
-    def _read(self, reader: JournalReader) -> tuple[list[Entry], int, bool]:
-        """Read and sync a batch: its entries, how many were bad, whether the reader moved."""
+    def _time(self, received: Sequence[int]) -> None:
+        """Note how long findings took on their way, those passed over included; a clock set back counts as no time."""
+        if self._follower.kind is Kind.FINDINGS:
+            now = self._clock()
+            for instant in received:
+                self._metrics.push_seconds.observe(max(0, now - instant) / 1e9)
+
+    def _read(self, reader: JournalReader) -> tuple[list[Entry], int, bool, list[int]]:
+        """Read and sync a batch: its entries, how many were bad, whether it moved, when its blocks were received."""
         start = reader.offset
         entries: list[Entry] = []
         bad = 0
+        received = []
         try:
             for block in reader.blocks():
+                received.append(block.received_ns)
                 for position, record in enumerate(self._records(block)):
                     if record is None:
                         bad += 1
@@ -202,7 +215,7 @@ class _Trail(Generic[R]):
         moved = reader.offset > start
         if moved and reader.segment is not None:
             _sync(reader.segment.path)
-        return entries, bad, moved
+        return entries, bad, moved, received
 
     def _records(self, block: Block) -> Iterator[Record | None]:
         """Yield the records of a block, `None` for each that cannot be read."""

@@ -67,6 +67,23 @@ class Role:
     once: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How it stands with one role.
+
+    Attributes:
+        role: its name.
+        pid: of the process that plays it; 0 if nobody does.
+        up: it has said that it is ready, and lives.
+        restarts: how many times it was started again.
+    """
+
+    role: str
+    pid: int
+    up: bool
+    restarts: int
+
+
 class _Child:
     """One role and the process that plays it at present."""
 
@@ -77,6 +94,7 @@ class _Child:
         self.ready = False
         self.started_at = 0.0
         self.pause_s = FIRST_PAUSE_S
+        self.restarts = 0
         self.restart_at: float | None = None
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -111,6 +129,11 @@ class _Child:
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    def standing(self) -> Standing:
+        alive = self.alive()
+        pid = self.process.pid if alive and self.process is not None else 0
+        return Standing(self.role.name, pid, alive and self.ready, self.restarts)
+
     def signal(self, number: signal.Signals) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
@@ -144,6 +167,7 @@ class Supervisor:
         folder: where each child's standard error (`NAME.err`) and pid (`NAME.pid`) go.
         on_ready: called once when all roles are ready.
         on_restart: called with the role's name each time one is started again.
+        on_look: told how it stands with the lasting roles, at each change and about once a second. It must not raise.
     """
 
     def __init__(
@@ -152,10 +176,12 @@ class Supervisor:
         folder: Path,
         on_ready: Callable[[], None],
         on_restart: Callable[[str], None],
+        on_look: Callable[[Sequence[Standing]], None] = lambda _: None,
     ) -> None:
         self._children = [_Child(role, folder) for role in roles]
         self._on_ready = on_ready
         self._on_restart = on_restart
+        self._on_look = on_look
         self._stop = False
         self._selector = selectors.DefaultSelector()
 
@@ -199,6 +225,7 @@ class Supervisor:
             deadline = time.monotonic() + START_TIMEOUT_S
             while not child.ready:
                 self._wait_for_news(_CHECK_S)
+                self._look()
                 if self._stop:
                     raise StopRequestedError
                 self._check_start(child if time.monotonic() > deadline else None)
@@ -235,9 +262,14 @@ class Supervisor:
             elif child.process is not None and not child.alive():
                 self._bury(child, now)
             elif child.restart_at is not None and child.restart_at <= now:
+                child.restarts += 1
                 self._on_restart(child.role.name)
                 self._start(child)
                 child.give_turn()
+        self._look()
+
+    def _look(self) -> None:
+        self._on_look([child.standing() for child in self._children if not child.role.once])
 
     def _wait_for_news(self, timeout_s: float) -> None:
         """Sleep until a child says that it is ready, one ends, a signal comes, or time is up."""

@@ -7,6 +7,7 @@
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,6 +68,7 @@ class Pipeline:
         streams: which rows are settled; the stages have the same table.
         journal, receipts, detector, followers, reactions: the stages that hold state.
         share: what the worker can take.
+        lap: told the name of each stage of a turn when it has ended, so that somebody can take its time.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Pipeline:
         followers: StoreStage,
         reactions: ReactStage,
         share: FairShare,
+        lap: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._receiver = receiver
         self._streams = streams
@@ -89,6 +92,7 @@ class Pipeline:
         self._followers = followers
         self._reactions = reactions
         self._share = share
+        self._lap = lap
         self._rows = Rows(1 << 16, 1 << 19)
         self._journalled_at = 0
         self.use(directory)
@@ -134,15 +138,20 @@ class Pipeline:
         if frames.count == 0:
             return Turn(receipts=self._receipt(now_ns), findings=self._listen(now_ns))
         directory, rows = self.directory, self._rows
+        lap = self._lap
         directory.authenticator.authenticate(frames)
+        lap("authenticate")
         directory.gate.gate(frames, now_ns)
         births = read_births(frames, frames.pass_over_presence())
         older = older_copies(births, self._streams, now_ns) if births else []
         if again is None:
             directory.budgets.charge(frames, monotonic_ns)
+        lap("gate")
         received = now_ns if again is None else again.received
         rejections, lost = directory.decoder.decode(frames, rows, received)
+        lap("decode")
         stored = self._journal.write(frames, rows, rejections, lost, now_ns, again)
+        lap("journal")
         # Before the receipt: a device that was told does not send the rows again, so this is the only chance.
         self._reactions.raise_conflicts(stored.conflicts, now_ns)
         self._reactions.raise_older_copies(older, now_ns)
@@ -150,13 +159,16 @@ class Pipeline:
         self._receiver.send(self._receipts.greet(births, now_ns))
         sent = self._receipt(now_ns)
         self._receiver.send(self._receipts.waits(frames, now_ns))
+        lap("receipt")
         found = self._detector.detect(stored.batch, now_ns) if stored.offset >= 0 else NOTHING
+        lap("detect")
         self._followers.store(stored.synced, now_ns)
         if stored.offset >= 0:
             self._journalled_at = now_ns
             findings = self._reactions.react(found, stored.offset, now_ns)
         else:
             findings = self._listen(now_ns)
+        lap("react")
         size = int(frames.payload_size[: frames.count].sum())
         rejected = Counter(r.code for r in rejections)
         if stored.conflicts:

@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-_FIELDS = struct.Struct("<QQQQ")
+_FIELDS = struct.Struct("<QQQQQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,14 @@ class Progress:
         checkpoint: offset from which a restart may read, so journal segments at or above it must stay.
         beat_ns: time of the last turn.
         paused: 1 while the worker takes nothing because its disk is full.
+        overloaded: 1 while it cannot take all that is offered, and tells devices to wait.
     """
 
     synced: int = 0
     checkpoint: int = 0
     beat_ns: int = 0
     paused: int = 0
+    overloaded: int = 0
 
 
 class StoreStage:
@@ -55,10 +57,13 @@ class StoreStage:
             os.close(descriptor)
         self._checkpoint = 0
         self._paused = 0
+        self._overloaded = 0
 
     def store(self, synced: int, now_ns: int) -> None:
         """Let followers read up to `synced`."""
-        self._map[:] = _FIELDS.pack(synced, self._checkpoint, now_ns, self._paused)
+        self._map[:] = _FIELDS.pack(
+            synced, self._checkpoint, now_ns, self._paused, self._overloaded
+        )
 
     def checkpointed(self, offset: int) -> None:
         """A checkpoint for `offset` is on disk; the next `store` says so."""
@@ -67,6 +72,10 @@ class StoreStage:
     def paused(self, *, full: bool) -> None:
         """Nothing is taken because the disk is full, or again; the next `store` says so."""
         self._paused = int(full)
+
+    def overloaded(self, *, shedding: bool) -> None:
+        """Devices are told to wait, or not any more; the next `store` says so."""
+        self._overloaded = int(shedding)
 
     def close(self) -> None:
         """Let go of the file; what it says stays."""

@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     from hub.services.tokens import Tokens
 
 
+_STUCK_S = 10.0
+"""A worker looks at its link many times a second, also when nothing comes."""
+
+
 def now() -> int:
     """Return the present time, ns since 1970 UTC."""
     return time.time_ns()
@@ -314,14 +318,29 @@ def prune_below(settings: Settings) -> dict[str, int]:
 
 def problems(settings: Settings) -> list[str]:
     """Say what keeps the hub from doing all it should, one sentence each."""
+    from hub.app import processes  # noqa: PLC0415  see rule 3
     from hub.pipeline.store import read_progress  # noqa: PLC0415  heavy, see rule 3
 
-    found = [
-        f"Worker {worker} takes no telemetry because the disk is full; devices keep theirs. "
-        "It goes on by itself when there is room."
-        for worker in range(settings.ingest.workers)
-        if read_progress(progress_file(settings, worker)).paused
-    ]
+    found = processes.problems(settings.run_dir)
+    up = {one.role for one in processes.read(settings.run_dir) if one.up}
+    for worker in range(settings.ingest.workers):
+        progress = read_progress(progress_file(settings, worker))
+        silent_s = (now() - progress.beat_ns) / 1e9
+        if progress.paused:
+            found.append(
+                f"Worker {worker} takes no telemetry because the disk is full; devices keep theirs. "
+                "It goes on by itself when there is room."
+            )
+        elif f"{INGEST}-{worker}" in up and silent_s > _STUCK_S:
+            found.append(
+                f"Worker {worker} has not turned for {silent_s:.0f} s: it is stopped or stuck; "
+                "devices keep what they measure."
+            )
+        elif progress.overloaded:
+            found.append(
+                f"Worker {worker} is offered more than it can take: it tells products to wait, fairly; "
+                "they keep what they measure."
+            )
     if settings.backup.folder is not None:
         from hub.app.backup.schedule import Standing  # noqa: PLC0415  heavy, see rule 3
 

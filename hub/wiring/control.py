@@ -23,6 +23,7 @@ from hub.app.control_link import ControlLink
 from hub.app.dead_letter_desk import DeadLetterSweep, keep_dead_letters
 from hub.app.device_desk import DeviceDesk, StateDesk
 from hub.app.findings_desk import FindingsDesk
+from hub.app.gauges import Gauges
 from hub.app.http import create_app
 from hub.app.meter_clock import MeterClock
 from hub.app.reactor import Follower, Reactor
@@ -78,7 +79,7 @@ def run(settings: Settings, child: Child) -> None:
     letters.announce(engine, live.publish)
     issuer = StateIssuer(engine, keys, place, authority.trust_bundle_der)
     states = StateDesk(engine, issuer, send, compose.now)
-    findings = FindingsDesk(send, live.publish)
+    findings = FindingsDesk(send, live.publish, _counter(metrics))
     desk = DeviceDesk(engine, states, send, live.publish, findings)
     link = ControlLink(broker.identity(CONTROL), desk, metrics, compose.now)
     sweep = DeadLetterSweep(engine, _letter_limits(settings), metrics)
@@ -103,6 +104,7 @@ def run(settings: Settings, child: Child) -> None:
             "alerts": AlertClock(engine, findings, compose.now).run,
             "dead letters": sweep.run,
             "meters": MeterClock(engine, hub.store, compose.now).run,
+            "gauges": Gauges(settings, engine, metrics).run,
             "metrics": _publisher(metrics, settings.run_dir / "metrics"),
             **_sweeps(settings, engine),
         }.items()
@@ -171,9 +173,15 @@ def _hub(
         request_bytes=settings.limits.request_bytes,
         hook_secret_hash=_hook_secret_hash(settings),
         data_dir=settings.data_dir,
-        problems=lambda: compose.problems(settings),
+        problems=lambda: [*_broker_problem(link), *compose.problems(settings)],
         dispute_days=settings.ownership.dispute_days,
     )
+
+
+def _broker_problem(link: ControlLink) -> list[str]:
+    if link.connected:
+        return []
+    return ["The broker does not answer; devices keep what they measure until it does."]
 
 
 def _hook_secret_hash(settings: Settings) -> str:
@@ -232,6 +240,13 @@ def _sweeps(settings: Settings, engine: Engine) -> dict[str, Callable[[threading
             return admission.revoked(session)
 
     return {"revocations": lambda stop: keep_out(revoked, reconcile, stop)}
+
+
+def _counter(metrics: Metrics) -> Callable[[str, str], None]:
+    def count(kind: str, change: str) -> None:
+        metrics.alerts.labels(kind, change).inc()
+
+    return count
 
 
 def _publisher(metrics: Metrics, folder: Path) -> Callable[[threading.Event], None]:

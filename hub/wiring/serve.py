@@ -12,9 +12,12 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hub.app.processes import NAME as PROCESSES
+from hub.app.processes import Watch
 from hub.app.supervisor import Role, StartError, Supervisor
 from hub.config import PREFIX, Settings
 from hub.metrics import Metrics
@@ -70,7 +73,7 @@ def run(settings: Settings, file: Path | None, announce: Callable[[str], None]) 
     make_folder(settings.run_dir)
     lock = lock_folder(settings.run_dir)
     card = settings.run_dir / "hub.json"
-    card.unlink(missing_ok=True)
+    forget_last_run(settings.run_dir)
     _pass_on(settings)
     command = (sys.executable, "-m", "hub", "_role")
     config = ("--config", str(file.absolute())) if file else ()
@@ -84,7 +87,6 @@ def run(settings: Settings, file: Path | None, announce: Callable[[str], None]) 
 
     def on_restart(role: str) -> None:
         metrics.process_restarts.labels(role=role).inc()
-        metrics.publish(settings.run_dir / "metrics")
 
     try:
         Supervisor(
@@ -92,10 +94,19 @@ def run(settings: Settings, file: Path | None, announce: Callable[[str], None]) 
             settings.run_dir,
             on_ready,
             on_restart,
+            Watch(settings.run_dir, metrics, time.monotonic).look,
         ).run()
     finally:
         card.unlink(missing_ok=True)
         os.close(lock)
+
+
+def forget_last_run(run_dir: Path) -> None:
+    """Delete what a hub that was killed said of itself, so that nobody takes it for the present."""
+    (run_dir / "hub.json").unlink(missing_ok=True)
+    (run_dir / PROCESSES).unlink(missing_ok=True)
+    for path in (run_dir / "metrics").glob("*.prom"):
+        path.unlink(missing_ok=True)
 
 
 def processes(settings: Settings, command: Callable[[str], tuple[str, ...]]) -> list[Role]:

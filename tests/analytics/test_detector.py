@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.detector import Detector, SnapshotError
+from analytics.detector import Detector
 from analytics.findings import FINDING, Kind, SeriesKind, Severity, sentence
 from analytics.parameters import Parameters
 from analytics.reference_stream import score
+from analytics.snapshot import SnapshotError
 
 S = 1_000_000_000
 MINUTE = 60 * S

@@ -16,6 +16,7 @@ from typing import IO, Final
 from sqlalchemy import Engine
 
 from hub.app.backup.check import Findings, examine, readable
+from hub.app.formats import UNFINISHED
 from hub.config import Settings
 from hub.errors import ConflictError
 from hub.ports.archive.bundle import opened
@@ -26,7 +27,6 @@ from hub.services.identity import renew_incarnation
 from hub.services.signing_keys import load_pepper
 from hub.services.tokens import Tokens
 
-UNFINISHED: Final = ".restoring"
 _DATABASE: Final = "homeport.db"
 
 

@@ -8,8 +8,9 @@ from hub.metrics import Metrics, merged_text
 
 def test_processes_are_merged_under_one_family(tmp_path: Path) -> None:
     worker, control = Metrics("ingest-0"), Metrics("control")
-    worker.findings.labels("spike").inc(3)
-    control.findings.labels("spike").inc()
+    worker.dropped_frames.labels("malformed").inc(3)
+    control.dropped_frames.labels("malformed").inc()
+    control.findings.labels("spike").inc()  # not its own: neither an error nor exposed
     folder = tmp_path / "run" / "metrics"
     worker.publish(folder)
     families = list(text_string_to_metric_families(merged_text(control, folder).decode()))
@@ -18,10 +19,11 @@ def test_processes_are_merged_under_one_family(tmp_path: Path) -> None:
     found = {
         sample.labels["process"]: sample.value
         for family in families
-        if family.name == "homeport_findings"
+        if family.name == "homeport_dropped_frames"
         for sample in family.samples
     }
     assert found == {"ingest-0": 3.0, "control": 1.0}
+    assert 'homeport_findings_total{kind="spike"' not in merged_text(control, folder).decode()
 
 
 def test_published_metrics_are_private_and_whole(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from hub.app.backup.check import examine
-from hub.app.backup.restore import UNFINISHED, restore
+from hub.app.backup.restore import restore
 from hub.app.backup.shelf import kept, name_of, prune
 from hub.app.backup.take import take
+from hub.app.formats import UNFINISHED
 from hub.config import Settings
 from hub.errors import ConflictError, InvalidInputError, StorageError
 from hub.ports.database.engine import open_engine, read_session

@@ -207,10 +207,13 @@ def newer_folder(settings: Settings) -> None:
     (settings.data_dir / "format.json").write_text('{"format": 2, "written_by": "9.0.0"}')
 
 
-@pytest.mark.parametrize(
-    "part", [newer_database, newer_journal, newer_store, newer_checkpoint, newer_folder]
-)
-@pytest.mark.parametrize("command", [name for name in OPENERS if name != "serve"])
+CASES = [
+    *((newer_folder, name) for name in OPENERS if name != "serve"),
+    *((part, "audit") for part in (newer_database, newer_journal, newer_store, newer_checkpoint)),
+]
+
+
+@pytest.mark.parametrize(("part", "command"), CASES)
 def test_every_command_refuses_what_a_newer_version_wrote(
     old: OldHub, part: Any, command: str
 ) -> None:

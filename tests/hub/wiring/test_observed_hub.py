@@ -1,0 +1,135 @@
+"""A real hub, observed: what it exposes, and what it says of itself when a part fails."""
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.conftest import ROOT, RunningHub, hub_environment, reach, start_hub, stop_hub
+
+OPERATIONS = ROOT / "docs" / "operations"
+PATIENCE_S = 60.0
+
+pytestmark = pytest.mark.hub
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
+    """A hub of our own, as its processes are hurt; it takes backups of itself."""
+    folder = tmp_path_factory.mktemp("observed")
+    (folder / "backups").mkdir()
+    environment = hub_environment(folder / "data", BACKUP__FOLDER=str(folder / "backups"))
+    process = start_hub(folder / "data", environment)
+    running = reach(folder / "data", process)
+    try:
+        yield running
+    finally:
+        running.client.close()
+        assert stop_hub(process) == 0
+
+
+def eventually(look: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def samples(hub: RunningHub) -> dict[tuple[str, str], float]:
+    """Value of each sample by name and its own label (role, part, stage), of the newest scrape."""
+    found = {}
+    for family in text_string_to_metric_families(hub.client.get("/metrics").text):
+        for sample in family.samples:
+            labels = {k: v for k, v in sample.labels.items() if k not in {"process", "le"}}
+            found[sample.name, ",".join(labels.values())] = sample.value
+    return found
+
+
+def exposed(hub: RunningHub) -> set[str]:
+    """Every name that a query may use."""
+    names = set()
+    for family in text_string_to_metric_families(hub.client.get("/metrics").text):
+        assert family.documentation, family.name
+        ends = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+        names |= {family.name + end for end in ends.get(family.type, ("",))}
+    return names
+
+
+def queried(file: Path) -> set[str]:
+    text = file.read_text()
+    if file.suffix == ".json":
+        panels = json.loads(text)["panels"]
+        text = "\n".join(target["expr"] for p in panels for target in p.get("targets", ()))
+    else:
+        text = "\n".join(line for line in text.splitlines() if "homeport_" in line)
+    return set(re.findall(r"homeport_[a-z_]+", text))
+
+
+@pytest.mark.parametrize("file", ["grafana-dashboard.json", "alert-rules.yaml"])
+def test_every_metric_that_is_queried_is_exposed(observed: RunningHub, file: str) -> None:
+    eventually(lambda: "homeport_process_up" in exposed(observed))
+    eventually(lambda: "homeport_backups_total" in exposed(observed))
+    wanted = queried(OPERATIONS / file)
+    assert len(wanted) > 10
+    assert wanted <= exposed(observed)
+
+
+def test_gauges_say_what_is_true(observed: RunningHub) -> None:
+    eventually(lambda: ("homeport_disk_bytes", "database") in samples(observed))
+    found = eventually(
+        lambda: (s := samples(observed)) and s.get(("homeport_process_up", "ingest-0")) == 1 and s
+    )
+    for role in ("broker", "authd", "control", "ingest-0", "compactor", "backup"):
+        assert found["homeport_process_up", role] == 1
+        assert found["homeport_role_resident_memory_bytes", role] > 5e6
+    # The broker's own server counts with the process that started it.
+    assert found["homeport_role_resident_memory_bytes", "broker"] > 5e6
+    assert found["homeport_disk_bytes", "database"] > 100_000
+    assert 0 < found["homeport_disk_free_bytes", ""] <= found["homeport_disk_size_bytes", ""]
+    taken = eventually(
+        lambda: samples(observed).get(("homeport_backup_last_success_timestamp_seconds", ""))
+    )
+    assert abs(taken - time.time()) < 3_600
+
+
+def readiness(hub: RunningHub) -> dict[str, Any]:
+    answer = hub.client.get("/readyz")
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    assert body["status"] == ("degraded" if body["problems"] else "ok")
+    return body
+
+
+def pid_of(hub: RunningHub, role: str) -> int:
+    path = hub.data_dir / "run" / f"{role}.pid"
+    return int(eventually(lambda: path.exists() and path.read_text().strip()))
+
+
+@pytest.mark.parametrize("role", ["ingest-0", "broker"])
+def test_a_part_that_fails_is_named_until_it_is_back(observed: RunningHub, role: str) -> None:
+    eventually(lambda: not readiness(observed)["problems"])
+    before = samples(observed).get(("homeport_process_restarts_total", role), 0.0)
+    os.killpg(pid_of(observed, role), signal.SIGKILL)
+    eventually(lambda: [p for p in readiness(observed)["problems"] if f" {role} " in p])
+    assert observed.client.get("/healthz").json() == {"status": "ok"}
+    eventually(lambda: not readiness(observed)["problems"])
+    eventually(lambda: samples(observed)["homeport_process_restarts_total", role] == before + 1)
+
+
+def test_a_worker_that_is_stopped_is_told(observed: RunningHub) -> None:
+    pid = pid_of(observed, "ingest-0")
+    os.killpg(pid, signal.SIGSTOP)
+    try:
+        problems = eventually(lambda: readiness(observed)["problems"])
+        assert any("Worker 0 has not turned for" in one for one in problems)
+    finally:
+        os.killpg(pid, signal.SIGCONT)
+    eventually(lambda: not readiness(observed)["problems"])

@@ -331,7 +331,7 @@ def problems(settings: Settings) -> list[str]:
                 f"Worker {worker} takes no telemetry because the disk is full; devices keep theirs. "
                 "It goes on by itself when there is room."
             )
-        elif f"{INGEST}-{worker}" in up and silent_s > _STUCK_S:
+        elif f"ingest-{worker}" in up and silent_s > _STUCK_S:
             found.append(
                 f"Worker {worker} has not turned for {silent_s:.0f} s: it is stopped or stuck; "
                 "devices keep what they measure."

@@ -83,6 +83,20 @@ class Offer(Answer):
     expires_at: Instant
     closed_at: Instant | None
 
+    model_config = examples(
+        {
+            "id": _ID,
+            "product_id": "b7x2m9q4k1v8c3z6",
+            "serial": "HP-2026-000017",
+            "email": "bea@example.org",
+            "mine": True,
+            "status": "open",
+            "created_at": "2026-01-31T08:00:00Z",
+            "expires_at": "2026-02-14T08:00:00Z",
+            "closed_at": None,
+        }
+    )
+
 
 class Offers(Answer):
     """Offers, the latest first."""
@@ -107,6 +121,15 @@ class HandedOver(Answer):
     epoch: int = Field(description="Owner epoch from now on.")
     receipt_id: str
 
+    model_config = examples(
+        {
+            "product_id": "b7x2m9q4k1v8c3z6",
+            "serial": "HP-2026-000017",
+            "epoch": 2,
+            "receipt_id": "w2k7f4c9x1m8d3q5",
+        }
+    )
+
 
 class HandOverDays(Request):
     """Within how many days a reset releases the product."""
@@ -121,11 +144,15 @@ class HandOver(Answer):
 
     expires_at: Instant
 
+    model_config = examples({"expires_at": "2026-02-14T08:00:00Z"})
+
 
 class TheftLock(Answer):
     """The product is locked since then."""
 
     starts_at: Instant
+
+    model_config = examples({"starts_at": "2026-01-31T08:00:00Z"})
 
 
 class UndoClaim(Request):
@@ -156,6 +183,17 @@ class Receipt(Answer):
         "key that signs states."
     )
 
+    model_config = examples(
+        {
+            "id": "w2k7f4c9x1m8d3q5",
+            "product_id": "b7x2m9q4k1v8c3z6",
+            "at": "2026-01-31T08:00:00Z",
+            "what": "taken_over",
+            "content": '{"at_ns":1769846400000000000,"owner_epoch":2}',
+            "signed": "0oRPogEnBEg...",
+        }
+    )
+
 
 class Receipts(Answer):
     """Receipts of the caller's household, the latest first."""
@@ -172,6 +210,16 @@ class Letter(Answer):
     code: str
     arguments: dict[str, Scalar]
 
+    model_config = examples(
+        {
+            "id": 17,
+            "product_id": "b7x2m9q4k1v8c3z6",
+            "at": "2026-01-31T08:00:00Z",
+            "code": "transfer.taken_over",
+            "arguments": {"serial": "HP-2026-000017"},
+        }
+    )
+
 
 class FormerProduct(Answer):
     """A product that was the household's; its telemetry of that time can still be read."""
@@ -183,6 +231,18 @@ class FormerProduct(Answer):
     model_title: str
     started_at: Instant
     ended_at: Instant
+
+    model_config = examples(
+        {
+            "product_id": "b7x2m9q4k1v8c3z6",
+            "device_id": _ID,
+            "serial": "HP-2026-000017",
+            "model": "heat-pump",
+            "model_title": "Heat pump",
+            "started_at": "2025-01-31T08:00:00Z",
+            "ended_at": "2026-01-31T08:00:00Z",
+        }
+    )
 
 
 class FormerProducts(Answer):

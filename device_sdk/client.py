@@ -43,6 +43,7 @@ from device_sdk.wire.state import FeatureGrant
 
 _T = TypeVar("_T")
 _RETRY_S = 1.0
+MOST_WINDOW_S = 900
 _log = logging.getLogger(__name__)
 
 SYSTEM_CLOCKS = Clocks(
@@ -282,6 +283,37 @@ class Device:
         self._check_open()
         self._engine.event(name, arguments or {})
         self._wake()
+
+    def open_claim_window(self, seconds: int = 300) -> bool:
+        """Show the hub that somebody has the product in hand: call it when its button is pressed.
+
+        While the window is open the product can be claimed with the code on its label. The press is
+        told now or not at all: one that waited for a connection would open the window later, when
+        nobody stands at the product.
+
+        Args:
+            seconds: how long it is open from when the hub hears of it, 0 to 900; 0 closes it.
+
+        Returns:
+            Whether the product is connected, so that the press is on its way.
+
+        Raises:
+            ValueError: no such number of seconds.
+        """
+        if not 0 <= seconds <= MOST_WINDOW_S:
+            raise ValueError(f"a claim window is open for 0 to {MOST_WINDOW_S} s, not {seconds}")
+        self._check_open()
+        if not self._engine.connected:
+            return False
+        self.event("claim_window", {"seconds": seconds})
+        return True
+
+    def tell_factory_reset(self) -> None:
+        """Tell the hub that the product was reset to factory settings; it waits for a connection.
+
+        The product stays its owner's, unless they prepared to hand it over.
+        """
+        self.event("factory_reset")
 
     def set_clock_state(self, state: ClockState) -> None:
         """Say how far the product's clock can be trusted; synced is assumed until then.

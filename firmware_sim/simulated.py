@@ -193,6 +193,10 @@ class SimulatedProduct:
             self._restarts = self.product.module.restarts
             self.device.event("restarted", {"count": self._restarts})
 
+    def press(self) -> bool:
+        """Press its button: it can be claimed for a while; tells whether it could tell the hub."""
+        return self.device.open_claim_window()
+
     def attend(self, now_ns: int) -> None:
         """Undo what was done for a while and is over.
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from hub.api.bodies import ID_PATTERN, Answer, Line, Request, examples
+from hub.api.certificates import issuer_of
 from hub.api.guard import CallerDep, GuardedRoute, HubDep
 from hub.api.instants import Instant
 from hub.api.product_bodies import ClaimProduct
@@ -117,7 +118,7 @@ def refuse_dispute(hub: HubDep, caller: CallerDep, dispute_id: DisputeId) -> Non
 def agree_dispute(hub: HubDep, caller: CallerDep, dispute_id: DisputeId) -> None:
     """Hand the product to the claimant at once."""
     with write_session(hub.engine) as session:
-        disputes.agree(session, caller, dispute_id, hub.clock(), hub.tokens, hub.signing_keys)
+        disputes.agree(session, caller, dispute_id, hub.clock(), hub.tokens, issuer_of(hub))
 
 
 @ROUTER.post(
@@ -142,7 +143,7 @@ def complete_dispute(hub: HubDep, caller: CallerDep, dispute_id: DisputeId) -> H
     """Become the owner because the owner stayed silent, with the product at hand again."""
     with write_session(hub.engine) as session:
         handed = disputes.complete(
-            session, caller, dispute_id, hub.clock(), hub.tokens, hub.signing_keys
+            session, caller, dispute_id, hub.clock(), hub.tokens, issuer_of(hub)
         )
     return HandedOver.model_validate(handed)
 
@@ -166,7 +167,7 @@ def decide_dispute(
             body.reason,
             hub.clock(),
             hub.tokens,
-            hub.signing_keys,
+            issuer_of(hub),
             to_claimant=body.to_claimant,
         )
 

@@ -24,6 +24,7 @@ from hub.api.bodies import (
     Scalar,
     examples,
 )
+from hub.api.certificates import issuer_of
 from hub.api.guard import CallerDep, GuardedRoute, HubDep
 from hub.api.instants import Instant
 from hub.api.lookup import product_id_of
@@ -120,6 +121,9 @@ class HandedOver(Answer):
     serial: str
     epoch: int = Field(description="Owner epoch from now on.")
     receipt_id: str
+    certificate_link: str | None = Field(
+        description="Secret of the link to the certificate of health and coverage; shown only here."
+    )
 
     model_config = examples(
         {
@@ -127,6 +131,7 @@ class HandedOver(Answer):
             "serial": "HP-2026-000017",
             "epoch": 2,
             "receipt_id": "w2k7f4c9x1m8d3q5",
+            "certificate_link": "5f0c9a4be1d27e38...",
         }
     )
 
@@ -319,7 +324,7 @@ def accept_offer(hub: HubDep, caller: CallerDep, body: AcceptOffer) -> HandedOve
             caller,
             hub.clock(),
             hub.tokens,
-            hub.signing_keys,
+            issuer_of(hub),
             offer_id=body.offer_id,
             code=body.code,
         )

@@ -20,6 +20,7 @@ from hub.ports.database.ownership_tables import Dispute, Ownership
 from hub.ports.database.product_tables import Product
 from hub.services import audit, letters, ownership, possession
 from hub.services.caller import Caller, Scope
+from hub.services.health_certificates import Issuer
 from hub.services.parties import (
     TAKING_OVER,
     household_of,
@@ -31,7 +32,6 @@ from hub.services.parties import (
     refuse_if_held,
 )
 from hub.services.relations import Act
-from hub.services.signing_keys import SigningKeys
 from hub.services.tokens import Tokens
 from hub.services.transfers import HandedOver, hand_over
 
@@ -118,7 +118,7 @@ def refuse(session: Session, caller: Caller, dispute_id: str, at: int) -> None:
 
 
 def agree(
-    session: Session, caller: Caller, dispute_id: str, at: int, tokens: Tokens, keys: SigningKeys
+    session: Session, caller: Caller, dispute_id: str, at: int, tokens: Tokens, issuer: Issuer
 ) -> None:
     """Say as the owner that the product is the claimant's, and hand it over at once.
 
@@ -130,7 +130,7 @@ def agree(
     refuse_if_held(session, product, TAKING_OVER, at, "handed over", row.claimant_id)
     _close(session, row, "agreed", at)
     _record(session, caller, row, "dispute.agree", at)
-    hand_over(session, product, present, row.claimant_id, at, tokens, keys)
+    hand_over(session, product, present, row.claimant_id, at, tokens, issuer)
 
 
 def withdraw(session: Session, caller: Caller, dispute_id: str, at: int) -> None:
@@ -142,7 +142,7 @@ def withdraw(session: Session, caller: Caller, dispute_id: str, at: int) -> None
 
 
 def complete(
-    session: Session, caller: Caller, dispute_id: str, at: int, tokens: Tokens, keys: SigningKeys
+    session: Session, caller: Caller, dispute_id: str, at: int, tokens: Tokens, issuer: Issuer
 ) -> HandedOver:
     """Take the product as the claimant, after the deadline passed in silence.
 
@@ -152,7 +152,7 @@ def complete(
         dispute_id: which dispute.
         at: now, ns.
         tokens: source of ids.
-        keys: sign the receipts.
+        issuer: signs the papers.
 
     Raises:
         ConflictError: it has ended, it is too early, a hold for theft or fraud was placed, or nobody
@@ -176,7 +176,7 @@ def complete(
         )
     _close(session, row, "given", at)
     _record(session, caller, row, "dispute.complete", at)
-    return hand_over(session, product, present, row.claimant_id, at, tokens, keys)
+    return hand_over(session, product, present, row.claimant_id, at, tokens, issuer)
 
 
 def decide(
@@ -186,7 +186,7 @@ def decide(
     reason: str,
     at: int,
     tokens: Tokens,
-    keys: SigningKeys,
+    issuer: Issuer,
     *,
     to_claimant: bool,
 ) -> None:
@@ -199,7 +199,7 @@ def decide(
         reason: why, for the audit.
         at: now, ns.
         tokens: source of ids.
-        keys: sign the receipts.
+        issuer: signs the papers.
         to_claimant: hand the product to the claimant; else it stays where it is.
 
     Raises:
@@ -222,7 +222,7 @@ def decide(
     _close(session, row, "decided_for_claimant" if to_claimant else "decided_for_owner", at)
     _record(session, caller, row, "dispute.decide", at, reason=reason)
     if to_claimant:
-        hand_over(session, product, present, row.claimant_id, at, tokens, keys)
+        hand_over(session, product, present, row.claimant_id, at, tokens, issuer)
     else:
         for side in (row.owner_id, row.claimant_id):
             letters.write(session, side, product, "dispute.owner_keeps", at)

@@ -36,6 +36,8 @@ def issue(
     what: str,
     epoch: int,
     at: int,
+    *,
+    certificate: str | None = None,
 ) -> Receipt:
     """Write a receipt for a household.
 
@@ -48,6 +50,7 @@ def issue(
         what: `handed_over` or `taken_over`.
         epoch: owner epoch of the household that it is for.
         at: when the owner changed, ns.
+        certificate: of health and coverage, signed, for who takes the product.
     """
     model = session.get_one(ProductModel, product.model_number)
     receipt_id = tokens.new_id()
@@ -60,6 +63,7 @@ def issue(
         "household": owner_id,
         "owner_epoch": epoch,
         "at_ns": at,
+        "certificate": certificate,
     }
     content = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     row = Receipt(

@@ -8,7 +8,8 @@
 4. An offer that expired needs no one to close it: it is looked at with the time.
 """
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import ColumnElement, false, or_, select
@@ -19,8 +20,9 @@ from hub.errors import ConflictError, InvalidInputError, NotFoundError
 from hub.ports.database.ownership_tables import Ownership, TransferOffer
 from hub.ports.database.people_tables import Person
 from hub.ports.database.product_tables import Product
-from hub.services import audit, cut, letters, receipts
-from hub.services.caller import Caller
+from hub.services import audit, cut, health_certificates, letters, receipts
+from hub.services.caller import HUB, Caller
+from hub.services.health_certificates import Issuer
 from hub.services.parties import (
     HANDING_ON,
     TAKING_OVER,
@@ -35,7 +37,6 @@ from hub.services.parties import (
 )
 from hub.services.people import checked_email
 from hub.services.relations import Act
-from hub.services.signing_keys import SigningKeys
 from hub.services.tokens import Tokens, secret_hash
 
 USUAL_DAYS: Final = 14
@@ -72,12 +73,16 @@ class OfferView:
 
 @dataclass(frozen=True, slots=True)
 class HandedOver:
-    """A product that has a new owner by a transfer or a dispute."""
+    """A product that has a new owner by a transfer or a dispute.
+
+    `certificate_link` leads to the certificate of what passed on; it is shown now and never again.
+    """
 
     product_id: str
     serial: str
     epoch: int
     receipt_id: str
+    certificate_link: str | None = field(default=None, repr=False)
 
 
 def offer(
@@ -188,7 +193,7 @@ def accept(
     caller: Caller,
     at: int,
     tokens: Tokens,
-    keys: SigningKeys,
+    issuer: Issuer,
     *,
     offer_id: str | None = None,
     code: str | None = None,
@@ -200,7 +205,7 @@ def accept(
         caller: an owner of the household that takes it.
         at: now, ns.
         tokens: source of ids.
-        keys: sign the receipts.
+        issuer: signs the papers.
         offer_id: of an offer to the caller's e-mail address.
         code: of an offer to whoever has it; either this or `offer_id`.
 
@@ -226,7 +231,7 @@ def accept(
     check_exists(session, taker)
     row.taker_id = taker
     _close(session, row, "accepted", at)
-    handed = hand_over(session, product, present, taker, at, tokens, keys)
+    handed = hand_over(session, product, present, taker, at, tokens, issuer)
     _record(session, caller, row, "transfer.accept", at, epoch=handed.epoch)
     return handed
 
@@ -238,17 +243,37 @@ def hand_over(
     taker: str,
     at: int,
     tokens: Tokens,
-    keys: SigningKeys,
+    issuer: Issuer,
 ) -> HandedOver:
-    """Hand a product to another household, with receipts and letters for both; see `cut.change`."""
+    """Hand a product to another household; see `cut.change`.
+
+    Both get a receipt and a letter, and the taker a certificate of what the product is like now.
+    """
     giver = present.owner_id
     taken = cut.change(session, product, present, taker, at)
     since = taken.started_at
+    certificate = None
+    with suppress(ConflictError):  # so many hold already that the taker has one
+        certificate = health_certificates.issue(
+            session, HUB, product.id, "transfer", at, tokens, issuer
+        )
+    keys = issuer.keys
     receipts.issue(session, tokens, keys, product, giver, "handed_over", present.epoch, since)
-    paper = receipts.issue(session, tokens, keys, product, taker, "taken_over", taken.epoch, since)
+    paper = receipts.issue(
+        session,
+        tokens,
+        keys,
+        product,
+        taker,
+        "taken_over",
+        taken.epoch,
+        since,
+        certificate=None if certificate is None else certificate.signed,
+    )
     letters.write(session, giver, product, "transfer.handed_over", at)
     letters.write(session, taker, product, "transfer.taken_over", at)
-    return HandedOver(product.id, product.serial, taken.epoch, paper.id)
+    link = None if certificate is None else certificate.link
+    return HandedOver(product.id, product.serial, taken.epoch, paper.id, link)
 
 
 def listed(session: Session, caller: Caller, at: int, *, limit: int = 100) -> list[OfferView]:

@@ -11,12 +11,15 @@ from hub.ports.database.ownership_tables import Letter, Ownership
 from hub.ports.database.record_tables import Audit
 from hub.services import disputes, ownership, possession, transfers
 from hub.services.caller import Caller
+from hub.services.health_certificates import Issuer
 from hub.services.products import Manufactured
 from hub.services.signing_keys import Ring, RingKey, SigningKeys
 from tests.hub.services.service_world import DAY, T0, S, World
 
 _KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-KEYS = SigningKeys(Path("none"), Ring((RingKey("", "", ""),), (_KEY,)))
+ISSUER = Issuer(
+    SigningKeys(Path("none"), Ring((RingKey("", "", ""),), (_KEY,))), "https://hub.example"
+)
 DISPUTE_DAYS = 14
 
 
@@ -67,7 +70,7 @@ class Market:
                 caller,
                 self.now,
                 self.world.tokens,
-                KEYS,
+                ISSUER,
                 code=code,
                 offer_id=offer_id,
             )
@@ -85,7 +88,9 @@ class Market:
 
     def complete(self, caller: Caller, dispute_id: str) -> transfers.HandedOver:
         with write_session(self.world.engine) as session:
-            return disputes.complete(session, caller, dispute_id, self.now, self.world.tokens, KEYS)
+            return disputes.complete(
+                session, caller, dispute_id, self.now, self.world.tokens, ISSUER
+            )
 
     def owners(self) -> list[tuple[int, str, int, int | None]]:
         with read_session(self.world.engine) as session:

@@ -13,7 +13,7 @@ from hub.ports.store.port import Window
 from hub.services import disputes, holds, ownership, subscriptions, transfers
 from hub.services.caller import HUB, Caller
 from hub.services.own_time import own_time
-from tests.hub.services.ownership_world import DISPUTE_DAYS, KEYS, Market, market
+from tests.hub.services.ownership_world import DISPUTE_DAYS, ISSUER, Market, market
 from tests.hub.services.service_world import DAY, T0, S, World
 
 
@@ -125,7 +125,7 @@ def decide(
         reason,
         quarrel.now,
         quarrel.world.tokens,
-        KEYS,
+        ISSUER,
         to_claimant=True,
     )
 
@@ -134,7 +134,7 @@ def test_who_agrees_hands_it_over_at_once(quarrel: Market) -> None:
     quarrel.press()
     dispute = quarrel.dispute(quarrel.buyer)
     with write_session(quarrel.world.engine) as session:
-        disputes.agree(session, quarrel.seller, dispute, quarrel.now, quarrel.world.tokens, KEYS)
+        disputes.agree(session, quarrel.seller, dispute, quarrel.now, quarrel.world.tokens, ISSUER)
     assert [epoch for epoch, *_ in quarrel.owners()] == [1, 2]
 
 

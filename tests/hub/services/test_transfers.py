@@ -20,6 +20,7 @@ from hub.services import (
     audit,
     changes,
     former,
+    health_certificates,
     holds,
     letters,
     ownership,
@@ -36,7 +37,7 @@ from hub.services.events import Broadcaster
 from hub.services.facts import load_one
 from hub.services.found import Found
 from hub.services.relations import owner_tie
-from tests.hub.services.ownership_world import KEYS, Market, market
+from tests.hub.services.ownership_world import ISSUER, Market, market
 from tests.hub.services.service_world import DAY, T0, S, World
 
 
@@ -92,7 +93,7 @@ def test_an_offer_to_an_address_is_for_its_person_alone(sale: Market) -> None:
 def test_both_sides_get_a_receipt_that_the_hub_signed(sale: Market) -> None:
     offered = sale.offer()
     handed = sale.accept(sale.buyer, code=offered.code)
-    public = KEYS.present(T0).public_key()
+    public = ISSUER.keys.present(T0).public_key()
     with read_session(sale.world.engine) as session:
         (taken,) = receipts.listed(session, sale.buyer)
         (given,) = receipts.listed(session, sale.seller)
@@ -104,6 +105,11 @@ def test_both_sides_get_a_receipt_that_the_hub_signed(sale: Market) -> None:
             facts = json.loads(content)
             assert (facts["what"], facts["owner_epoch"]) == (what, epoch)
             assert facts["serial"] == sale.made.serial
+            assert (facts["certificate"] is None) == (what == "handed_over")
+        assert handed.certificate_link is not None
+        certificate = health_certificates.shown(session, handed.certificate_link, ISSUER, sale.now)
+        assert certificate.document["product"]["serial"] == sale.made.serial
+        assert not certificate.changed_hands
         for caller, row in ((sale.buyer, given), (sale.seller, taken)):
             with pytest.raises(NotFoundError):
                 receipts.one(session, caller, row.id)

@@ -33,13 +33,6 @@ class OwnTime:
     windows: tuple[Window, ...]
     ended_at: int | None
 
-    def contains(self, at: int) -> bool:
-        """Say whether the household owned the product at an instant, or was first to come."""
-        return any(
-            (w.start is None or w.start <= at) and (w.end is None or at < w.end)
-            for w in self.windows
-        )
-
 
 def own_time(session: Session, product_id: str, owner_id: str | None) -> OwnTime | None:
     """Return what of a product is a household's.
@@ -78,6 +71,21 @@ def epoch_at(rows: Sequence[Ownership], at: int) -> int:
         if row.started_at <= at and (row.ended_at is None or at < row.ended_at):
             return row.epoch
     return rows[0].epoch if rows and at < rows[0].started_at else 0
+
+
+def is_anothers(rows: Sequence[Ownership], at: int) -> bool:
+    """Say whether another household than the present owner owned a product at an instant.
+
+    Args:
+        rows: ownerships of one product, the earliest first.
+        at: the instant, ns.
+    """
+    return any(
+        row.started_at <= at
+        and (row.ended_at is None or at < row.ended_at)
+        and (row.owner_id != rows[-1].owner_id or row.undone_at is not None)
+        for row in rows
+    )
 
 
 def owned_in(

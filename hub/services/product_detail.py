@@ -24,6 +24,7 @@ from hub.services.alert_desk import AlertView
 from hub.services.beliefs import Belief
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
+from hub.services.own_time import is_anothers, ownerships
 from hub.services.past import load_known
 from hub.services.products import ProductSummary
 from hub.services.relations import Act, Relation
@@ -124,10 +125,18 @@ def explanation(
         known_at: from the facts as they were known then, ns.
 
     Raises:
-        NotFoundError: no such product of the caller's, or no such feature.
+        NotFoundError: no such product of the caller's, no such feature, or it was another
+            household's at one of the instants.
     """
     caller.require(Scope.PRODUCTS_READ)
     product = products.visible(session, caller, product_id)
+    if not caller.is_staff:
+        rows = ownerships(session, product.id)
+        if is_anothers(rows, at) or is_anothers(rows, known_at):
+            raise NotFoundError(
+                f"Product {product.serial} was somebody else's then. Ask about your own time.",
+                product=product_id,
+            )
     facts = load_known(session, product.id, known_at)
     if feature not in feature_names(load_one(session, product.id)):
         raise NotFoundError(f"A {facts.model.code} has no feature {feature!r}.", feature=feature)

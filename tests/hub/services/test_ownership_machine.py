@@ -43,7 +43,7 @@ from hub.services import (
     waiting,
 )
 from hub.services.alerts import apply_findings
-from hub.services.caller import HUB
+from hub.services.caller import HUB, Caller
 from hub.services.found import Found
 from hub.services.own_time import own_time
 from tests.hub.database.postgresql_server import PostgresServer
@@ -51,7 +51,8 @@ from tests.hub.services.ownership_world import DISPUTE_DAYS, ISSUER
 from tests.hub.services.service_world import DAY, T0, S, World, new_world
 
 PEOPLE = 3
-who = st.integers(0, PEOPLE - 1)
+who = st.integers(-2, PEOPLE - 1)
+"""One of the people; negative: whoever owns the product, as most acts are an owner's."""
 spans = st.sampled_from([1, S, 60 * S, DAY, DISPUTE_DAYS * DAY])
 
 
@@ -125,6 +126,11 @@ class Ownerships(RuleBasedStateMachine):
             row = session.scalars(select(Ownership).where(Ownership.ended_at.is_(None))).first()
             return (0, None) if row is None else (row.epoch, row.owner_id)
 
+    def person(self, i: int) -> Caller:
+        _, owner = self.present()
+        owners = [caller for caller in self.people if i < 0 and caller.owner_id == owner]
+        return owners[0] if owners else self.people[i % PEOPLE]
+
     @rule(span=spans)
     def time_passes(self, span: int) -> None:
         self.now += span
@@ -138,13 +144,13 @@ class Ownerships(RuleBasedStateMachine):
     def claim(self, i: int) -> None:
         with self.attempt() as session:
             ownership.claim(
-                session, self.people[i], self.made.claim_code, self.now, self.world.tokens
+                session, self.person(i), self.made.claim_code, self.now, self.world.tokens
             )
 
     @rule(i=who)
     def release(self, i: int) -> None:
         with self.attempt() as session:
-            ownership.release(session, self.people[i], self.made.product_id, self.now)
+            ownership.release(session, self.person(i), self.made.product_id, self.now)
 
     @rule(restore=st.booleans())
     def undo(self, *, restore: bool) -> None:
@@ -164,7 +170,7 @@ class Ownerships(RuleBasedStateMachine):
         with self.attempt() as session:
             self.offers.append(
                 transfers.offer(
-                    session, self.people[i], self.made.product_id, self.now, self.world.tokens
+                    session, self.person(i), self.made.product_id, self.now, self.world.tokens
                 )
             )
 
@@ -174,7 +180,7 @@ class Ownerships(RuleBasedStateMachine):
         offered = data.draw(st.sampled_from(self.offers))
         with self.attempt() as session:
             transfers.accept(
-                session, self.people[i], self.now, self.world.tokens, ISSUER, code=offered.code
+                session, self.person(i), self.now, self.world.tokens, ISSUER, code=offered.code
             )
 
     @precondition(lambda self: self.offers)
@@ -182,14 +188,14 @@ class Ownerships(RuleBasedStateMachine):
     def cancel(self, i: int, data: st.DataObject) -> None:
         with self.attempt() as session:
             offered = data.draw(st.sampled_from(self.offers))
-            transfers.cancel(session, self.people[i], offered.id, self.now)
+            transfers.cancel(session, self.person(i), offered.id, self.now)
 
     @rule(i=who)
     def dispute(self, i: int) -> None:
         with self.attempt() as session:
             row = disputes.begin(
                 session,
-                self.people[i],
+                self.person(i),
                 self.made.claim_code,
                 self.now,
                 self.world.tokens,
@@ -204,7 +210,7 @@ class Ownerships(RuleBasedStateMachine):
         answer=st.sampled_from(["refuse", "agree", "withdraw", "complete", "decide"]),
     )
     def answer(self, i: int, data: st.DataObject, answer: str) -> None:
-        named, caller = data.draw(st.sampled_from(self.disputes)), self.people[i]
+        named, caller = data.draw(st.sampled_from(self.disputes)), self.person(i)
         tokens = self.world.tokens
         with self.attempt() as session:
             if answer == "refuse":
@@ -223,7 +229,7 @@ class Ownerships(RuleBasedStateMachine):
     @rule(i=who, lock=st.booleans())
     def thief(self, i: int, *, lock: bool) -> None:
         with self.attempt() as session:
-            caller, named = self.people[i], self.made.product_id
+            caller, named = self.person(i), self.made.product_id
             if lock:
                 theft.lock(session, caller, named, self.now, self.world.tokens)
             else:
@@ -232,7 +238,7 @@ class Ownerships(RuleBasedStateMachine):
     @rule(i=who)
     def prepare(self, i: int) -> None:
         with self.attempt() as session:
-            resets.prepare(session, self.people[i], self.made.product_id, self.now)
+            resets.prepare(session, self.person(i), self.made.product_id, self.now)
 
     @rule()
     def reset(self) -> None:
@@ -245,7 +251,7 @@ class Ownerships(RuleBasedStateMachine):
             epoch, _ = self.present()
             _, row = pushes.command(
                 session,
-                self.people[i],
+                self.person(i),
                 self.made.product_id,
                 "open",
                 {},

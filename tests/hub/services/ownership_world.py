@@ -6,6 +6,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 
+from device_sdk.wire.cose import key_id
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.ownership_tables import Letter, Ownership
 from hub.ports.database.record_tables import Audit
@@ -17,9 +18,9 @@ from hub.services.signing_keys import Ring, RingKey, SigningKeys
 from tests.hub.services.service_world import DAY, T0, S, World
 
 _KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-ISSUER = Issuer(
-    SigningKeys(Path("none"), Ring((RingKey("", "", ""),), (_KEY,))), "https://hub.example"
-)
+_PUBLIC = _KEY.public_key()
+_RING_KEY = RingKey(key_id(_PUBLIC).hex(), "", _PUBLIC.public_bytes_raw().hex())
+ISSUER = Issuer(SigningKeys(Path("none"), Ring((_RING_KEY,), (_KEY,))), "https://hub.example")
 DISPUTE_DAYS = 14
 
 

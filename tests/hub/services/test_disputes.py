@@ -112,7 +112,7 @@ def test_the_owners_no_ends_it_and_support_may_decide(quarrel: Market) -> None:
         with pytest.raises(ConflictError):
             decide(session, quarrel, HUB, dispute)
     assert [epoch for epoch, *_ in quarrel.owners()] == [1, 2]
-    assert quarrel.audited()[-2:] == ["dispute.refuse", "dispute.decide"]
+    assert quarrel.audited()[-3:] == ["dispute.refuse", "dispute.decide", "certificate.issue"]
 
 
 def decide(

@@ -396,7 +396,7 @@ def test_no_sequence_of_changes_breaks_a_promise(tmp_path: Path) -> None:
             shutil.copy(tmp_path / "hub.db", folder / "hub.db")
             return replace(made, engine=open_engine(f"sqlite:///{folder / 'hub.db'}"))
 
-    run(OnCopies, 12)
+    run(OnCopies, 8)
 
 
 def test_nor_on_postgresql(postgresql: PostgresServer) -> None:
@@ -404,4 +404,4 @@ def test_nor_on_postgresql(postgresql: PostgresServer) -> None:
         def __init__(self) -> None:
             super().__init__(postgresql.migrated())
 
-    run(OnPostgresql, 2)
+    run(OnPostgresql, 1)

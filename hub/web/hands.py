@@ -32,6 +32,7 @@ from hub.services import (
     transfers,
 )
 from hub.services.caller import Caller
+from hub.services.health_certificates import Issuer
 from hub.services.products import ProductSummary
 from hub.services.relations import Act
 from hub.services.transfers import OfferView
@@ -122,7 +123,7 @@ def do_take(request: Request) -> Response:
                 visitor.known,
                 hub.clock(),
                 hub.tokens,
-                hub.signing_keys,
+                Issuer(hub.signing_keys, hub.place.api),
                 offer_id=offer or None,
                 code=None if offer else code,
             )
@@ -161,9 +162,23 @@ def do_dispute(
             case "withdraw":
                 disputes.withdraw(session, caller, dispute_id, at)
             case "agree":
-                disputes.agree(session, caller, dispute_id, at, hub.tokens, hub.signing_keys)
+                disputes.agree(
+                    session,
+                    caller,
+                    dispute_id,
+                    at,
+                    hub.tokens,
+                    Issuer(hub.signing_keys, hub.place.api),
+                )
             case _:
-                disputes.complete(session, caller, dispute_id, at, hub.tokens, hub.signing_keys)
+                disputes.complete(
+                    session,
+                    caller,
+                    dispute_id,
+                    at,
+                    hub.tokens,
+                    Issuer(hub.signing_keys, hub.place.api),
+                )
 
     return _acted(request, act)
 

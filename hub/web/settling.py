@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from hub.errors import ConflictError, InvalidInputError
 from hub.ports.database.engine import read_session, write_session
 from hub.services import case_desk, disputes, ownership
+from hub.services.health_certificates import Issuer
 from hub.web.context import hub_of
 from hub.web.guard import PageRoute, form_of, visitor_of
 from hub.web.hands import OUTCOMES, disputed
@@ -54,7 +55,7 @@ def do_decide(request: Request, dispute_id: ID) -> Response:
                 form.get("reason", "").strip(),
                 hub.clock(),
                 hub.tokens,
-                hub.signing_keys,
+                Issuer(hub.signing_keys, hub.place.api),
                 to_claimant=form.get("to") == "claimant",
             )
     except (ConflictError, InvalidInputError) as refused:

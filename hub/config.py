@@ -211,6 +211,18 @@ class BackupSettings(Section):
         return None if value is None else value.expanduser().absolute()
 
 
+class SupportSettings(Section):
+    """What support may see of what belongs to customers."""
+
+    consent: Literal["required", "notice"] = "required"
+    """`required`: what a product measured is shown to support only while its household consents.
+    `notice`: stating a reason is enough. In both the household reads who looked, when and why."""
+    names: Literal["pseudonym", "name"] = "pseudonym"
+    """How the household reads who looked: a stable pseudonym, or the name."""
+    looks_days: Positive = 730
+    """How long it is kept who looked."""
+
+
 class LimitSettings(Section):
     """Limits on what the outside world may send. Those of the wire are fixed (docs/wire.md)."""
 
@@ -256,6 +268,7 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     store: StoreSettings = StoreSettings()
     limits: LimitSettings = LimitSettings()
+    support: SupportSettings = SupportSettings()
     backup: BackupSettings = BackupSettings()
 
     @classmethod

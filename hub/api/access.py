@@ -78,6 +78,13 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "accept_invitation": Rule(CUSTOMERS),
         "decline_invitation": Rule(CUSTOMERS),
         "withdraw_invitation": Rule(CUSTOMERS | OPERATORS),
+        # Who looks at what, and who lets them
+        "state_reason": Rule(STAFF),
+        "list_looks": Rule(CUSTOMERS_AND_STAFF),
+        "give_consent": Rule(CUSTOMERS),
+        "list_consents": Rule(CUSTOMERS_AND_STAFF),
+        "withdraw_consent": Rule(CUSTOMERS),
+        "break_glass": Rule(STAFF),
         # Partners
         "create_partner": Rule(OPERATORS),
         "give_partner_grant": Rule(CUSTOMERS | OPERATORS),

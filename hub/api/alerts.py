@@ -77,6 +77,7 @@ def list_findings(
             caller,
             product_id=_product(session, caller, device_id, Act.HISTORY),
             alert_id=alert_id,
+            at=hub.clock(),
             after=None if key is None else (int(key[0]), listing.octets(str(key[1]))),
             limit=limit + 1,
         )

@@ -17,6 +17,7 @@ from hub.metrics import Metrics
 from hub.ports.store.port import TelemetryStore
 from hub.services.causes import CauseBoard
 from hub.services.events import Broadcaster
+from hub.services.look_book import LookBook
 from hub.services.pki import CertificateAuthority
 from hub.services.signing_keys import SigningKeys
 from hub.services.state import Place
@@ -73,8 +74,10 @@ class Hub:
         operator_token_hash: SHA-256 of the operator token, hex (`tokens.secret_hash`).
         metrics: of this process.
         metrics_dir: where the other processes publish theirs; `None` for none.
+        names_in_looks: owners read who looked by name, not by pseudonym.
         data_dir: folder of the hub's files, where workers take replays from; `None` for none.
         problems: what keeps the hub from doing all it should, one sentence each.
+        looks: keeps who looked at whose product.
         clock: the present time, ns since 1970 UTC.
         monotonic: seconds of a clock that never steps back.
         random_bytes: returns so many random bytes.
@@ -102,6 +105,7 @@ class Hub:
     operator_token_hash: str
     metrics: Metrics
     metrics_dir: Path | None
+    looks: LookBook
     clock: Callable[[], int]
     monotonic: Callable[[], float]
     random_bytes: Callable[[int], bytes]
@@ -109,6 +113,7 @@ class Hub:
     limits: Limits = field(default_factory=Limits)
     hook_secret_hash: str = ""
     data_dir: Path | None = None
+    names_in_looks: bool = False
     problems: Callable[[], list[str]] = list
     causes: CauseBoard = field(default_factory=CauseBoard)
     archive: TelemetryStore | None = None

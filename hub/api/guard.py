@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from hub.api import access, callers
 from hub.api.access import Role
 from hub.api.context import Hub
 from hub.errors import ForbiddenError, NotAuthenticatedError
+from hub.services import looks
 from hub.services.caller import Caller
 
 INTENT_HEADER = "X-Homeport-Request"
@@ -62,7 +64,7 @@ async def _admitted(request: Request, hub: Hub, rule: access.Rule) -> Caller:
         )
     if proof.by_cookie and request.method not in _READS:
         _check_intent(request)
-    return caller
+    return replace(caller, reason=looks.reason_in(request.headers)) if caller.is_staff else caller
 
 
 def _check_intent(request: Request) -> None:

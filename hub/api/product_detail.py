@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 from sqlalchemy.orm import Session
@@ -18,7 +18,7 @@ from hub.api.bodies import Answer, Scalar, examples
 from hub.api.instants import Instant
 from hub.api.product_bodies import Decision, ProductSummary
 from hub.ports.store.port import TelemetryStore
-from hub.services import beliefs, products, telemetry
+from hub.services import beliefs, consent, products, telemetry
 from hub.services import product_detail as services
 from hub.services.caller import Caller, Scope
 from hub.services.product_detail import DeviceView, PlanView
@@ -184,6 +184,10 @@ class ProductDetail(ProductSummary):
     entitlements: list[Decision]
     device: DeviceState | None = Field(description="Null until the product has enrolled.")
     latest: list[LatestValue] = Field(description="Latest value of each metric.")
+    history: Literal["open", "consent_required", "not_permitted"] = Field(
+        description="Whether what it measured is shown: `consent_required` where the household "
+        "has not consented to support seeing it, `not_permitted` by the caller's role."
+    )
     open_alerts: list[Alert] = Field(description="Those not resolved, the newest first.")
 
 
@@ -203,9 +207,11 @@ def detail(
         NotFoundError: no such product, or not one of the caller's.
     """
     found = services.detail(session, caller, product_id, at)
-    readable = Scope.TELEMETRY_READ in caller.scopes and products.permits(
+    permitted = Scope.TELEMETRY_READ in caller.scopes and products.permits(
         session, caller, product_id, Act.HISTORY
     )
+    consented = consent.history_open(session, caller, product_id, at)
+    readable = permitted and consented
     latest = (
         telemetry.latest(session, store, caller, product_id, at, facts=found.facts)
         if readable
@@ -228,6 +234,7 @@ def detail(
             )
             for value in latest
         ],
+        history="open" if readable else "consent_required" if permitted else "not_permitted",
         open_alerts=[shown_alert(alert) for alert in found.open_alerts],
     )
 

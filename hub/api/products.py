@@ -208,6 +208,6 @@ def create_subscription(
             ends_at=body.ends_at,
             transferable=body.transferable,
         )
-        plans = details.detail(session, caller, body.product_id, at).plans
+        plans = details.plans(session, caller, body.product_id, at)
     (made,) = (plan for plan in plans if plan.subscription_id == row.id)
     return shown_plan(made)

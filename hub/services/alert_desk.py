@@ -20,13 +20,15 @@ from hub.ports.database.catalogue_tables import Metric, ProductModel
 from hub.ports.database.coverage_tables import AlertCover
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Device, Product
-from hub.services import alert_covers, audit, products
+from hub.services import alert_covers, audit, consent, looks, products
 from hub.services.alert_covers import CoverView
 from hub.services.alert_kinds import FIRST_OF_HUB, kind_word
 from hub.services.alert_sentences import sentence
 from hub.services.alerts import AlertChange, Change
 from hub.services.caller import Caller, Scope
+from hub.services.consent import Policy
 from hub.services.events import Event
+from hub.services.looks import Part
 from hub.services.own_time import owned_in
 from hub.services.relations import Act, Tie
 
@@ -253,6 +255,7 @@ def findings(
     session: Session,
     caller: Caller,
     *,
+    at: int,
     product_id: str | None = None,
     alert_id: str | None = None,
     after: tuple[int, bytes] | None = None,
@@ -262,7 +265,9 @@ def findings(
 
     Args:
         session: any session.
-        caller: who is not staff gets those of the products they reach and of their own time.
+        caller: who is not staff gets those of the products they reach and of their own time;
+            support those of products whose households consented.
+        at: now, ns.
         product_id: only of this product.
         alert_id: only of this alert.
         after: `(at, id)` of the last finding of the page before.
@@ -279,7 +284,11 @@ def findings(
         .limit(limit)
     )
     if product_id is not None:
+        looks.look(session, caller, product_id, Part.FINDINGS, at)
+        consent.check_history(session, caller, product_id, at)
         query = query.where(Device.product_id == product_id)
+    elif caller.is_staff and consent.policy(session) is Policy.REQUIRED:
+        query = query.where(consent.open_to(caller, at))
     if alert_id is not None:
         query = query.where(Finding.alert_id == alert_id)
     if after is not None:

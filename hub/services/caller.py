@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hub.errors import ForbiddenError
@@ -66,6 +66,14 @@ ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """Why somebody looks at a product: in words, and for which support case if for one."""
+
+    text: str
+    case: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Somebody who is signed in, or the hub itself.
 
@@ -75,6 +83,7 @@ class Caller:
         owner_id: the customer's own household, into which they claim; None for others.
         scopes: what is permitted.
         ties: what ties them to products; staff need none.
+        reason: why they look at products, if they said so with the request.
     """
 
     role: Role
@@ -82,6 +91,7 @@ class Caller:
     owner_id: str | None
     scopes: frozenset[Scope]
     ties: tuple[Tie, ...] = ()
+    reason: Reason | None = field(default=None, compare=False)
 
     @property
     def is_staff(self) -> bool:

@@ -19,13 +19,14 @@ from hub.errors import NotFoundError
 from hub.ports.database.catalogue_tables import Plan
 from hub.ports.database.people_tables import Membership, Owner, Person
 from hub.ports.database.product_tables import Certificate, Device
-from hub.services import alert_desk, beliefs, products, pushes
+from hub.services import alert_desk, beliefs, looks, products, pushes
 from hub.services.alert_desk import AlertView
 from hub.services.beliefs import Belief
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
 from hub.services.own_time import is_anothers, ownerships
 from hub.services.past import load_known
+from hub.services.looks import Part
 from hub.services.products import ProductSummary
 from hub.services.relations import Act, Relation
 
@@ -92,6 +93,7 @@ def detail(session: Session, caller: Caller, product_id: str, at: int) -> Produc
         NotFoundError: no such product, or not one of the caller's.
     """
     summary = products.summary(session, caller, product_id)
+    looks.look(session, caller, product_id, Part.PRODUCT, at)
     facts = load_one(session, product_id)
     people = products.permits(session, caller, product_id, Act.PEOPLE)
     bills = products.permits(session, caller, product_id, Act.BILLS)
@@ -104,6 +106,18 @@ def detail(session: Session, caller: Caller, product_id: str, at: int) -> Produc
         device=_device(session, caller, summary, at),
         open_alerts=tuple(alert_desk.unresolved(session, caller, product_id)),
     )
+
+
+def plans(session: Session, caller: Caller, product_id: str, at: int) -> tuple[PlanView, ...]:
+    """Return the subscriptions of a product with their status at an instant.
+
+    Raises:
+        ForbiddenError: the caller may not know what was agreed about paying.
+        NotFoundError: no such product, or not one of the caller's.
+    """
+    products.visible(session, caller, product_id, Act.BILLS)
+    epoch = products.summary(session, caller, product_id).epoch
+    return _plans(session, load_one(session, product_id), epoch, at)
 
 
 def explanation(

@@ -24,9 +24,10 @@ from hub.errors import NotFoundError
 from hub.ports.database.catalogue_tables import Metric, ProductModel
 from hub.ports.database.product_tables import Device, Product
 from hub.ports.store.port import TelemetryStore, Visibility, Window
-from hub.services import products
+from hub.services import consent, looks, products
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
+from hub.services.looks import Part
 from hub.services.own_time import OwnTime, own_time
 from hub.services.relations import Act
 
@@ -90,6 +91,7 @@ def series(session: Session, caller: Caller, product_id: str, metric: str, at: i
         device = products.visible_device(session, caller, product_id, Act.HISTORY)
     else:  # theirs now or once
         device = products.enrolled_device(session, product_id)
+    _shown(session, caller, product_id, at)
     model = _model_of(session, product_id)
     return Series(
         product_id=product_id,
@@ -133,6 +135,7 @@ def latest(
         slot, model = facts.device.slot, facts.model.number
     if not slot:  # it has not enrolled
         return []
+    _shown(session, caller, product_id, at)
     metrics = {m.index: m for m in metrics_of(session, model)}
     found = store.latest(slot, visible=_visibility(session, caller, product_id, at, facts))
     return [
@@ -195,6 +198,12 @@ def _visibility(
     when = at if own.ended_at is None else own.ended_at - 1
     allowed = decide(facts or load_one(session, product_id), TELEMETRY, when).allowed
     return Visibility(own.windows, frozenset(map(int, _RELEASED)) if allowed else frozenset())
+
+
+def _shown(session: Session, caller: Caller, product_id: str, at: int) -> None:
+    """Check that staff may see what a product measured, and note that they do."""
+    looks.look(session, caller, product_id, Part.TELEMETRY, at)
+    consent.check_history(session, caller, product_id, at)
 
 
 def _own(session: Session, caller: Caller, product_id: str) -> OwnTime | None:

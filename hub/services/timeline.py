@@ -20,9 +20,10 @@ from hub.ports.database.catalogue_tables import Feature, Metric, Plan, ProductMo
 from hub.ports.database.ownership_tables import Grant, Hold, Ownership
 from hub.ports.database.people_tables import Owner
 from hub.ports.database.product_tables import Certificate, Device, DeviceEvent
-from hub.services import alert_desk, happenings, products
+from hub.services import alert_desk, consent, happenings, looks, products
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
+from hub.services.looks import Part
 from hub.services.own_time import owned_in
 from hub.services.relations import Act
 
@@ -100,6 +101,7 @@ def timeline(
     """
     caller.require(Scope.RECORDS_READ)
     product = products.visible(session, caller, product_id)
+    looks.look(session, caller, product_id, Part.TIMELINE, at)
     entries = [
         Entry(product.made_at, Side.BUSINESS, "made", {"order": product.order_reference}),
         *_owners(session, product_id),
@@ -111,7 +113,8 @@ def timeline(
     if device is not None:
         entries += _identity(session, device)
         entries += _commands(session, device.slot)
-        entries += _happenings(session, device.slot)
+        if consent.history_open(session, caller, product_id, at):  # what it told of its use
+            entries += _happenings(session, device.slot)
     past = [entry for entry in entries if entry.at <= at]
     past.sort(key=lambda entry: entry.at, reverse=True)
     return past[:limit]

@@ -66,6 +66,7 @@ RULES: Mapping[str, Roles] = MappingProxyType(
         # Support
         "page_lookup": STAFF,
         "page_support_product": STAFF,
+        "do_reason": STAFF,
         "do_hold": STAFF,
         "do_lift": STAFF,
         "do_undo": STAFF,

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from entitlements.decision import Decision
 from hub.ports.database.engine import read_session, write_session
-from hub.services import alert_desk, product_detail, products, telemetry, timeline
+from hub.services import alert_desk, consent, product_detail, products, telemetry, timeline
 from hub.services.alert_desk import AlertView
 from hub.services.alerts import AlertChange
 from hub.services.caller import Caller
@@ -57,6 +57,7 @@ class View:
     metrics: Sequence[MetricView]
     latest: Sequence[LatestValue]
     chart: Chart | None
+    hidden: bool
     range: str
     alerts: Sequence[AlertView]
     earlier: Sequence[AlertView]
@@ -178,7 +179,8 @@ def viewed(hub: Hub, visitor: Visitor, product_id: str, metric: str, span: str) 
         ranked = [problem.alert for problem in listed if problem.alert is not None]
         chosen = _chosen(metrics, metric, ranked)
         chart = None
-        if chosen is not None and found.summary.slot is not None:
+        hidden = not consent.history_open(session, caller, product_id, at)
+        if chosen is not None and found.summary.slot is not None and not hidden:
             series = telemetry.series(session, caller, product_id, chosen.name, at)
             chart = drawn(hub.store, series, at - RANGES[span], at, TABLE_ROWS)
         titles = timeline.titles(session, found.summary.model)
@@ -187,8 +189,9 @@ def viewed(hub: Hub, visitor: Visitor, product_id: str, metric: str, span: str) 
             problems=listed,
             titles=titles,
             metrics=metrics,
-            latest=telemetry.latest(session, hub.store, caller, product_id, at),
+            latest=[] if hidden else telemetry.latest(session, hub.store, caller, product_id, at),
             chart=chart,
+            hidden=hidden,
             range=span,
             alerts=ranked[:MAX_SHOWN],
             earlier=[*ranked[MAX_SHOWN:], *(one for one in past if one.status == "resolved")],

@@ -125,8 +125,9 @@ def get_series(
     if end * MS - start * MS < MIN_SPAN:
         raise InvalidInputError("The range is shorter than a second.")
     with read_session(hub.engine) as session:
-        series = telemetry.series(session, visitor.known, product_id, metric, hub.clock())
-        findings = marked(session, visitor, product_id, metric, start * MS, end * MS)
+        at = hub.clock()
+        series = telemetry.series(session, visitor.known, product_id, metric, at)
+        findings = marked(session, visitor, product_id, metric, start * MS, end * MS, at)
     chart = drawn(hub.store, series, start * MS, end * MS, columns)
     table = chart.coarser(TABLE_ROWS)
     b = chart.buckets
@@ -175,11 +176,11 @@ def drawn(store: TelemetryStore, series: Series, start: int, end: int, columns: 
 
 
 def marked(
-    session: Session, visitor: Visitor, product_id: str, metric: str, start: int, end: int
+    session: Session, visitor: Visitor, product_id: str, metric: str, start: int, end: int, at: int
 ) -> list[FindingView]:
-    """Return the latest findings on a metric within a range."""
+    """Return the latest findings on a metric within a range; `at` is now (ns)."""
     found = alert_desk.findings(
-        session, visitor.known, product_id=product_id, after=(end, b""), limit=MAX_FINDINGS
+        session, visitor.known, at=at, product_id=product_id, after=(end, b""), limit=MAX_FINDINGS
     )
     return [one for one in found if one.metric == metric and one.at >= start]
 

@@ -19,7 +19,8 @@ from hub.errors import InvalidInputError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.ownership_tables import Hold, Ownership
 from hub.ports.database.people_tables import Owner
-from hub.services import case_desk, holds, incidents, products, timeline
+from hub.services import case_desk, holds, incidents, looks, products, timeline
+from hub.services.looks import ReasonRequiredError
 from hub.web.context import hub_of
 from hub.web.guard import PageRoute, form_of, visitor_of
 from hub.web.languages import N_
@@ -125,7 +126,10 @@ def page_support_product(
 ) -> Response:
     """Show everything about a product on one screen."""
     hub, visitor = hub_of(request), visitor_of(request)
-    view = viewed(hub, visitor, product_id, metric, range)
+    try:
+        view = viewed(hub, visitor, product_id, metric, range)
+    except ReasonRequiredError:
+        return _asked(request, product_id)
     at = hub.clock()
     with read_session(hub.engine) as session:
         entries = timeline.timeline(session, visitor.known, product_id, at)
@@ -155,6 +159,19 @@ def page_support_product(
         levels=LEVELS,
         statuses=STATUSES,
     )
+
+
+@ROUTER.post("/support/products/{product_id}/reason", operation_id="do_reason")
+def do_reason(request: Request, product_id: ID) -> Response:
+    """Remember why somebody looks at a product, and show it."""
+    hub, visitor, form = hub_of(request), visitor_of(request), form_of(request)
+    reason, case = form.get("reason", ""), form.get("case", "")
+    try:
+        with write_session(hub.engine) as session:
+            looks.state(session, visitor.known, product_id, reason, case, hub.clock())
+    except InvalidInputError:
+        return _asked(request, product_id, failed=True)
+    return RedirectResponse(f"/support/products/{product_id}", 303)
 
 
 @ROUTER.post("/support/products/{product_id}/holds", operation_id="do_hold")
@@ -200,3 +217,11 @@ def _days(text: str) -> int | None:
     if not 1 <= days <= MAX_HOLD_DAYS:
         raise ValueError(text)
     return days
+
+
+def _asked(request: Request, product_id: str, *, failed: bool = False) -> Response:
+    """Ask why somebody looks at a product."""
+    status = 422 if failed else 403
+    return pages_of(request).page(
+        request, "reason.html", status=status, product_id=product_id, failed=failed
+    )

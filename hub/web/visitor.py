@@ -5,16 +5,17 @@
 3. A cookie that stands for nobody is nobody, not an error.
 """
 
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.errors import HubError, NotAuthenticatedError
+from hub.errors import HubError, InvalidInputError, NotAuthenticatedError
 from hub.ports.database.engine import read_session
-from hub.services import people, sessions
+from hub.services import looks, people, sessions
 from hub.services.caller import Caller
 from hub.services.people import PersonView
 from hub.services.sessions import COOKIE, SESSION_PREFIX
@@ -55,6 +56,9 @@ def arrived(request: Request, hub: Hub, pages: Pages) -> Visitor:
     """Work out who a request is from."""
     token = request.cookies.get(COOKIE, "")[:_MAX_TOKEN]
     caller, person = authenticated(hub, token)
+    if caller is not None and caller.is_staff:
+        with suppress(InvalidInputError):  # then the page asks for a better one
+            caller = replace(caller, reason=looks.reason_in(request.headers))
     wishes = (request.cookies.get(LANGUAGE_COOKIE), person.locale if person else None)
     language = chosen(pages.languages, wishes, request.headers.get("accept-language"))
     wished = request.cookies.get(THEME_COOKIE)

@@ -32,14 +32,16 @@ from hub.app.usage_desk import UsageDesk
 from hub.config import Settings
 from hub.metrics import Metrics
 from hub.ports.broker.port import CONTROL, Broker
-from hub.ports.database.engine import read_session
+from hub.ports.database.engine import read_session, write_session
 from hub.ports.journal.block import Kind
 from hub.ports.journal.durability import free_bytes
-from hub.services import admission, letters
+from hub.services import admission, consent, letters
+from hub.services.consent import Policy
 from hub.services.dead_letter_limits import DeadLetterLimits
 from hub.services.events import Broadcaster
 from hub.services.gate import GatePublisher
 from hub.services.identity import incarnation
+from hub.services.look_book import LookBook
 from hub.services.pki import CertificateAuthority
 from hub.services.signing_keys import SigningKeys
 from hub.services.state import Place, StateIssuer
@@ -105,6 +107,7 @@ def run(settings: Settings, child: Child) -> None:
             "dead letters": sweep.run,
             "meters": MeterClock(engine, hub.store, compose.now).run,
             "gauges": Gauges(settings, engine, metrics).run,
+            "looks": lambda stop: hub.looks.run(stop, compose.now, settings.support.looks_days),
             "metrics": _publisher(metrics, settings.run_dir / "metrics"),
             **_sweeps(settings, engine),
         }.items()
@@ -150,6 +153,8 @@ def _hub(
 ) -> Hub:
     with read_session(engine) as session:
         own = incarnation(session, tokens)
+    with write_session(engine) as session:
+        consent.set_policy(session, Policy(settings.support.consent))
     return Hub(
         engine=engine,
         store=compose.store(settings),
@@ -167,6 +172,8 @@ def _hub(
         operator_token_hash=secret_hash(compose.operator_token(settings)),
         metrics=metrics,
         metrics_dir=settings.run_dir / "metrics",
+        looks=LookBook(engine, settings.run_dir / "looks.jsonl"),
+        names_in_looks=settings.support.names == "name",
         clock=compose.now,
         monotonic=time.monotonic,
         random_bytes=os.urandom,

@@ -21,6 +21,8 @@ def browser(world: World, client: TestClient | None = None) -> TestClient:
     headers = {"Origin": ORIGIN, "Accept": "text/html", "Accept-Language": "en"}
     if token:
         headers["Cookie"] = f"{COOKIE}={token}"
+    if client and "X-Homeport-Reason" in client.headers:
+        headers["X-Homeport-Reason"] = client.headers["X-Homeport-Reason"]
     found = world.client(**headers)
     found.follow_redirects = False
     return found

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_MS = 10_000
 _WRITES = "homeport_writes"
+_after_each: WeakKeyDictionary[Engine, list[Callable[[Mapping[Any, Any]], None]]] = (
+    WeakKeyDictionary()
+)
 _listeners: WeakKeyDictionary[Engine, list[Callable[[Mapping[Any, Any]], None]]] = (
     WeakKeyDictionary()
 )
@@ -63,6 +66,8 @@ def read_session(engine: Engine) -> Iterator[Session]:
     """A session that only reads; it sees one state of the database throughout."""
     with _understood(), Session(engine, expire_on_commit=False, autoflush=False) as session:
         yield session
+    for hear in _after_each.get(engine, ()):
+        hear(session.info)
 
 
 @contextmanager
@@ -80,7 +85,7 @@ def write_session(engine: Engine) -> Iterator[Session]:
             session.rollback()
             raise
         session.commit()
-    for hear in _listeners.get(engine, ()):
+    for hear in [*_listeners.get(engine, ()), *_after_each.get(engine, ())]:
         hear(session.info)
 
 
@@ -90,6 +95,14 @@ def after_commit(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> N
     It runs on the thread that wrote, must not raise, and does not run if anything failed.
     """
     _listeners.setdefault(engine, []).append(hear)
+
+
+def after_session(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> None:
+    """Call `hear` with `session.info` after each session that ended well, also one that only read.
+
+    It runs on the thread that had the session; what it raises fails the request.
+    """
+    _after_each.setdefault(engine, []).append(hear)
 
 
 def migrate(engine: Engine) -> None:

@@ -4,6 +4,7 @@
 """
 
 from hub.ports.database import (
+    access_tables,
     alert_tables,
     catalogue_tables,
     coverage_tables,
@@ -24,6 +25,7 @@ TABLE_MODULES = (
     alert_tables,
     record_tables,
     usage_tables,
+    access_tables,
 )
 
 METADATA = Base.metadata

@@ -18,10 +18,11 @@ from hub.api.context import Hub
 from hub.app.http import create_app
 from hub.metrics import Metrics
 from hub.ports.database.engine import open_engine, read_session, write_session
-from hub.services import people, sessions
+from hub.services import consent, people, sessions
 from hub.services.caller import HUB, Caller, Role
 from hub.services.events import Broadcaster
 from hub.services.gate import GatePublisher
+from hub.services.look_book import LookBook
 from hub.services.pki import CertificateAuthority
 from hub.services.signing_keys import SigningKeys
 from hub.services.state import Place
@@ -163,7 +164,8 @@ class World:
             "/api/v1/sessions", json={"email": made.email, "password": made.one_time_password}
         )
         self.anonymous.cookies.clear()
-        return self.client(ok(answer, 201)["token"])
+        reason = {"X-Homeport-Reason": "a test"} if role is Role.SUPPORT else {}
+        return self.client(ok(answer, 201)["token"], **reason)
 
     def unit(self, owner: TestClient | None = None, *, enrolled: bool = True) -> Unit:
         """Make a product; enrol it and have it claimed if wanted."""
@@ -213,11 +215,14 @@ def new_world(folder: Path, url: str, authority: CertificateAuthority) -> Iterat
         operator_token_hash=secret_hash(OPERATOR_TOKEN),
         metrics=Metrics("control"),
         metrics_dir=folder / "metrics",
+        looks=LookBook(engine),
         clock=clock,
         monotonic=lambda: 0.0,
         random_bytes=source,
     )
     world = World(hub, create_app(hub), clock, devices)
+    with write_session(engine) as session:  # tests of consent ask for it
+        consent.set_policy(session, consent.Policy.NOTICE)
     ok(world.operator.post("/api/v1/catalogue", json=CATALOGUE))
     yield world
     engine.dispose()

@@ -114,6 +114,16 @@ API: dict[str, Row] = {
     "withdraw_invitation": household(Act.INVITE),
     "accept_invitation": role(body={"code": "AAAA-BBBB-CCCC"}, ok=frozenset({404})),
     "decline_invitation": role(body={"code": "AAAA-BBBB-CCCC"}, ok=frozenset({404})),
+    "state_reason": product(
+        Act.SEE, body={"reason": "they called"}, but={**NOT_A_PERSON, "operator other": 403}
+    ),
+    "list_looks": product(Act.PEOPLE),
+    "break_glass": product(
+        Act.SEE, body={"reason": "gas alarm"}, but={**NOT_A_PERSON, "operator other": 403}
+    ),
+    "give_consent": household(Act.CONSENT, body={"ends_at": "2026-02-14T08:00:00Z"}),
+    "list_consents": household(Act.PEOPLE),
+    "withdraw_consent": household(Act.CONSENT),
     "create_partner": role(body={"name": "Heating Huber"}),
     "give_partner_grant": household(
         Act.INVITE,
@@ -278,6 +288,7 @@ PAGES: dict[str, Row] = {
     "do_mute": product(Act.ACKNOWLEDGE, form={}, ok=frozenset({303})),
     "page_lookup": role(),
     "page_support_product": product(Act.SEE),
+    "do_reason": product(Act.SEE, form={"reason": "they called"}, ok=frozenset({303})),
     "do_hold": product(Act.SEE, form={"kind": "payment", "reason": "x"}, ok=frozenset({303})),
     "do_lift": product(Act.SEE, form={}, ok=frozenset({303})),
 }

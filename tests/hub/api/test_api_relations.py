@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from entitlements.facts import HoldKind
 from hub.api import access, description
 from hub.ports.database.engine import write_session
-from hub.services import holds, households, invitations, partners
+from hub.services import consent, holds, households, invitations, partners
 from hub.services.alerts import apply_findings
 from hub.services.caller import HUB, Role
 from hub.services.found import Found
@@ -186,6 +186,7 @@ def things(
         "hold_id": held.id,
         "invitation_id": invited.id,
         "grant_id": granted.id,
+        "consent_id": consent.give(session, caller, owner_id, at + DAY, at, tokens).id,
         "partner_id": world.owners[partner],
     }
 
@@ -244,6 +245,8 @@ def asked(
 def browser(world: World, client: TestClient) -> TestClient:
     token = client.headers.get("Authorization", "").removeprefix("Bearer ")
     headers = {"Origin": "https://testserver", "X-Homeport-Request": "1"}
+    if "X-Homeport-Reason" in client.headers:
+        headers["X-Homeport-Reason"] = client.headers["X-Homeport-Reason"]
     found = world.client(**headers, **({"Cookie": f"{COOKIE}={token}"} if token else {}))
     found.follow_redirects = False
     return found

@@ -115,9 +115,9 @@ def test_a_finding_in_a_recording_is_kept_but_wakes_nobody(world: World) -> None
         (kept,) = session.scalars(select(Finding)).all()
         assert (kept.id, kept.alert_id) == (old.id, None)
         assert session.scalar(select(func.count()).select_from(Alert)) == 0
-        (seen,) = alert_desk.findings(session, caller, product_id=product_id)
+        (seen,) = alert_desk.findings(session, caller, at=T0, product_id=product_id)
         assert (seen.id, seen.alert_id) == (old.id, None)
-        assert alert_desk.findings(session, stranger) == []
+        assert alert_desk.findings(session, stranger, at=T0) == []
     (live,) = apply(world, found(slot, 2))
     assert live.change is Change.OPENED
 
@@ -127,8 +127,8 @@ def test_a_finding_on_rows_that_the_owner_cannot_see_is_for_staff(world: World) 
     quiet = replace(found(slot, 1), historical=True, hidden=True)
     assert apply(world, quiet) == []
     with read_session(world.engine) as session:
-        assert alert_desk.findings(session, caller, product_id=product_id) == []
-        (seen,) = alert_desk.findings(session, HUB, product_id=product_id)
+        assert alert_desk.findings(session, caller, at=T0, product_id=product_id) == []
+        (seen,) = alert_desk.findings(session, HUB, at=T0, product_id=product_id)
         assert seen.id == quiet.id
 
 
@@ -162,8 +162,8 @@ def test_alerts_of_others_do_not_exist(world: World) -> None:
         with pytest.raises(NotFoundError):
             alert_desk.view(session, stranger, own.id)
         assert alert_desk.listed(session, stranger, product_id=product_id) == []
-        assert alert_desk.findings(session, stranger, product_id=product_id) == []
-        assert len(alert_desk.findings(session, caller)) == 1
+        assert alert_desk.findings(session, stranger, at=T0, product_id=product_id) == []
+        assert len(alert_desk.findings(session, caller, at=T0)) == 1
         assert len(alert_desk.listed(session, HUB)) == 2
 
 
@@ -239,8 +239,8 @@ def test_doubt_about_identity_is_an_alert_for_support_alone(
     with read_session(world.engine) as session:
         (seen,) = alert_desk.listed(session, HUB, product_id=product_id)
         assert alert_desk.listed(session, caller) == []
-        assert alert_desk.findings(session, caller) == []
-        assert len(alert_desk.findings(session, HUB)) == 1
+        assert alert_desk.findings(session, caller, at=T0) == []
+        assert len(alert_desk.findings(session, HUB, at=T0)) == 1
     assert (seen.kind, seen.code) == (word, f"finding.{word}")
     assert seen.sentence.startswith(begins)
     assert apply(world, clash) == []

@@ -81,14 +81,14 @@ def test_late_rows_of_the_owner_before_alarm_nobody(world: World) -> None:
         apply_findings(session, [found(slot, T0 + DAY - 1, 1)], T0 + DAY + S)
     with read_session(world.engine) as session:
         assert alert_desk.listed(session, HUB) == []
-        assert [one.at for one in alert_desk.findings(session, anna)] == [T0 + DAY - 1]
-        assert alert_desk.findings(session, bert) == []
+        assert [one.at for one in alert_desk.findings(session, anna, at=T0)] == [T0 + DAY - 1]
+        assert alert_desk.findings(session, bert, at=T0) == []
     with write_session(world.engine) as session:
         apply_findings(session, [found(slot, T0 + DAY, 2)], T0 + DAY + S)
     with read_session(world.engine) as session:
         assert alert_desk.listed(session, anna) == []
         assert len(alert_desk.listed(session, bert)) == 1
-        assert [one.at for one in alert_desk.findings(session, bert)] == [T0 + DAY]
+        assert [one.at for one in alert_desk.findings(session, bert, at=T0)] == [T0 + DAY]
 
 
 def test_what_an_owner_asked_of_a_device_ends_with_them(world: World) -> None:

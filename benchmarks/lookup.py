@@ -17,11 +17,14 @@ from typing import Any, Final
 
 import httpx
 import numpy as np
+from sqlalchemy import select
 
 from benchmarks.population import METRICS, SECOND, Population, populate
 from firmware_sim.local_hub import Address, LocalHub
 from hub.config import Settings
+from hub.ports.database.access_tables import Consent
 from hub.ports.database.engine import migrate, write_session
+from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.people_tables import Person
 from hub.ports.journal.block import Kind
 from hub.ports.journal.telemetry import TelemetryBatch, encode
@@ -75,6 +78,7 @@ def run(quick: bool) -> dict[str, Any]:
             with _client(address) as api, _client(address) as support:
                 api.headers["Authorization"] = f"Bearer {address.token}"
                 _sign_in(support, "support@example.org")
+                support.headers["X-Homeport-Reason"] = "The owner called."
                 figures = _measure(Shop(products, address, api, support, now), tries)
         finally:
             hub.stop()
@@ -96,11 +100,28 @@ def _fill(settings: Settings, count: int, now: int) -> Population:
     products = populate(engine, count, now, password_hash)
     with write_session(engine) as session:
         session.add(_support(now, password_hash))
+        dense = select(Ownership.product_id, Ownership.owner_id).where(
+            Ownership.product_id.in_(products.product_ids[:DENSE]), Ownership.ended_at.is_(None)
+        )
+        for product_id, owner_id in session.execute(dense):
+            session.add(_consent(product_id, owner_id, now))
     with write_session(engine) as session:
         apply_findings(session, _findings(now), now)
     engine.dispose()
     _measured(settings, now)
     return products
+
+
+def _consent(product_id: str, owner_id: str, now: int) -> Consent:
+    """Let support see what a product measured: a look, a reason and a consent are part of a page."""
+    return Consent(
+        id=product_id,
+        owner_id=owner_id,
+        product_id=product_id,
+        starts_at=now,
+        ends_at=now + 86_400 * SECOND,
+        given_by="hub",
+    )
 
 
 def _support(now: int, password_hash: str) -> Person:

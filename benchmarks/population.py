@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from hub.ports.database.engine import write_session
 from hub.ports.database.ownership_tables import Ownership, Subscription
-from hub.ports.database.people_tables import Owner, Person
+from hub.ports.database.people_tables import Membership, Owner, Person
 from hub.ports.database.product_tables import Device, Product
 from hub.services import catalogue
 from hub.services.caller import HUB
@@ -100,6 +100,7 @@ def populate(
         catalogue.apply(session, HUB, catalogue.parse(document), at)
         _insert(session, Owner, _owners(people, owners, at))
         _insert(session, Person, _persons(people, owners, at, password_hash))
+        _insert(session, Membership, _memberships(owners, at))
         _insert(session, Product, _products(people, at))
         _insert(session, Device, _devices(people, at))
         _insert(session, Ownership, _ownerships(people, owners, at))
@@ -137,6 +138,18 @@ def _persons(
             "locale": "en",
             "zone": "UTC",
             "created_at": at - 365 * DAY,
+        }
+
+
+def _memberships(owners: Sequence[str], at: int) -> Iterator[dict[str, Any]]:
+    for owner in owners:
+        yield {
+            "id": owner,
+            "owner_id": owner,
+            "person_id": owner,
+            "relation": "owner",
+            "starts_at": at - 365 * DAY,
+            "given_by": "hub",
         }
 
 

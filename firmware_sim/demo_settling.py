@@ -37,6 +37,7 @@ is usual at the pace of the present the detector learns from the newest part."""
 STATE_TIMEOUT_S: Final = 30.0
 AT_ONCE: Final = 8  # products switched on together
 DAY_NS: Final = 86_400_000_000_000
+CONSENT_NS: Final = 30 * DAY_NS  # the households of the demo let support look for a month
 
 
 @dataclass(slots=True)
@@ -227,6 +228,7 @@ class Settling:
             with onboarding.sign_in(self._address, customer.email, customer.password) as client:
                 for entry in made:
                     onboarding.claim(client, entry)
+                onboarding.consent(client, customer, self._clock() + CONSENT_NS)
         now = self._clock()
         starts = now + standing.starts_days * DAY_NS
         for entry in made if standing.plan is not None else ():

@@ -16,6 +16,8 @@ import httpx
 from firmware_sim.recording import Row, time_ns
 
 TIMEOUT_S: Final = 30.0
+REASON: Final = {"X-Homeport-Reason": "The owner asked for help."}
+"""What people of support say when they look at somebody's product; of others it is ignored."""
 PAGE_ITEMS: Final = 500
 PAGE_ROWS: Final = 20_000
 FIRST_NS: Final = -(2**63)
@@ -58,7 +60,7 @@ class HubClient:
         self._http = httpx.Client(
             base_url=api,
             verify=ssl.create_default_context(cafile=str(ca_file)),
-            headers={"Authorization": f"Bearer {token}"} if token else {},
+            headers=REASON | ({"Authorization": f"Bearer {token}"} if token else {}),
             timeout=TIMEOUT_S,
             trust_env=False,
         )

@@ -218,6 +218,12 @@ def claim(home: HubClient, made: Made) -> None:
     home.call("POST", "/claims", {"claim_code": made.claim_code})
 
 
+def consent(home: HubClient, household: Customer, until_ns: int) -> None:
+    """Let support see what the products of a household measured, as its owner, until an instant."""
+    path = f"/households/{household.owner_id}/consents"
+    home.call("POST", path, {"ends_at": rfc3339(until_ns)})
+
+
 def switch_on(made: Made, folder: Path, address: Address) -> Device:
     """Switch a product on: it enrols if it has not, and connects.
 

@@ -46,6 +46,7 @@ class Part(StrEnum):
     TELEMETRY = "telemetry"
     FINDINGS = "findings"
     TIMELINE = "timeline"
+    CASES = "cases"
 
 
 class ReasonRequiredError(ForbiddenError):

@@ -153,7 +153,9 @@ class World:
         """Let a new customer sign in."""
         email = f"{name}-{next(self._numbers)}@{self._folder.name}.example"
         who = onboarding.customer(self.vendor, email, name.title())
-        return Home(who, onboarding.sign_in(self.address, who.email, who.password))
+        api = onboarding.sign_in(self.address, who.email, who.password)
+        onboarding.consent(api, who, time.time_ns() + 86_400_000_000_000)
+        return Home(who, api)
 
     def make(self) -> Unit:
         """Make a product; nobody owns it and it has not enrolled."""

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Path, Query
@@ -20,10 +21,11 @@ from hub.api.lookup import product_id_of
 from hub.api.paging import DEFAULT_LIMIT, After, Limit, Listing, Page
 from hub.ports.database.coverage_tables import NEVER_DUE
 from hub.ports.database.engine import read_session, write_session
-from hub.services import case_desk, cases, products
-from hub.services.caller import Caller
+from hub.services import case_desk, cases, looks, products
+from hub.services.caller import Caller, Reason
 from hub.services.case_desk import CaseView, Status, StepView
 from hub.services.coverage_document import Severity
+from hub.services.looks import Part
 
 ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["cases"])
 
@@ -230,9 +232,13 @@ def list_cases(
 
 @ROUTER.get("/cases/{case_id}", operation_id="get_case", summary="Show a case")
 def get_case(hub: HubDep, caller: CallerDep, case_id: CaseId) -> CaseDetail:
-    """Return one case with all that was done."""
+    """Return one case with all that was done; its household reads that support looked."""
+    at = hub.clock()
     with read_session(hub.engine) as session:
-        return _detail(session, caller, case_id, hub.clock())
+        found = _detail(session, caller, case_id, at)
+        why = caller if caller.reason else replace(caller, reason=Reason("case", case_id))
+        looks.look(session, why, found.product_id, Part.CASES, at)
+        return found
 
 
 @ROUTER.post("/cases/{case_id}/assign", operation_id="assign_case", summary="Assign a case")

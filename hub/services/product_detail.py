@@ -24,9 +24,9 @@ from hub.services.alert_desk import AlertView
 from hub.services.beliefs import Belief
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
+from hub.services.looks import Part
 from hub.services.own_time import is_anothers, ownerships
 from hub.services.past import load_known
-from hub.services.looks import Part
 from hub.services.products import ProductSummary
 from hub.services.relations import Act, Relation
 

@@ -265,6 +265,9 @@ API: dict[str, Row] = {
 ENDLESS = frozenset({"stream_events", "stream_home", "stream_product"})
 """Answers that go on until the listener leaves; `test_api_live` and `test_web_live` hold their doors."""
 
+SHOWN = frozenset({200, 201, 303, 404, 409, 422})
+"""Pages of forms: done and led on, or shown again with why not."""
+
 PAGES: dict[str, Row] = {
     "page_sign_in": anybody(200, 303),
     "do_sign_in": anybody(401, 429, form={"email": "nobody@example.org", "password": "x"}),
@@ -288,6 +291,30 @@ PAGES: dict[str, Row] = {
     "do_mute": product(Act.ACKNOWLEDGE, form={}, ok=frozenset({303})),
     "page_lookup": role(),
     "page_support_product": product(Act.SEE),
+    # Changes of owner and households; a form that cannot be done is shown again with why
+    "page_household": role(ok=SHOWN),
+    "do_invite": household(Act.INVITE, form={"relation": "viewer"}, ok=SHOWN),
+    "do_join": role(form={"code": "AAAA-BBBB-CCCC"}, ok=SHOWN),
+    "do_member": household(Act.INVITE, form={"relation": "viewer"}, ok=SHOWN),
+    "do_decline_invitation": role(form={}, ok=SHOWN),
+    "do_withdraw_invitation": household(Act.INVITE, form={}, ok=SHOWN),
+    "page_hand_over": product(Act.TRANSFER, ok=SHOWN),
+    "page_hands": role(ok=SHOWN),
+    "page_former": role(ok=SHOWN),
+    "page_certificate": anybody(404),
+    "page_disputes": role(ok=SHOWN),
+    "page_cases": role(ok=SHOWN),
+    "get_receipt_file": role(ok=SHOWN),
+    "do_offer": product(Act.TRANSFER, form={}, ok=SHOWN),
+    "do_release": product(Act.RELEASE, form={}, ok=SHOWN),
+    "do_certify": product(Act.TRANSFER, form={}, ok=SHOWN),
+    "do_theft": product(Act.RELEASE, form={}, ok=SHOWN),
+    "do_cancel": role(form={}, ok=SHOWN),
+    "do_decline": role(form={}, ok=SHOWN),
+    "do_take": role(form={"code": "hpt_none"}, ok=SHOWN),
+    "do_dispute": role(form={"code": "AAAA-BBBB-CCCC"}, ok=SHOWN),
+    "do_decide": role(form={"reason": "no proof"}, ok=SHOWN),
+    "do_undo": product(Act.SEE, form={"reason": "the wrong label"}, ok=SHOWN),
     "do_reason": product(Act.SEE, form={"reason": "they called"}, ok=frozenset({303})),
     "do_hold": product(Act.SEE, form={"kind": "payment", "reason": "x"}, ok=frozenset({303})),
     "do_lift": product(Act.SEE, form={}, ok=frozenset({303})),

@@ -64,6 +64,7 @@ NOWHERE = {
     "model": "heat-pump",
     "version": "0",
     "key": "telemetry",
+    "answer": "refuse",
     "offer_id": "a" * 16,
     "dispute_id": "a" * 16,
     "receipt_id": "a" * 16,

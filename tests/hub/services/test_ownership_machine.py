@@ -354,7 +354,7 @@ class Ownerships(RuleBasedStateMachine):
             for caller in self.people:
                 seen = [one.product_id for one in products.listed(session, caller)]
                 assert seen == ([self.made.product_id] if caller.owner_id == owner else [])
-                for finding in alert_desk.findings(session, caller):
+                for finding in alert_desk.findings(session, caller, at=self.now):
                     owners = {
                         fact.owner
                         for fact in self.facts()

@@ -39,6 +39,11 @@ _MEMORY: Final = 0.05  # share that a look has in the spread
 _PER_MEMBER: Final = 4.0  # how much stricter a cell gets when each of its products deviated once
 _EASE_NS: Final = 7 * 86_400_000_000_000
 _PROBES: Final = 4
+_RARE: Final = 0.05  # what so few products do at any time is within the spread,
+_FEW: Final = 2.5  # or so many of a small cohort must not widen it: products that are ill
+_BEYOND: Final = 1.25  # times the greatest evidence of past excursions: it must be unlike them
+_REPORTED: Final = 2.0  # times its evidence, by which a reported deviation is remembered
+_MEMORY_NS: Final = 7 * 86_400e9 / math.log(2.0)  # half-life of a week
 _SETTLED: Final = 2.0  # how much stricter products that are no newcomers are judged: there is time
 _KNOWN: Final = 250  # samples from which on a product is no newcomer
 
@@ -57,9 +62,21 @@ def quantile(ordered: Any, n: int, share: float) -> float:
 
 
 @nb.njit(nogil=True)
+def _normal(share: float) -> float:
+    """Return the quantile of the standard normal distribution (Tukey's lambda, to two digits)."""
+    return float(4.91 * (share**0.14 - (1.0 - share) ** 0.14))
+
+
+@nb.njit(nogil=True)
+def _stale(c: Any) -> int:
+    """Return for how long a value in the panel counts, ns."""
+    return np.int64(max(_STALE_S, _STALE_INTERVALS * c.interval) * 1e9)
+
+
+@nb.njit(nogil=True)
 def _look(c: Any, received: int, room: Any) -> None:
     """Work out the middle and the spread of a panel."""
-    stale = np.int64(max(_STALE_S, _STALE_INTERVALS * c.interval) * 1e9)
+    stale = _stale(c)
     c.due = received + np.int64(max(_LOOK_S, c.interval) * 1e9)
     n = 0
     for k in range(SEATS):
@@ -75,8 +92,10 @@ def _look(c: Any, received: int, room: Any) -> None:
         room[k] = abs(ordered[k] - middle)
     typical = 1.4826 * quantile(np.sort(room[:n]), n, 0.5)
     few = 1.0 + 1.0 / n  # what few products show is less than what there is
-    above = few * max(typical, (quantile(ordered, n, 0.95) - middle) / 1.645)
-    below = few * max(typical, (middle - quantile(ordered, n, 0.05)) / 1.645)
+    rare = max(_RARE, _FEW / n)
+    deviations = _normal(1.0 - rare)
+    above = few * max(typical, (quantile(ordered, n, 1.0 - rare) - middle) / deviations)
+    below = few * max(typical, (middle - quantile(ordered, n, rare)) / deviations)
     c.looks += 1
     rate = max(1.0 / c.looks, _MEMORY)
     c.middle = middle
@@ -95,7 +114,7 @@ def _sit(c: Any, r: Any, index: int, received: int, x: float) -> None:
         r.seat = NO_SEAT
         if r.samples > 2 and (r.time >> 30) & 15 != 0:  # of about sixteen seconds, one
             return
-        stale = np.int64(max(_STALE_S, _STALE_INTERVALS * c.interval) * 1e9)
+        stale = _stale(c)
         first = (np.uint64(index) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(57)
         for k in range(_PROBES):
             seat = (np.int64(first) + k) % SEATS
@@ -114,7 +133,26 @@ def _sit(c: Any, r: Any, index: int, received: int, x: float) -> None:
 
 
 @nb.njit(nogil=True)
-def _report(found: Any, at: int, index: int, r: Any, c: Any, severity: int, since: int) -> None:
+def _real(c: Any, x: float, place: float) -> float:
+    """Return a place as a value of the quantity: within what products report at present.
+
+    Spreads on the two sides of a middle that moves may reach beyond what is possible (a negative
+    flow); values that were reported are possible.
+    """
+    lowest = min(c.middle, x)
+    highest = max(c.middle, x)
+    for k in range(SEATS):
+        if c.heard[k] > 0 and c.due - c.heard[k] <= _stale(c):
+            lowest = min(lowest, c.value[k])
+            highest = max(highest, c.value[k])
+    spread = c.above if place > 0.0 else c.below
+    return float(min(max(c.middle + place * spread, lowest), highest))
+
+
+@nb.njit(nogil=True)
+def _report(
+    found: Any, at: int, index: int, r: Any, c: Any, x: float, severity: int, since: int
+) -> None:
     finding = found[at]
     finding.index = index
     finding.time = r.time
@@ -123,15 +161,22 @@ def _report(found: Any, at: int, index: int, r: Any, c: Any, severity: int, sinc
     finding.severity = severity
     # Nats of a normal tail at that place; places are clipped, so this is bounded too.
     finding.surprise = 0.5 * r.near * r.near + math.log(abs(r.near) + 1.0)
-    spread = c.above if r.near > 0.0 else c.below
-    finding.observed = c.middle + r.near * spread
-    finding.expected_low = c.middle - SLACK * c.below
-    finding.expected_high = c.middle + SLACK * c.above
+    finding.observed = _real(c, x, r.near)
+    finding.expected_low = _real(c, c.middle, -SLACK)
+    finding.expected_high = _real(c, c.middle, SLACK)
 
 
 @nb.njit(nogil=True)
-def _weigh(r: Any, c: Any, x: float) -> None:
-    """Place one value in its cohort, and add it to the evidence."""
+def _forget(r: Any) -> None:
+    """End the present excursion, and remember how far it went."""
+    r.greatest = max(r.greatest, r.peak)
+    r.evidence = r.peak = 0.0
+    r.run = 0
+
+
+@nb.njit(nogil=True)
+def _weigh(r: Any, c: Any, x: float, gap: float) -> float:
+    """Place one value in its cohort, and add it to the evidence; returns the place."""
     spread = c.above if x > c.middle else c.below
     away = x - c.middle
     u = 0.0
@@ -140,22 +185,37 @@ def _weigh(r: Any, c: Any, x: float) -> None:
     if r.samples < _KNOWN:
         r.samples += 1
     r.near += max(_NEAR, 1.0 / r.samples) * (u - r.near)
+    if r.greatest > 0.0:
+        r.greatest /= 1.0 + gap / _MEMORY_NS
     v = u - r.home
-    above = max(0.0, r.above + v - SLACK)
-    below = max(0.0, r.below - v - SLACK)
-    if above > 0.0 and r.above == 0.0:
-        r.above_since = r.time
-    if below > 0.0 and r.below == 0.0:
-        r.below_since = r.time
-    r.above, r.below = above, below
-    r.run = min(r.run + 1, 60_000) if above + below > 0.0 else 0
+    side = -1.0 if v < -SLACK or (v <= SLACK and r.evidence < 0.0) else 1.0
+    before = side * r.evidence
+    if before < 0.0:
+        _forget(r)  # it is on the other side now
+    now = max(before, 0.0) + side * v - SLACK
+    if now <= 0.0:
+        _forget(r)
+        return u
+    if r.run == 0:
+        r.since = r.time
+    r.evidence = side * now
+    r.peak = max(r.peak, now)
+    r.run = min(r.run + 1, 60_000)
+    return u
 
 
 @nb.njit(nogil=True)
-def _judge(r: Any, c: Any) -> bool:
+def _judge(r: Any, c: Any, u: float) -> bool:
     """Return whether there is enough evidence of a deviation that was not reported yet."""
-    strict = _SETTLED * c.strict if r.samples == _KNOWN else 1.0
-    if max(r.above, r.below) < _ENOUGH * strict or r.run < _LASTING * strict:
+    strict = _SETTLED * c.strict if r.samples >= _KNOWN else 1.0
+    enough = max(_ENOUGH * strict, _BEYOND * r.greatest)
+    # This very sample must be outside too, so that what is said is true when it is said.
+    if (
+        abs(r.evidence) < enough
+        or r.run < _LASTING * strict
+        or u * r.evidence < 0.0
+        or abs(u) <= SLACK
+    ):
         return False
     # The average has not quite arrived yet where this excursion began abruptly.
     r.near = r.home + (r.near - r.home) / (1.0 - (1.0 - _NEAR) ** r.run)
@@ -163,32 +223,30 @@ def _judge(r: Any, c: Any) -> bool:
     news = abs(r.near) > _OUTSIDE and (abs(r.near) > abs(r.home) or r.near * r.home < 0.0)
     if not news:
         r.home = r.near if r.severity > 0 else 0.0
-        r.above = r.below = 0.0
-        r.run = 0
+        _forget(r)
     return bool(news)
 
 
 @nb.njit(nogil=True)
-def _verdict(r: Any, c: Any, index: int, found: Any, at: int) -> int:
+def _verdict(r: Any, c: Any, index: int, x: float, u: float, found: Any, at: int) -> int:
     """Report a deviation that began or ended; returns how many findings were written."""
-    if _judge(r, c):
-        since = r.above_since if r.above > r.below else r.below_since
+    if _judge(r, c, u):
         r.severity = _WARNING if abs(r.near) >= _WARNING_AT else _NOTICE
         c.strict += _PER_MEMBER / max(c.series, LEAST_MEMBERS)
-        _report(found, at, index, r, c, r.severity, since)
+        _report(found, at, index, r, c, x, r.severity, r.since)
         r.home = r.near
+        r.peak *= _REPORTED
     elif r.severity > 0:
         r.calm = r.calm + 1 if abs(r.near) < _WITHIN else 0
         if r.calm < _CALM:
             return 0
-        _report(found, at, index, r, c, OVER, r.time)
+        _report(found, at, index, r, c, x, OVER, r.time)
         r.severity = 0
         r.home = 0.0
     else:
         return 0
     r.calm = 0
-    r.above = r.below = 0.0
-    r.run = 0
+    _forget(r)
     return 1
 
 
@@ -249,6 +307,7 @@ def compare(
         if r.cell >= 0 and not late[i] and t > r.time and abs(received - t) <= _RECENT_NS:
             c = cells[r.cell]
             x = value[i]
+            gap = np.float64(t - r.time)
             usable = True
             if r.counter:
                 usable = r.time > 0 and x >= r.value
@@ -266,8 +325,8 @@ def compare(
                         middles += 1
                 _sit(c, r, index[i], received, x)
                 if c.looks >= _LEAST_LOOKS and c.members >= LEAST_MEMBERS:
-                    _weigh(r, c, x)
-                    written = _verdict(r, c, index[i], found, findings)
+                    u = _weigh(r, c, x, gap)
+                    written = _verdict(r, c, index[i], x, u, found, findings)
                     if written:
                         found[findings].sample = i
                     findings += written

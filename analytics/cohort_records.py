@@ -21,19 +21,20 @@ PLACE: Final[np.dtype[Any]] = np.dtype(
     [
         ("time", np.int64),  # ns, of the newest sample that was compared
         ("value", np.float64),  # as it came; counters need the one before
-        ("above_since", np.int64),  # ns, beginning of the present excursion above
-        ("below_since", np.int64),
+        ("since", np.int64),  # ns, beginning of the present excursion
         ("cell", np.int32),  # -1: not compared with anything
-        ("above", np.float32),  # evidence, cumulative sum of what exceeds `SLACK`
-        ("below", np.float32),
-        ("run", np.uint16),  # samples of the present excursion
-        ("calm", np.uint16),  # samples without a deviation since one was reported
+        ("evidence", np.float32),  # cumulative sum of what exceeds the slack; negative: below
+        ("peak", np.float32),  # the most of it in the present excursion,
+        ("greatest", np.float32),  # and in those before; fades
         ("near", np.float32),  # place, averaged over the last samples
         ("home", np.float32),  # place that has been reported; 0: none
-        ("samples", np.uint8),  # compared so far, up to 255
+        ("run", np.uint16),  # samples of the present excursion
+        ("calm", np.uint16),  # samples without a deviation since one was reported
+        ("samples", np.uint16),  # compared so far, as far as that matters
         ("seat", np.uint8),  # in the panel
         ("counter", np.uint8),
         ("severity", np.uint8),  # reported; 0: not deviating
+        ("reserved", np.uint8, 7),
     ],
     align=True,
 )

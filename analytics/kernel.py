@@ -96,7 +96,9 @@ def _weigh(r: Any, p: Any, s: Any) -> None:
     evidence.weigh(r, p, s)
     shift = max(r.evidence[UP], r.evidence[DOWN])
     s.surprise[TAIL_SHIFT] = calibration.surprise(r.tail, TAIL_SHIFT, shift, 0.0)
-    s.surprise[TAIL_LOUDER] = calibration.surprise(r.tail, TAIL_LOUDER, r.evidence[LOUDER], 0.0)
+    s.surprise[TAIL_LOUDER] = calibration.surprise(
+        r.tail, TAIL_LOUDER, r.evidence[LOUDER], p.variance_lean
+    )
     s.surprise[TAIL_QUIETER] = calibration.surprise(r.tail, TAIL_QUIETER, r.evidence[QUIETER], 0.0)
     s.beyond = score.beyond(r, p, s)
 

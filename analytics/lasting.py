@@ -17,7 +17,7 @@ import numba as nb
 from analytics import evidence
 from analytics.findings import Kind, Severity
 from analytics.records import FAULTS, LOCATION, SCALE
-from analytics.report import report
+from analytics.report import report, report_mean
 
 _DAY_NS: Final = 86_400_000_000_000
 _DRIFT: Final = int(Kind.DRIFT)
@@ -165,12 +165,11 @@ def _again(r: Any, p: Any, s: Any, slot: int, found: Any) -> None:
     _wait(r, p, s, slot)
     if not worse:
         return
-    kind = _VARIANCE_CHANGE
+    severity = r.fault_severity[slot]
     if slot == SCALE:
+        nats = r.fired_nats[_VARIANCE_CHANGE - 1]
         observed, low, high = math.sqrt(observed), math.sqrt(low), math.sqrt(high)
+        report(found, s, _VARIANCE_CHANGE, severity, since, nats, observed, low, high)
     else:
-        kind = r.fault_kind
-        usual = r.anchor + s.seasonal
-        observed, low, high = usual + observed, usual + low, usual + high
-    nats = r.fired_nats[kind - 1]
-    report(found, s, kind, r.fault_severity[slot], since, nats, observed, low, high)
+        nats = r.fired_nats[r.fault_kind - 1]
+        report_mean(r, found, s, r.fault_kind, severity, since, nats, observed, low, high)

@@ -38,6 +38,7 @@ class Parameters:
         memory_margin: by this factor, for level shifts and changes of variance,
         drift_margin: by this one for drifts.
         spike_lean: shape by which the tail of spikes is taken to be lighter than it is estimated.
+        variance_lean: the same for greater variances.
         reported_margin: a reported shift or variance is remembered as so much more than it was.
         spike_sigma: jumps of so many sigma and more must be exceeded by more, up to twice.
         young_s: a series younger than this
@@ -68,7 +69,7 @@ class Parameters:
         shift_hold_samples: while strong evidence for a shift is no older, correlation is not learned
             from what may be the shift itself.
         shift_extreme: a shift of so many sigma, and more than block means vary, that has lasted for
-            `half_life_s` need only exceed what is remembered, not by `memory_margin`.
+        shift_extreme_s: so long need only exceed what is remembered, not by `memory_margin`.
         shift_abrupt: a shift of so many sigma explains a drift that begins with it.
         drift_block_s: drifts are judged on means over blocks of so long,
         drift_block_samples: or so many samples, whichever is longer.
@@ -96,7 +97,7 @@ class Parameters:
 
     limit_rearm_s: float = 86_400.0
     warm_samples: float = 120.0
-    spikes_per_week: float = 0.3
+    spikes_per_week: float = 0.4
     shifts_per_week: float = 0.3
     drifts_per_week: float = 0.1
     stuck_per_week: float = 0.2
@@ -106,9 +107,10 @@ class Parameters:
     half_life_samples: float = 60.0
     memory_half_life_s: float = 604_800.0
     memory_margin: float = 1.8
-    drift_margin: float = 1.25
+    drift_margin: float = 1.8
     spike_sigma: float = 5.0
     spike_lean: float = 0.08
+    variance_lean: float = 0.05
     reported_margin: float = 2.0
     young_s: float = 172_800.0
     young_factor: float = 3.0
@@ -134,7 +136,8 @@ class Parameters:
     shift_least: float = 0.35
     shift_most: float = 1.5
     shift_hold_samples: float = 60.0
-    shift_extreme: float = 3.0
+    shift_extreme: float = 2.3
+    shift_extreme_s: float = 14_400.0
     shift_abrupt: float = 2.0
     variance_ratio: float = 3.0
     drift_block_s: float = 3_600.0

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-LAYOUT: Final = 4
+LAYOUT: Final = 5
 """Version of `RECORD` and of what its fields mean.
 
 Add one when a field of `RECORD` comes, goes, moves or changes its type, and also when it keeps its

@@ -3,7 +3,7 @@
 1. One record of 64 bytes a device, by slot; a row touches one cache line.
 2. Arrivals within a second of one another are one arrival: a device sends several messages at once.
 3. Long gaps are remembered, about the longest three of five days: what a product does three times
-   in so few days (nights, duty cycles) is its habit and no silence.
+   in so few days (duty cycles), or did once at this time of day (nights), is its habit and no silence.
 """
 
 from typing import Any, Final
@@ -48,6 +48,10 @@ _ALIKE: Final = 0.9
 _MINUTE_NS: Final = 60_000_000_000
 _SAME_NS: Final = 1_000_000_000
 _STEP: Final = 0.05
+_DAY_S: Final = 86_400.0
+_PUNCTUAL_S: Final = (
+    3_600.0  # a gap that begins within so long of the time of day of another repeats it
+)
 
 
 def fresh(count: int) -> npt.NDArray[np.void]:
@@ -103,11 +107,17 @@ def _remember(p: Any, gap: float, received: int) -> None:
 def _habit(p: Any, received: int) -> float:
     """Return how long this product is regularly silent, in seconds; 0 if it has no such habit."""
     now = received // _MINUTE_NS
+    second = np.float64(received) * 1e-9
     least = np.inf
+    nightly = 0.0
     for k in range(3):
-        fresh_one = now - p.ended[k] <= _REMEMBERED_MIN
-        least = min(least, p.longest[k] if fresh_one else 0.0)
-    return float(least)
+        long = p.longest[k] if now - p.ended[k] <= _REMEMBERED_MIN else np.float32(0.0)
+        least = min(least, long)
+        if long > nightly:
+            away = (second - 60.0 * p.ended[k] + long) % _DAY_S
+            if min(away, _DAY_S - away) <= _PUNCTUAL_S:
+                nightly = long
+    return float(max(least, nightly))
 
 
 _HEAR: Final[Any] = nb.types.UniTuple(nb.int64, 2)(  # type: ignore[no-untyped-call]

@@ -32,7 +32,7 @@ from analytics.records import (
     TAIL_SHIFT,
     UP,
 )
-from analytics.report import SILENT, report
+from analytics.report import SILENT, report, report_mean
 
 _SPIKE: Final = int(Kind.SPIKE)
 _LEVEL_SHIFT: Final = int(Kind.LEVEL_SHIFT)
@@ -43,7 +43,7 @@ _NOTICE: Final = int(Severity.NOTICE)
 _WARNING: Final = int(Severity.WARNING)
 _CRITICAL: Final = int(Severity.CRITICAL)
 
-_PLAINLY: Final = 1.5  # times the needed surprise: a spike is a warning
+_PLAINLY: Final = 1.6  # times the needed surprise: a spike is a warning
 _FAR: Final = 3.0  # critical; what may yet last: a warning
 
 _WEEK_S: Final = 604_800.0
@@ -91,12 +91,13 @@ def spike(r: Any, p: Any, s: Any, found: Any) -> None:
         return
     severity = fires(r, p, s, _SPIKE, nats, needed(p, p.spikes_per_week, r.cadence))
     if severity:
-        middle = r.anchor + s.seasonal + r.level + s.carried
+        middle = s.seasonal + r.level + s.carried
         # The tail has learned from this very sample, which must not move the band past it.
         half = s.sigma * math.sqrt(threshold(r.tail, TAIL_INNOVATION, _BAND_NATS, p.spike_lean))
         half = min(half, _WITHIN * abs(s.innovation))
-        observed = r.anchor + s.value
-        report(found, s, _SPIKE, severity, s.time, nats, observed, middle - half, middle + half)
+        low = r.anchor + min(max(middle - half, r.lowest), r.highest)
+        high = r.anchor + min(max(middle + half, r.lowest), r.highest)
+        report(found, s, _SPIKE, severity, s.time, nats, r.anchor + s.value, low, high)
 
 
 @nb.njit(nogil=True)
@@ -141,7 +142,7 @@ def level_shift(r: Any, p: Any, s: Any, found: Any) -> None:
     half = _BAND_ERRORS * calm * min(1.0, math.sqrt(inflation))
     known = r.blocks > evidence.BLOCKS_KNOWN
     far = abs(mean) >= max(p.shift_extreme * calm, math.sqrt(r.block_square))
-    worse = known and far and s.time - r.began[k] >= 1e9 * p.half_life_s
+    worse = known and far and s.time - r.began[k] >= 1e9 * p.shift_extreme_s
     margin = 1.0 if worse else p.memory_margin
     if abs(mean) <= half or r.evidence[k] <= margin * r.greatest[TAIL_SHIFT]:
         return
@@ -154,9 +155,7 @@ def level_shift(r: Any, p: Any, s: Any, found: Any) -> None:
         )
         if known and abs(mean) >= p.far_size * max(calm, math.sqrt(r.block_square)):
             lasting.hasten(r, p, s)
-        usual = r.anchor + s.seasonal
-        low, high, observed = usual + low, usual + high, usual + observed
-        report(found, s, _LEVEL_SHIFT, severity, since, nats, observed, low, high)
+        report_mean(r, found, s, _LEVEL_SHIFT, severity, since, nats, observed, low, high)
         r.level += mean
         r.residual -= mean
         if abs(mean) >= p.shift_abrupt * calm:
@@ -188,9 +187,7 @@ def drift(r: Any, p: Any, s: Any, found: Any) -> bool:
         low, high = r.reference - half, r.reference + half
         observed = r.reference + r.moved[k] / float(r.count[k])
         severity = lasting.graded(r, p, s, LOCATION, _DRIFT, severity, since, observed, low, high)
-        usual = r.anchor + s.seasonal
-        low, high, observed = usual + low, usual + high, usual + observed
-        report(found, s, _DRIFT, severity, since, nats, observed, low, high)
+        report_mean(r, found, s, _DRIFT, severity, since, nats, observed, low, high)
     evidence.remember_drift(r, nats)
     r.evidence[DRIFT_UP] = 0.0
     r.evidence[DRIFT_DOWN] = 0.0

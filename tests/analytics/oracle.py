@@ -136,7 +136,7 @@ class Series(Faulty):
             self.remember(LOUDER, self.louds, loud)
             self.remember(QUIETER, self.quiets, quiet)
         self.s_shift = self.shifts.surprise(max(self.up.nats, self.down.nats))
-        self.s_louder = self.louds.surprise(self.louder.nats)
+        self.s_louder = self.louds.surprise(self.louder.nats, p.variance_lean)
         self.s_quieter = self.quiets.surprise(self.quieter.nats)
         over = max(self.x - self.highest, self.lowest - self.x)
         self.beyond = 0.0
@@ -191,7 +191,7 @@ class Series(Faulty):
             return 1
         if kind != SPIKE:
             return 2 if nats >= 3 * enough else 1
-        return 3 if nats >= 3 * enough else 2 if nats >= 1.5 * enough else 1
+        return 3 if nats >= 3 * enough else 2 if nats >= 1.6 * enough else 1
 
     def judge_spike(self) -> None:
         nats = self.s_spike
@@ -201,11 +201,11 @@ class Series(Faulty):
             and abs(self.innovation) > usual
             and (severity := self.fires(SPIKE, nats, self.p.spikes_per_week, self.cadence))
         ):
-            middle = self.anchor + self.seasonal + self.level + self.carried
+            middle = self.seasonal + self.level + self.carried
             half = self.sigma * math.sqrt(self.innovations.value_at(7.0, self.p.spike_lean))
             half = min(half, 0.99 * abs(self.innovation))
-            observed = self.anchor + self.x
-            self.say(SPIKE, severity, self.now, nats, observed, middle - half, middle + half)
+            band = [self.anchor + self.seen(x) for x in (middle - half, middle + half)]
+            self.say(SPIKE, severity, self.now, nats, self.anchor + self.x, *band)
 
     def judge_variance(self) -> None:
         up = self.s_louder >= self.s_quieter
@@ -280,7 +280,7 @@ class Series(Faulty):
         calm = self.calm[id(e)]
         half = 3 * calm * min(1.0, math.sqrt(inflation))
         far = max(self.p.shift_extreme * calm, math.sqrt(self.block_square))
-        long = self.now - e.began >= 1e9 * self.p.half_life_s
+        long = self.now - e.began >= 1e9 * self.p.shift_extreme_s
         worse = self.blocks > 8 and abs(mean) >= far and long
         margin = 1.0 if worse else self.p.memory_margin
         if abs(mean) <= half or e.nats <= margin * self.greatest[LEVEL_SHIFT]:
@@ -292,8 +292,7 @@ class Series(Faulty):
             spread = max(calm, math.sqrt(self.block_square))
             if self.blocks > 8 and abs(mean) >= self.p.far_size * spread:
                 self.hasten()
-            usual = self.anchor + self.seasonal
-            self.say(LEVEL_SHIFT, severity, e.began, nats, usual + now, usual + low, usual + high)
+            self.say_mean(LEVEL_SHIFT, severity, e.began, nats, now, low, high)
             self.level += mean
             self.residual -= mean
             if abs(mean) >= self.p.shift_abrupt * calm:
@@ -362,8 +361,7 @@ class Series(Faulty):
             low, high = self.reference - half, self.reference + half
             now = self.reference + e.moved / e.count
             severity = self.grade("place", DRIFT, severity, e.began, now, low, high)
-            usual = self.anchor + self.seasonal
-            self.say(DRIFT, severity, e.began, e.nats, usual + now, usual + low, usual + high)
+            self.say_mean(DRIFT, severity, e.began, e.nats, now, low, high)
         self.greatest[DRIFT] = max(self.greatest[DRIFT], e.nats)
         self.drift_up.nats = self.drift_down.nats = 0.0
         return True

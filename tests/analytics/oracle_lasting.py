@@ -28,6 +28,17 @@ class Faulty(Life):
                 Found(self.sample, self.now, since, kind, severity, nats, observed, low, high)
             )
 
+    def seen(self, x: float) -> float:
+        return min(max(x, self.lowest), self.highest)
+
+    def say_mean(
+        self, kind: int, severity: int, since: int, nats: float, now: float, low: float, high: float
+    ) -> None:
+        inside = self.seen(self.seasonal + now)
+        shift = inside - now
+        band = [self.anchor + self.seen(shift + x) for x in (low, high)]
+        self.say(kind, severity, since, nats, self.anchor + inside, *band)
+
     def young(self) -> bool:
         return self.now - self.start < self.p.young_s * 1e9
 
@@ -94,11 +105,12 @@ class Faulty(Life):
             worse = fault.severity < self.worst(where, fault, mean)
             fault.severity += worse
             self.wait(fault)
-            if worse:
-                band = [mean, fault.low, fault.high]
-                if where == "scale":
-                    band = [math.sqrt(x) for x in band]
-                else:
-                    band = [self.anchor + self.seasonal + x for x in band]
-                nats = self.fired[fault.kind][1]
+            if not worse:
+                continue
+            nats = self.fired[fault.kind][1]
+            if where == "scale":
+                band = [math.sqrt(x) for x in (mean, fault.low, fault.high)]
                 self.say(fault.kind, fault.severity, fault.since, nats, *band)
+            else:
+                band = [mean, fault.low, fault.high]
+                self.say_mean(fault.kind, fault.severity, fault.since, nats, *band)

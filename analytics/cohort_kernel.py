@@ -24,7 +24,7 @@ FEED_NS: Final = 300_000_000_000
 SLACK: Final = 1.75
 _ENOUGH: Final = 8.0  # evidence, in spreads
 _LASTING: Final = 8  # samples that an excursion must last
-_OUTSIDE: Final = 2.0  # average place from which it is a deviation
+_OUTSIDE: Final = 1.8  # average place from which it is a deviation
 _WITHIN: Final = 1.5  # average place up to which it has ended
 _CALM: Final = 24  # samples for which it must be so
 _FARTHEST: Final = 10.0
@@ -35,16 +35,17 @@ _LOOK_S: Final = 30.0
 _STALE_S: Final = 600.0
 _STALE_INTERVALS: Final = 5.0
 _LEAST_LOOKS: Final = 3
-_MEMORY: Final = 0.05  # share that a look has in the spread
-_PER_MEMBER: Final = 4.0  # how much stricter a cell gets when each of its products deviated once
+_MEMORY: Final = 0.05  # most that a look has in the spread,
+_SPREAD_S: Final = 28_800.0  # which is remembered for so long: who falls ill must not widen it soon
+_MANY: Final = 40  # products of whom one in twenty is still two
+_PER_MEMBER: Final = 2.0  # how much stricter a cell gets when each of its products deviated once
 _EASE_NS: Final = 7 * 86_400_000_000_000
 _PROBES: Final = 4
-_RARE: Final = 0.05  # what so few products do at any time is within the spread,
-_FEW: Final = 2.5  # or so many of a small cohort must not widen it: products that are ill
 _BEYOND: Final = 1.25  # times the greatest evidence of past excursions: it must be unlike them
 _REPORTED: Final = 2.0  # times its evidence, by which a reported deviation is remembered
+_MOST: Final = 96.0  # evidence remembered at most: who hovers at the edge may still fall ill
 _MEMORY_NS: Final = 7 * 86_400e9 / math.log(2.0)  # half-life of a week
-_SETTLED: Final = 2.0  # how much stricter products that are no newcomers are judged: there is time
+_SETTLED: Final = 1.5  # how much stricter products that are no newcomers are judged: there is time
 _KNOWN: Final = 250  # samples from which on a product is no newcomer
 
 _COHORT: Final = int(Kind.COHORT)
@@ -59,12 +60,6 @@ def quantile(ordered: Any, n: int, share: float) -> float:
     low = int(at)
     high = min(low + 1, n - 1)
     return float(ordered[low] + (at - low) * (ordered[high] - ordered[low]))
-
-
-@nb.njit(nogil=True)
-def _normal(share: float) -> float:
-    """Return the quantile of the standard normal distribution (Tukey's lambda, to two digits)."""
-    return float(4.91 * (share**0.14 - (1.0 - share) ** 0.14))
 
 
 @nb.njit(nogil=True)
@@ -92,12 +87,12 @@ def _look(c: Any, received: int, room: Any) -> None:
         room[k] = abs(ordered[k] - middle)
     typical = 1.4826 * quantile(np.sort(room[:n]), n, 0.5)
     few = 1.0 + 1.0 / n  # what few products show is less than what there is
-    rare = max(_RARE, _FEW / n)
-    deviations = _normal(1.0 - rare)
-    above = few * max(typical, (quantile(ordered, n, 1.0 - rare) - middle) / deviations)
-    below = few * max(typical, (middle - quantile(ordered, n, rare)) / deviations)
+    above = below = few * typical
+    if n >= _MANY:  # of fewer, the rare ones would be the two that are ill
+        above = max(above, few * (quantile(ordered, n, 0.95) - middle) / 1.645)
+        below = max(below, few * (middle - quantile(ordered, n, 0.05)) / 1.645)
     c.looks += 1
-    rate = max(1.0 / c.looks, _MEMORY)
+    rate = max(1.0 / c.looks, min(_MEMORY, max(_LOOK_S, c.interval) / _SPREAD_S))
     c.middle = middle
     c.above += rate * (above - c.above)
     c.below += rate * (below - c.below)
@@ -168,8 +163,9 @@ def _report(
 
 @nb.njit(nogil=True)
 def _forget(r: Any) -> None:
-    """End the present excursion, and remember how far it went."""
-    r.greatest = max(r.greatest, r.peak)
+    """End the present excursion, and remember how far it went, unless it was towards the others."""
+    if r.home * r.evidence >= 0.0:
+        r.greatest = min(max(r.greatest, r.peak), _MOST)
     r.evidence = r.peak = 0.0
     r.run = 0
 
@@ -209,22 +205,20 @@ def _judge(r: Any, c: Any, u: float) -> bool:
     """Return whether there is enough evidence of a deviation that was not reported yet."""
     strict = _SETTLED * c.strict if r.samples >= _KNOWN else 1.0
     enough = max(_ENOUGH * strict, _BEYOND * r.greatest)
-    # This very sample must be outside too, so that what is said is true when it is said.
-    if (
-        abs(r.evidence) < enough
-        or r.run < _LASTING * strict
-        or u * r.evidence < 0.0
-        or abs(u) <= SLACK
-    ):
+    if abs(r.evidence) < enough or r.run < _LASTING * strict:
         return False
     # The average has not quite arrived yet where this excursion began abruptly.
-    r.near = r.home + (r.near - r.home) / (1.0 - (1.0 - _NEAR) ** r.run)
-    # Towards the others is good news; to the other side of them is not.
-    news = abs(r.near) > _OUTSIDE and (abs(r.near) > abs(r.home) or r.near * r.home < 0.0)
-    if not news:
-        r.home = r.near if r.severity > 0 else 0.0
+    near = r.home + (r.near - r.home) / (1.0 - (1.0 - _NEAR) ** r.run)
+    if r.severity > 0 and near * r.evidence < 0.0:  # towards the others is good news
+        r.home = r.near = near
         _forget(r)
-    return bool(news)
+        return False
+    side = 1.0 if r.evidence > 0.0 else -1.0
+    # This very sample must be outside too, so that what is said is true when it is said.
+    if side * near <= _OUTSIDE or side * u <= SLACK:
+        return False
+    r.near = near
+    return True
 
 
 @nb.njit(nogil=True)
@@ -234,7 +228,6 @@ def _verdict(r: Any, c: Any, index: int, x: float, u: float, found: Any, at: int
         r.severity = _WARNING if abs(r.near) >= _WARNING_AT else _NOTICE
         c.strict += _PER_MEMBER / max(c.series, LEAST_MEMBERS)
         _report(found, at, index, r, c, x, r.severity, r.since)
-        r.home = r.near
         r.peak *= _REPORTED
     elif r.severity > 0:
         r.calm = r.calm + 1 if abs(r.near) < _WITHIN else 0
@@ -242,11 +235,11 @@ def _verdict(r: Any, c: Any, index: int, x: float, u: float, found: Any, at: int
             return 0
         _report(found, at, index, r, c, x, OVER, r.time)
         r.severity = 0
-        r.home = 0.0
     else:
         return 0
     r.calm = 0
     _forget(r)
+    r.home = r.near if r.severity > 0 else 0.0
     return 1
 
 

@@ -60,10 +60,10 @@ def graded(
     if before and r.fault_low[slot] <= observed <= r.fault_high[slot]:
         end(r, slot)
         return min(severity, _NOTICE)
-    unknown = s.time - r.start < 1e9 * p.known_s
-    less = slot == SCALE and observed < low  # less noise is worth a finding, and no alarm
-    if unknown or less:
-        return severity
+    if since - r.start < 1e9 * p.known_s:
+        return min(severity, _NOTICE)  # what began in the first week may be its rhythm
+    if slot == SCALE and observed < low:
+        return severity  # less noise is worth a finding, and no alarm
     if not before:
         r.fault_severity[slot] = severity
         r.fault_since[slot] = since

@@ -21,6 +21,7 @@ _PATIENCE_S: Final = 6 * 3_600
 _PATIENCE_SAMPLES: Final = 50
 _COLD_SAMPLES: Final = 30
 _MISSING: Final = 5
+_MORE: Final = 3  # rounds of deviations beside the first, from a generator of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def measure(seed: int, *, quick: bool) -> dict[str, Any]:
         Delays (s, infinite where a fault was missed) of `cohort`, `cold_start` and `silence`; findings and
         alerts per series-week by kind.
     """
-    rng = np.random.default_rng([seed, 2])
+    rng, more = np.random.default_rng([seed, 2]), np.random.default_rng([seed, 4])
     found: dict[str, list[float]] = {"cohort": [], "cold_start": [], "silence": []}
     said = dict.fromkeys((Kind.COHORT, Kind.COHORT_SHIFT, Kind.SILENCE), 0)
     alerts, weeks, device_weeks = 0, 0.0, 0.0
@@ -62,7 +63,8 @@ def measure(seed: int, *, quick: bool) -> dict[str, Any]:
         said[Kind.COHORT_SHIFT] += sum(f["kind"] == Kind.COHORT_SHIFT for f in plain)
         alerts += sum(f["severity"] >= Severity.WARNING for f in plain)
         for name in ("cohort", "cold_start"):
-            found[name] += _deviating(name, group, values, rng)
+            for draw in (rng, *[more] * (0 if quick else _MORE)):
+                found[name] += _deviating(name, group, values, draw)
     for group in _QUICK_DEVICES if quick else DEVICES:
         arrivals, at = _arrivals(group, rng, missing=False)
         device_weeks += group.products * group.days / 7

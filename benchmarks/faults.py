@@ -33,6 +33,7 @@ def run(quick: bool, seed: int = 7_001) -> dict[str, Any]:
 def _add(result: dict[str, Any], more: dict[str, Any]) -> None:
     """Add what needs more than one series to what was measured of single ones."""
     delays = more["delays"]
+    result["injections"] |= {name: len(waits) for name, waits in delays.items()}
     cold = injection.recall_and_delay({"cold_start": delays.pop("cold_start")})
     result["cold_start_recall"] = cold["recall"]["cold_start"]
     for name, table in injection.recall_and_delay(delays).items():

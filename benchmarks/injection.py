@@ -19,6 +19,7 @@ from analytics.findings import Kind, Severity
 from benchmarks.ordinary import DAY_S, NS, ORIGIN, Floats, Group, Ints, Telemetry, telemetry
 
 _HOUR_S: Final = 3_600
+_MORE: Final = 3  # rounds of injections beside the first, from a generator of their own
 
 Inject = Callable[[Telemetry, Ints, Floats], Floats]
 """(plain, first faulty sample of each series, sign of each fault) -> values, float64[S, N]."""
@@ -125,7 +126,7 @@ def measure(seed: int, groups: tuple[Group, ...]) -> dict[str, Any]:
     Returns:
         Recall and median delay by kind, and findings per series-week on ordinary telemetry by kind.
     """
-    rng = np.random.default_rng(seed)
+    rng, more = np.random.default_rng(seed), np.random.default_rng([seed, 3])
     alerts = 0
     ordinary = dict.fromkeys((kind.name.lower() for kind in Kind), 0)
     weeks = 0.0
@@ -143,11 +144,17 @@ def measure(seed: int, groups: tuple[Group, ...]) -> dict[str, Any]:
             at = rng.integers(first, last, group.series)
             if group.cadence_s > fault.slowest_s:
                 continue
-            values = fault.inject(plain, at, rng.choice([-1.0, 1.0], group.series))
-            findings = watch(plain.time, values, counter=fault.counter)
-            found[name] += delays(plain.time, findings, fault, at)
+            rounds = [(at, rng.choice([-1.0, 1.0], group.series))]
+            for _ in range(_MORE):
+                at = more.integers(first, last, group.series)
+                rounds.append((at, more.choice([-1.0, 1.0], group.series)))
+            for at, sign in rounds:
+                values = fault.inject(plain, at, sign)
+                findings = watch(plain.time, values, counter=fault.counter)
+                found[name] += delays(plain.time, findings, fault, at)
     return {
         "seed": seed,
+        "injections": {name: len(waits) for name, waits in found.items()},
         **recall_and_delay(found),
         "findings_per_series_week": round(sum(ordinary.values()) / weeks, 4),
         "alerts_per_series_week": round(alerts / weeks, 4),

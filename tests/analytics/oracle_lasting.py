@@ -52,7 +52,9 @@ class Faulty(Life):
         if old and old.low <= now <= old.high:
             del self.lasting[where]
             return min(severity, 1)
-        if old or not self.known() or (where == "scale" and now < low):
+        if since - self.start < 1e9 * self.p.known_s:
+            return min(severity, 1)
+        if old or (where == "scale" and now < low):
             return severity
         fault = self.lasting[where] = Lasting(kind, severity, since, low, high)
         if where == "place" and self.blocks > 8:

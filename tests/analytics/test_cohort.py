@@ -205,3 +205,34 @@ def test_split_and_restart_change_nothing(seed: int) -> None:
     assert [f.tolist() for f in found] == [f.tolist() for f in expected], seed
     for name, array in whole.arrays().items():
         assert np.array_equal(array, parts.arrays()[name]), (name, seed)
+
+
+def test_what_a_product_does_every_day_is_said_no_more_than_a_few_times() -> None:
+    rng = np.random.default_rng(10)
+    values = population(rng, 60, 3_000)
+    values[:, 5] -= values[:, 5].mean() - values.mean()
+    for start in range(300, 3_000, 200):
+        values[start : start + 40, 5] += 3.0
+    mine = [f for f in live(watching(60), values) if f["index"] == 5 and f["severity"] != OVER]
+    assert 1 <= len(mine) <= 4  # of fourteen times
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_said_is_a_value_that_the_quantity_can_have(seed: int) -> None:
+    """A flow is never negative, however far below a skewed and moving cohort somebody stays."""
+    rng = np.random.default_rng(seed)
+    use = 1.0 + np.sin(np.arange(800) / 60.0)
+    values = use[:, None] * rng.gamma(2.0, 2.0, 50) * rng.gamma(4.0, 0.25, (800, 50))
+    values[300:, :4] *= 0.02
+    values[300:, 4:8] *= 9.0
+    found = [f for f in live(watching(50), values) if f["severity"] != OVER]
+    assert found, seed
+    for finding in found:
+        until = values[: 1 + (int(finding["time"]) - START) // (CADENCE * S)]
+        for name in ("observed", "expected_low", "expected_high"):
+            assert until.min() <= finding[name] <= until.max(), (seed, name)
+        outside = (
+            finding["observed"] < finding["expected_low"]
+            or finding["observed"] > finding["expected_high"]
+        )
+        assert outside, seed

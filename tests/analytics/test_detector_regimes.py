@@ -125,3 +125,26 @@ def test_heat_pumps_are_left_alone_and_their_faults_are_found() -> None:
     assert result["alerts_per_series_week"] <= 0.1
     assert set(result["recall"]) == {kind.value for kind in PRODUCTS["heat_pumps"].faults}
     assert all(recall == 1.0 for recall in result["recall"].values()), result
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_said_of_a_mean_is_a_value_that_the_series_can_have(seed: int) -> None:
+    """A pump that is off at night draws no negative power, whatever is said of its days."""
+    rng = np.random.default_rng(seed)
+    n = 20 * 288
+    hour = np.arange(n) / 12 % 24
+    day = np.arange(n) // 288
+    strength = 1_000.0 * rng.uniform(0.7, 1.3, 20)[day]
+    strength[day >= 10] *= 0.3
+    strength[day >= 15] *= 4.0
+    value = np.where((hour > 8) & (hour < 18), strength, 0.0) * rng.uniform(0.9, 1.1, n)
+    time = (1_700_000_000 + 300 * np.arange(n)) * 1_000_000_000
+    detector = Detector(1)
+    index = np.full(n, detector.allocate(1), np.int64)
+    found = detector.update(index, time, value, np.zeros(n, np.bool_))
+    means = found[np.isin(found["kind"], (Kind.LEVEL_SHIFT, Kind.DRIFT))]
+    assert len(means), seed
+    for finding in means:
+        most = value[: finding["sample"] + 1].max()
+        assert -1e-9 <= finding["expected_low"] <= finding["expected_high"] <= most + 1e-9, seed
+        assert -1e-9 <= finding["observed"] <= most + 1e-9, seed

@@ -1,10 +1,11 @@
 """Each sample against the products like it: one compiled call a batch.
 
 1. The middle is the median of the panel's newest values; the spread is the larger of the median
-   absolute deviation and the distance to the 5% or 95% quantile, each as a standard deviation. So
-   what one product in twenty does at any time is within the spread, be it ever so far away.
+   absolute deviation and (of many products) the distance to the 5% or 95% quantile, each as a
+   standard deviation. So what one product in twenty does at any time is within the spread.
 2. A cumulative sum (Page 1954) collects what is beyond `SLACK` spreads for as long as it lasts; a
-   deviation is reported when the product's average place is outside, and once a place.
+   deviation is reported when the product's average place is outside, and once a place. It must
+   exceed this product's own past excursions, which fade in weeks.
 3. The clock is the time of receipt. Samples far from it (backlogs, wrong clocks) are not compared.
 4. Where many products of a cell deviate, more evidence is asked for; that eases within weeks.
 """

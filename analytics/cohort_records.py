@@ -3,7 +3,8 @@
 1. A series has one record of 64 bytes, in the numbers of the detector; a sample touches one cache line.
 2. A cell is one metric of one cohort: a panel of at most `SEATS` products whose newest values stand
    for all. Memory is bounded by cells, whatever the number of products.
-3. A place in the cohort is in units of the cohort's own spread: 0 is the median.
+3. Changing a layout or its meaning changes `records.LAYOUT`: snapshots of before are refused.
+4. A place in the cohort is in units of the cohort's own spread: 0 is the median.
 """
 
 from typing import Any, Final

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from analytics.detector import Detector
 from analytics.findings import FINDING, Kind, SeriesKind, Severity, sentence
 from analytics.parameters import Parameters
+from analytics.records import LAYOUT
 from analytics.reference_stream import score
 from analytics.snapshot import SnapshotError
 
@@ -319,7 +320,7 @@ def test_damaged_and_foreign_snapshots_are_refused() -> None:
     for broken in (b"", data[:10], data[:-1], data[:50] + b"\x01" + data[51:], b"X" + data[1:]):
         with pytest.raises(SnapshotError, match="replay the journal"):
             Detector.load(broken)
-    body = data[16:].replace(b'"layout": 4', b'"layout": 0')
+    body = data[16:].replace(f'"layout": {LAYOUT}'.encode(), b'"layout": 0')
     with pytest.raises(SnapshotError, match="layout 0"):
         Detector.load(data[:8] + struct.pack("<I", zlib.crc32(body)) + data[12:16] + body)
 

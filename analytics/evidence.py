@@ -32,7 +32,7 @@ from analytics.records import (
 )
 
 _LEAST: Final = 1.0  # nats; a quantile of evidence never falls below
-_STRONG: Final = 3.0  # times the quantile of past peaks
+_STRONG: Final = 2.0  # times the quantile of past peaks
 _BLOCK_CLIP: Final = 3.0
 BLOCKS_KNOWN: Final = 8.0  # before which a block mean has no scale to be judged by
 

@@ -146,7 +146,7 @@ class Life:
             self.spread += rate * (min(self.off**2, most) - self.spread)
         kept = self.carried + clamp(self.innovation, p.outlier * self.sigma)
         e = self.up if self.up.nats > self.down.nats else self.down
-        shifting = e.nats > 3 * self.shifts.quantile and e.count < p.shift_hold_samples
+        shifting = e.nats > 2 * self.shifts.quantile and e.count < p.shift_hold_samples
         if self.gap < 2 and not shifting:
             before = clamp(self.residual, 2 * self.scale)
             now = clamp(kept, 2 * self.scale)

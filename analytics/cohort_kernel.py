@@ -66,7 +66,7 @@ def quantile(ordered: Any, n: int, share: float) -> float:
 @nb.njit(nogil=True)
 def _stale(c: Any) -> int:
     """Return for how long a value in the panel counts, ns."""
-    return np.int64(max(_STALE_S, _STALE_INTERVALS * c.interval) * 1e9)
+    return int(max(_STALE_S, _STALE_INTERVALS * c.interval) * 1e9)
 
 
 @nb.njit(nogil=True)

@@ -111,7 +111,7 @@ def _habit(p: Any, received: int) -> float:
     least = np.inf
     nightly = 0.0
     for k in range(3):
-        long = p.longest[k] if now - p.ended[k] <= _REMEMBERED_MIN else np.float32(0.0)
+        long = float(p.longest[k]) if now - p.ended[k] <= _REMEMBERED_MIN else 0.0
         least = min(least, long)
         if long > nightly:
             away = (second - 60.0 * p.ended[k] + long) % _DAY_S

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import hub_environment, reach, start_hub, stop_hub
 
 PATIENCE_S = 30.0
-ROLES = {"broker", "authd", "control", "ingest-0", "compactor"}
+ROLES = {"broker", "authd", "control", "ingest-0", "compactor", "meter"}
 
 pytestmark = pytest.mark.hub
 

@@ -46,6 +46,8 @@ RULES: Mapping[str, Roles] = MappingProxyType(
         "do_release": CUSTOMERS,
         "get_receipt_file": CUSTOMERS,
         "do_certify": CUSTOMERS,
+        "page_looks": CUSTOMERS,
+        "do_consent": CUSTOMERS,
         "page_former": CUSTOMERS,
         "page_household": CUSTOMERS,
         "do_invite": CUSTOMERS,

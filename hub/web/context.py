@@ -15,6 +15,7 @@ from hub.metrics import Metrics
 from hub.ports.store.port import TelemetryStore
 from hub.services.causes import CauseBoard
 from hub.services.events import Broadcaster
+from hub.services.look_book import LookBook
 from hub.services.signing_keys import SigningKeys
 from hub.services.state import Place
 from hub.services.tokens import Tokens
@@ -81,6 +82,14 @@ class Hub(Protocol):
     @property
     def place(self) -> Place:
         """Where this hub is found."""
+
+    @property
+    def looks(self) -> LookBook:
+        """Keeps who looked."""
+
+    @property
+    def names_in_looks(self) -> bool:
+        """Whether owners read names, not pseudonyms."""
 
     @property
     def dispute_days(self) -> int:

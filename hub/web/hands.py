@@ -60,6 +60,9 @@ LETTERS: Mapping[str, str] = {
     "dispute.refused": N_("The owner of {serial} says that it stays theirs. You can ask support."),
     "dispute.withdrawn": N_("Nobody disputes any more that {serial} is yours."),
     "dispute.owner_keeps": N_("Support decided: {serial} stays with its owner."),
+    "support.break_glass": N_(
+        "Support looked without consent, in an emergency, at {serial}: {reason}"
+    ),
     "ownership.taken_back": N_("Support took {serial} back."),
     "ownership.undone": N_("Support undid the claim of {serial}."),
     "ownership.restored": N_("Support gave {serial} back to you."),
@@ -262,6 +265,7 @@ def said(letter: Letter, visitor: Visitor) -> str:
     template = LETTERS.get(letter.code)
     if template is None:
         return str(arguments["serial"])
+    shown["reason"] = str(arguments.get("reason", ""))
     return visitor.language.text(template, serial=arguments["serial"], **shown)
 
 

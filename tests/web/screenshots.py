@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 
 from tests.conftest import reach, start_hub, stop_hub
 from tests.web.browsing import CHROMIUM, WITHOUT, Surfer, surfing, wait_for_chart
-from tests.web.showcase import FAILING, HELD, opened
+from tests.web.showcase import FAILING, HELD, SOLD, opened
 
 WIDTHS = (1280, 390)
 
@@ -34,11 +34,20 @@ def pages(units: dict[str, str]) -> dict[str, tuple[str, str]]:
         "home-empty": ("dora@example.org", "/"),
         "product": (ada, f"/products/{units[FAILING]}"),
         "claim": (ada, "/claim"),
+        "hand-overs": (ada, "/hand-overs"),
+        "hand-overs-offered": ("ben@example.org", "/hand-overs"),
+        "hand-over": (ada, f"/products/{units[FAILING]}/hand-over"),
+        "looks": (ada, f"/products/{units[FAILING]}/looks"),
+        "former": (ada, f"/former/{units[SOLD]}"),
+        "household": (ada, "/household"),
+        "household-invited": ("dora@example.org", "/household"),
         "password": (ada, "/password"),
         "lookup": (sam, "/support?q=HP-2026"),
         "support-product": (sam, f"/support/products/{units[FAILING]}"),
         "support-held": (sam, f"/support/products/{units[HELD]}?hold_failed=1"),
         "causes": (sam, "/support"),
+        "cases": (sam, "/support/cases"),
+        "disputes": (sam, "/support/disputes"),
         "nothing": (ada, f"/products/{'a' * 16}"),
     }
 

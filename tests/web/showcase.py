@@ -22,6 +22,8 @@ PASSWORD = "a harbour in the evening"
 WAIT_S = 60.0
 FAILING, FRESH, DENSE, HELD = "HP-2026-0001", "HP-2026-0009", "KA-11-0042", "HP-2026-0003"
 """A product that fails, one still in its box, one with 100,000 samples, one with a hold."""
+SOLD, BUTTON = "HP-2026-0005", "KA-22-0001"
+"""A product that Ada sold to Ben, and one that is claimed in a window only."""
 SAMPLES = 100_000
 
 CATALOGUE: dict[str, Any] = {
@@ -46,21 +48,47 @@ CATALOGUE: dict[str, Any] = {
                 "telemetry": {"title": "Usage and history"},
                 "remote_control": {"title": "Control from anywhere"},
                 "energy_reports": {"title": "Energy reports"},
+                "boost_hours": {"title": "Boost", "kind": "metered", "unit": "h"},
                 "frost_protection": {"title": "Frost protection", "safe": True, "default": True},
                 "security_updates": {"title": "Security updates", "safe": True, "default": True},
+            },
+            "support_until": "2036-12-31",
+            "data_sheet": {
+                "link": "https://example.org/aurora-8.pdf",
+                "facts": {"Heating power": "8 kW", "Refrigerant": "R290", "Weight": "118 kg"},
+            },
+            "warranty": [{"version": 1, "months": 60}],
+            "settings": {
+                "target_c": {"title": "Wanted room temperature", "default": 20.5, "unit": "Cel"},
+                "quiet_at_night": {"title": "Quiet at night", "default": False},
             },
         },
         "charger": {
             "title": "Charger Kai 11",
+            "possession": "label",
             "metrics": [{"name": "power_w", "unit": "W", "title": "Charging power"}],
             "features": {"telemetry": {"title": "Usage and history"}},
+        },
+        "charger-2": {
+            "title": "Charger Kai 22",
+            "possession": "window",
+            "metrics": [{"name": "power_w", "unit": "W", "title": "Charging power"}],
+            "features": {"telemetry": {"title": "Usage and history", "default": True}},
         },
     },
     "plans": {
         "comfort": {
             "title": "Comfort",
             "versions": [
-                {"version": 1, "features": {"telemetry": {}, "remote_control": {}}},
+                {
+                    "version": 1,
+                    "features": {
+                        "telemetry": {},
+                        "remote_control": {},
+                        "boost_hours": {"value": 20},
+                    },
+                    "settings": {"quiet_at_night": True},
+                },
             ],
         }
     },
@@ -209,7 +237,7 @@ def opened(hub: RunningHub, folder: Path) -> Iterator[Showcase]:
         }
         _sell(case, tokens, now)
         for number, unit in enumerate(case.units.values()):
-            if unit.serial == FRESH:  # still in its box
+            if unit.serial in {FRESH, BUTTON}:  # still in their boxes
                 continue
             case.switch_on(unit)
             if unit.serial == DENSE:
@@ -219,6 +247,7 @@ def opened(hub: RunningHub, folder: Path) -> Iterator[Showcase]:
                 case.seed(unit, days=days, seed=number)
         _fail(case, case.units[FAILING])
         _support(case)
+        _share(case, tokens)
         yield case
     finally:
         case.close()
@@ -231,7 +260,9 @@ def _sell(case: Showcase, tokens: dict[str, str], now: int) -> None:
         ("HP-2026-0002", "heat-pump", "ben"),
         ("KA-11-0043", "charger", "ben"),
         (HELD, "heat-pump", "cleo"),
+        (SOLD, "heat-pump", "ada"),
         (FRESH, "heat-pump", ""),
+        (BUTTON, "charger-2", ""),
     ]
     for number, (serial, model, owner) in enumerate(sales):
         unit = case.make(
@@ -263,6 +294,24 @@ def _support(case: Showcase) -> None:
         "features": ["energy_reports", "remote_control"],
     }
     case.call("POST", f"/products/{case.units[HELD].product_id}/holds", hold)
+
+
+def _share(case: Showcase, tokens: dict[str, str]) -> None:
+    """Let Ada sell a product to Ben, offer another, invite Dora and ask for help."""
+    sold = case.units[SOLD].product_id
+    code = case.call("POST", f"/products/{sold}/offer", {}, tokens["ada"])["code"]
+    case.call("POST", "/offers/accept", {"code": code}, tokens["ben"])
+    offer = {"email": "ben@example.org"}
+    case.call("POST", f"/products/{case.units[DENSE].product_id}/offer", offer, tokens["ada"])
+    home = case.owners["ada@example.org"]
+    body = {"email": "dora@example.org", "relation": "viewer"}
+    case.call("POST", f"/households/{home}/invitations", body, tokens["ada"])
+    help_ = {
+        "device_id": case.units[FAILING].product_id,
+        "subject": "It runs hot and is loud",
+        "message": "Since this morning. Can somebody look at it?",
+    }
+    case.call("POST", "/cases", help_, tokens["ada"])
 
 
 def _fail(case: Showcase, unit: Unit) -> None:

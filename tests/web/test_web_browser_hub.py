@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.conftest import reach, start_hub, stop_hub
 from tests.web import screenshots
 from tests.web.browsing import CHROMIUM, WITHOUT, Surfer, required, sign_in, surfing, wait_for_chart
-from tests.web.showcase import DENSE, FAILING, FRESH, SAMPLES, Showcase, opened, readings
+from tests.web.showcase import BUTTON, DENSE, FAILING, FRESH, SAMPLES, Showcase, opened, readings
 
 pytestmark = [pytest.mark.hub, pytest.mark.timeout(300)]
 
@@ -25,8 +25,18 @@ PAGES = (
     "home-empty",
     "product",
     "claim",
+    "hand-overs",
+    "hand-overs-offered",
+    "hand-over",
+    "former",
+    "looks",
+    "household",
+    "household-invited",
     "password",
     "lookup",
+    "causes",
+    "cases",
+    "disputes",
     "support-product",
     "support-held",
     "nothing",
@@ -175,6 +185,65 @@ def test_claiming_a_product(case: Showcase, surfer: Surfer, page: Page) -> None:
     page.click("main button")
     expect(page.get_by_role("status")).to_contain_text("It is yours now.")
     expect(page.locator("#connection")).to_contain_text("Is it switched on?")
+
+
+def test_claiming_with_the_button_of_the_product(
+    case: Showcase, surfer: Surfer, page: Page
+) -> None:
+    unit = case.units[BUTTON]
+    surfer.enter(page, "dora@example.org")
+    page.goto("/claim")
+    page.fill("[name=serial]", unit.serial)
+    page.fill("[name=code]", unit.claim_code)
+    page.click("main button")
+    expect(page.locator("h1")).to_have_text("Press its button")
+    expect(page.locator(".countdown")).to_contain_text(":")
+    device = case.switch_on(unit)
+    device.event("claim_window", {})
+    expect(page.get_by_role("status")).to_contain_text("It is yours now.", timeout=30_000)
+
+
+def test_a_product_goes_from_one_person_to_another(
+    case: Showcase, surfer: Surfer, page: Page
+) -> None:
+    unit = case.units["KA-11-0043"]
+    surfer.enter(page, "ben@example.org")
+    page.goto(f"/products/{unit.product_id}")
+    page.click("text=Hand it over to somebody")
+    expect(page.locator("main")).to_contain_text("What does not pass on")
+    page.click("button:has-text('Offer it')")
+    code = page.inner_text(".secret")
+    assert code.startswith("hpt_")
+    with surfer.window() as other:
+        surfer.enter(other, "cleo@example.org")
+        other.goto("/hand-overs")
+        other.fill("[name=code]", code)
+        other.click("button:has-text('Take it over')")
+        expect(other.get_by_role("status")).to_contain_text("It is yours now.")
+    page.goto("/hand-overs")
+    expect(page.locator("main")).to_contain_text(f"You handed {unit.serial} over.")
+    page.click("text=Charger Kai 11")
+    expect(page.locator(".welcome")).to_contain_text("nothing newer")
+    wait_for_chart(page)
+
+
+def test_somebody_joins_a_household(case: Showcase, surfer: Surfer, page: Page) -> None:
+    surfer.enter(page, "cleo@example.org")
+    page.goto("/household")
+    page.check("input[value=viewer]")
+    page.click("main button:has-text('Invite')")
+    code = page.inner_text(".secret")
+    with surfer.window() as other:
+        surfer.enter(other, "ben@example.org")
+        other.goto("/household")
+        other.fill("[name=code]", code)
+        other.click("button:has-text('Join')")
+        other.click(".nav a:has-text('Cleo')")
+        expect(other.locator("#people")).to_contain_text("Viewer")
+    page.goto("/household")
+    page.click("#people li:has-text('Ben') summary")
+    page.click("#people li:has-text('Ben') button:has-text('Take out')")
+    expect(page.locator("#people")).not_to_contain_text("Ben Winter")
 
 
 def test_language_and_light_are_kept(case: Showcase, page: Page) -> None:

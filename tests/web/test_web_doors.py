@@ -28,6 +28,8 @@ OF_A_PRODUCT = {
     "do_release",
     "do_certify",
     "page_former",
+    "page_looks",
+    "do_consent",
 }
 NOTHING = dict.fromkeys(("offer_id", "receipt_id", "person_id", "invitation_id"), "a" * 16)
 OF_NOTHING = {

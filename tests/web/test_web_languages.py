@@ -69,6 +69,7 @@ def untranslated(text: str) -> Iterator[str]:
         "/products/{}/hand-over",
         "/hand-overs?disputed=1",
         "/household",
+        "/products/{}/looks?failed=1",
         f"/products/{'a' * 16}",
         "/support",
         "/support?q=HP",

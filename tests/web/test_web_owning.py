@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 
 from hub.ports.database.engine import write_session
 from hub.services import possession
+from hub.services.consent import Policy, set_policy
 from tests.hub.api.api_world import CATALOGUE, DAY, Unit, World, ok
 from tests.web.pages_world import browser, measured, text_of
 
@@ -159,3 +160,29 @@ def test_a_certificate_for_the_buyer(
     assert "Certificate of health and coverage" in text_of(shown)
     assert "ada" not in shown.text
     assert nobody.get(f"/certificates/{'0' * 64}").status_code == 404
+
+
+def test_who_looked_and_consent_for_a_time(
+    world: World, ada: TestClient, bob: TestClient, support: TestClient, unit: Unit
+) -> None:
+    measured(world, unit)
+    owner, staff = browser(world, ada), browser(world, support)
+    page, theirs = f"/products/{unit.product_id}/looks", f"/support/products/{unit.product_id}"
+    assert "All about this product" in text_of(owner.get(page))
+    with write_session(world.hub.engine) as session:
+        set_policy(session, Policy.REQUIRED)
+    assert "At present support does not see" in text_of(owner.get(page))
+    assert browser(world, bob).get(page).status_code == 404
+    staff.post(f"{theirs}/reason", data={"reason": "called about noise"})
+    assert "its household has not consented" in text_of(staff.get(theirs))
+    assert "called about noise" in text_of(owner.get(page))
+    consent = f"/products/{unit.product_id}/consent"
+    assert "failed" in owner.post(consent, data={"days": "0"}).headers["location"]
+    assert owner.post(consent, data={"days": "7"}).headers["location"] == page
+    given = owner.get(page)
+    assert "Support may see what was measured" in text_of(given)
+    assert "its household has not consented" not in text_of(staff.get(theirs))
+    (one,) = set(re.findall(r'name="withdraw" value="([a-z0-9]{16})"', given.text))
+    assert browser(world, bob).post(consent, data={"withdraw": one}).status_code == 404
+    assert owner.post(consent, data={"withdraw": one}).status_code == 303
+    assert "At present support does not see" in text_of(owner.get(page))

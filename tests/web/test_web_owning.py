@@ -173,6 +173,10 @@ def test_who_looked_and_consent_for_a_time(
         set_policy(session, Policy.REQUIRED)
     assert "At present support does not see" in text_of(owner.get(page))
     assert browser(world, bob).get(page).status_code == 404
+    del staff.headers["X-Homeport-Reason"]  # as real browsers have none
+    asked = staff.get(theirs)
+    assert asked.status_code == 403
+    assert "Why do you look?" in text_of(asked)
     staff.post(f"{theirs}/reason", data={"reason": "called about noise"})
     assert "its household has not consented" in text_of(staff.get(theirs))
     assert "called about noise" in text_of(owner.get(page))

@@ -393,7 +393,7 @@ def _one(session: Session, caller: Caller, alert_id: str) -> tuple[Alert, Device
     caller.require(Scope.ALERTS_WRITE)
     present = and_(Ownership.product_id == Device.product_id, Ownership.ended_at.is_(None))
     query: Select[*tuple[Any, ...]] = (
-        select(Alert, Device, Ownership.owner_id)
+        select(Alert, Device, Ownership.owner_id, Ownership.epoch)
         .join(Device, Device.slot == Alert.slot)
         .outerjoin(Ownership, present)
         .where(Alert.id == alert_id, _seen_by(caller))
@@ -403,9 +403,11 @@ def _one(session: Session, caller: Caller, alert_id: str) -> tuple[Alert, Device
     row = session.execute(query).first()
     if row is None:
         raise _missing(alert_id)
-    alert, device, owner = row
+    alert, device, owner, epoch = row
     products.visible(session, caller, device.product_id, Act.ACKNOWLEDGE)
-    return alert, device, owner
+    # What staff do with an alert of theirs, or of a former owner, is no news for the present one.
+    theirs = alert.kind < FIRST_OF_HUB and alert.epoch == epoch
+    return alert, device, owner if theirs else None
 
 
 def _missing(alert_id: str) -> NotFoundError:

@@ -126,15 +126,15 @@ class Caller:
             )
         return owner_id
 
-    def hears(self, owner_id: str | None, product_id: str | None) -> bool:
-        """Whether live events of a product of a household are for this caller."""
+    def hears(self, owner_id: str | None, product_id: str | None, act: Act = Act.ALERTS) -> bool:
+        """Whether live events of a product of a household are for whoever may do an act."""
         if self.is_staff:
             return True
         return owner_id is not None and any(
             tie.owner_id == owner_id
             and tie.relation is not Relation.PARTNER  # partners have no live events
             and (tie.product_ids is None or product_id in tie.product_ids)
-            and Act.ALERTS in tie.acts
+            and act in tie.acts
             for tie in self.ties
         )
 

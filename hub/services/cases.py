@@ -32,7 +32,7 @@ from hub.ports.database.coverage_tables import (
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.people_tables import Person
 from hub.services import alert_covers, alert_desk, audit, products
-from hub.services.caller import Caller, Role, Scope
+from hub.services.caller import STAFF, Caller, Scope
 from hub.services.coverage_catalogue import load_calendar
 from hub.services.coverage_facts import load_one
 from hub.services.parties import open_ownership
@@ -130,7 +130,7 @@ def assign(session: Session, caller: Caller, case_id: str, person_id: str, at: i
     """
     case = _open(session, caller, case_id, staff=True)
     person = session.get(Person, person_id)
-    if person is None or person.role == Role.CUSTOMER:
+    if person is None or person.role not in STAFF:
         raise NotFoundError(f"Nobody of the staff has the id {person_id}.", person=person_id)
     if case.assigned_to != person_id:
         case.assigned_to = person_id

@@ -8,6 +8,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from sqlalchemy import select
@@ -18,10 +19,12 @@ from entitlements.decision import Decision, decide
 from entitlements.decision_arrays import CODES, Decisions
 from entitlements.grants import feature_names
 from hub.errors import NotFoundError
+from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Device, Product
 from hub.services import products
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_some
+from hub.services.own_time import is_anothers
 from hub.services.relations import Act
 
 _AT_ONCE = 65_536
@@ -64,7 +67,8 @@ def of_products(
         at: the instant, ns; past, present or future.
 
     Raises:
-        NotFoundError: one of the products does not exist, or is not one of the caller's.
+        NotFoundError: one of the products does not exist, is not one of the caller's, or was another
+            household's at the instant.
     """
     caller.require(Scope.PRODUCTS_READ)
     query = (
@@ -76,6 +80,8 @@ def of_products(
     for product_id in product_ids:
         if product_id not in slots:
             raise NotFoundError(f"There is no product {product_id}.", product=product_id)
+    if not caller.is_staff:
+        _refuse_anothers(session, list(slots), at)
     known = set(decisions.slots_of([slot for slot in slots.values() if slot]))
     apart = [product_id for product_id, slot in slots.items() if slot not in known]
     facts = load_some(session, apart)  # few: not enrolled yet, or a moment ago
@@ -126,6 +132,20 @@ def tally(
         )
         for name, counted in zip(names, counts, strict=True)
     ]
+
+
+def _refuse_anothers(session: Session, product_ids: Sequence[str], at: int) -> None:
+    query = (
+        select(Ownership)
+        .where(Ownership.product_id.in_(product_ids))
+        .order_by(Ownership.product_id, Ownership.epoch)
+    )
+    for product_id, rows in groupby(session.scalars(query), key=lambda row: row.product_id):
+        if is_anothers(list(rows), at):
+            raise NotFoundError(
+                f"Product {product_id} was somebody else's then. Ask about your own time.",
+                product=product_id,
+            )
 
 
 def _looked_up(

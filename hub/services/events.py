@@ -15,10 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hub.services.caller import Caller
+from hub.services.relations import Act
 
 QUEUE = 1_000
 DROPPED = "dropped"
 """Kind of the event that stands for those a slow listener lost; `data` holds `count`."""
+_ACTS: Mapping[str, Act] = {"letter": Act.BILLS}
+"""What somebody must be permitted to hear of events of a kind; of all others `Act.ALERTS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,8 @@ class Listener:
 
     def offer(self, event: Event) -> None:
         """Queue an event if the caller may hear it."""
-        if not self._caller.hears(event.owner_id, event.product_id):
+        act = _ACTS.get(event.kind, Act.ALERTS)
+        if not self._caller.hears(event.owner_id, event.product_id, act):
             return
         with self._lock:
             if len(self._queue) >= self._size:

@@ -3,6 +3,7 @@
 1. A household is never without an owner who can sign in: what would leave it so is refused.
 2. A change of role ends one membership and begins another; who was what, and when, stays.
 3. Owners give roles and take them; everybody may leave. Installers are there for a time, always.
+   What an owner gave out that nobody has taken yet ends with their role (`promises`).
 4. Everything is audited, and what somebody has open asks anew at once (`ties.note`).
 What must never live here: what a role permits; see `relations`.
 """
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 from hub.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.people_tables import Membership, Owner, Person
-from hub.services import audit, ties
+from hub.services import audit, promises, ties
 from hub.services.caller import Caller
 from hub.services.relations import Act, Relation
 from hub.services.tokens import Tokens
@@ -193,6 +194,7 @@ def hand_over(
     """Make somebody of a household its owner, and the caller a member of it.
 
     Raises:
+        ConflictError: the household would be without an owner who can sign in.
         ForbiddenError: the caller is no owner of the household.
         InvalidInputError: the caller would hand it to themselves.
         NotFoundError: no such household, or person in it.
@@ -204,6 +206,7 @@ def hand_over(
     own = _membership(session, owner_id, caller.person_id, at)
     end(session, caller, own, at)
     begin(session, caller.actor, owner_id, caller.person_id, Place(Relation.MEMBER), at, tokens)
+    _keep_owner(session, owner_id)
     details = {"to": person_id}
     audit.record(session, at, caller.actor, "household.hand_over", f"owner:{owner_id}", details)
 
@@ -300,6 +303,8 @@ def end(session: Session, caller: Caller, row: Membership, at: int) -> None:
     row.ended_at = max(at, row.starts_at)
     row.ended_by = caller.actor
     session.flush()
+    if row.relation == Relation.OWNER:
+        promises.end(session, caller, row.owner_id, row.person_id, at)
     ties.note(session, row.person_id)
 
 

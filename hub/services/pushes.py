@@ -147,7 +147,7 @@ def notify(
         arguments: its arguments.
         severity: how much it matters.
         at: now, ns.
-        key: asking again with the same key gives the notice of the first time.
+        key: who asks again with the same key is given the notice of the first time.
 
     Returns:
         The device to send to and the notice.
@@ -161,15 +161,16 @@ def notify(
     caller.require(Scope.DEVICES_PUSH)
     device = products.visible_device(session, caller, product_id, Act.COMMAND)
     _check_message(code, arguments)
-    identity = _identity("notice", device.slot, key or f"{at}/{code}/{caller.actor}")
+    owner = parties.open_ownership(session, product_id)
+    epoch = owner.epoch if owner else 0
+    identity = _identity("notice", device.slot, epoch, caller, key or f"{at}/{code}")
     present = session.get(Notice, identity)
     if present is not None:
         return device, present
-    owner = parties.open_ownership(session, product_id)
     row = Notice(
         id=identity,
         slot=device.slot,
-        epoch=owner.epoch if owner else 0,
+        epoch=epoch,
         code=code,
         arguments=dict(arguments),
         severity=int(severity),
@@ -206,15 +207,16 @@ def command(
     _check_message(name, arguments)
     if not at < expires_at <= at + MAX_LIFE_NS:
         raise InvalidInputError("A command expires in the future and within 30 days.")
-    identity = _identity("command", device.slot, key or f"{at}/{name}/{caller.actor}")
+    owner = parties.open_ownership(session, product_id)
+    epoch = owner.epoch if owner else 0
+    identity = _identity("command", device.slot, epoch, caller, key or f"{at}/{name}")
     present = session.get(Command, identity)
     if present is not None:
         return device, present
-    owner = parties.open_ownership(session, product_id)
     row = Command(
         id=identity,
         slot=device.slot,
-        epoch=owner.epoch if owner else 0,
+        epoch=epoch,
         name=name,
         arguments=dict(arguments),
         created_at=at,
@@ -313,8 +315,10 @@ def _check_scalar(name: str, value: Any) -> None:
     )
 
 
-def _identity(what: str, slot: int, key: str) -> bytes:
-    return hashlib.sha256(f"{what}/{slot}/{key}".encode()).digest()[:16]
+def _identity(what: str, slot: int, epoch: int, caller: Caller, key: str) -> bytes:
+    """Name a wish by who has it: others may choose the same key, and must not get what is not theirs."""
+    about = f"{what}/{slot}/{epoch}/{caller.actor}/{key}"
+    return hashlib.sha256(about.encode()).digest()[:16]
 
 
 def plain(value: Any) -> Any:

@@ -8,17 +8,17 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import literal, or_, select
+from sqlalchemy import exists, literal, or_, select
 from sqlalchemy.orm import Session
 
 from entitlements.facts import HoldKind
 from hub.errors import ConflictError
 from hub.ports.database.ownership_tables import Hold
-from hub.ports.database.people_tables import Person
+from hub.ports.database.people_tables import Membership
 from hub.services import audit, changes
 from hub.services.caller import Caller
 from hub.services.parties import own_product
-from hub.services.relations import Act
+from hub.services.relations import Act, Relation
 from hub.services.tokens import Tokens
 
 _REASON = "reported stolen by its owner"
@@ -78,12 +78,23 @@ def unlock(session: Session, caller: Caller, product_id: str, at: int) -> None:
 
 
 def _standing(session: Session, product_id: str, owner_id: str, at: int) -> Sequence[Hold]:
-    by_household = select(literal("person:") + Person.id).where(Person.owner_id == owner_id)
+    # Who was an owner of it when they placed the lock; its owners have households of their own, too.
+    by_household = (
+        exists()
+        .where(
+            Membership.owner_id == owner_id,
+            Membership.relation == Relation.OWNER,
+            literal("person:") + Membership.person_id == Hold.author,
+            Membership.starts_at <= Hold.starts_at,
+            or_(Membership.ended_at.is_(None), Membership.ended_at >= Hold.starts_at),
+        )
+        .correlate(Hold)
+    )
     return session.scalars(
         select(Hold).where(
             Hold.product_id == product_id,
             Hold.kind == str(HoldKind.THEFT),
-            Hold.author.in_(by_household),
+            by_household,
             or_(Hold.ends_at.is_(None), Hold.ends_at > at),
         )
     ).all()

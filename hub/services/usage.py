@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from device_sdk.wire.codes import Severity
@@ -219,6 +219,7 @@ def settle_products(
     ).all()
     told: list[Told] = []
     for device in devices:
+        _free_earlier(session, device.product_id, at)
         first, last = np.searchsorted(accounts["slot"], [device.slot, device.slot + 1])
         for row in accounts[first:last]:
             one = by_number.get(int(row["meter"]))
@@ -256,6 +257,28 @@ def settle(
     return _tell(session, device, facts, one, feature, limit, start, reached[-1:], at)
 
 
+def _free_earlier(session: Session, product_id: str, at: int) -> None:
+    """Lift what an earlier period used up: that a period began anew, nothing that is counted tells."""
+    holds = session.scalars(_standing(product_id, at)).all()
+    if not holds:
+        return
+    facts = load_one(session, product_id)
+    zone = session.get_one(Product, product_id).zone
+    for hold in holds:
+        features = [facts.model.features.get(name) for name in hold.features or ()]
+        if all(one is None or hold.starts_at < period(facts, one, zone, at)[0] for one in features):
+            hold.ends_at = max(at, hold.starts_at)
+            _record(session, hold, "hold.lift", at)
+
+
+def _standing(product_id: str, at: int) -> Select[Hold]:
+    return select(Hold).where(
+        Hold.product_id == product_id,
+        Hold.kind == HoldKind.QUOTA,
+        or_(Hold.ends_at.is_(None), Hold.ends_at > at),
+    )
+
+
 def _hold_or_free(
     session: Session,
     product_id: str,
@@ -266,12 +289,8 @@ def _hold_or_free(
     *,
     used_up: bool,
 ) -> None:
-    query = select(Hold).where(
-        Hold.product_id == product_id,
-        Hold.kind == HoldKind.QUOTA,
-        or_(Hold.ends_at.is_(None), Hold.ends_at > at),
-    )
-    standing = [hold for hold in session.scalars(query) if hold.features == [feature]]
+    found = session.scalars(_standing(product_id, at))
+    standing = [hold for hold in found if hold.features == [feature]]
     if not used_up:
         for hold in standing:
             hold.ends_at = max(at, hold.starts_at)
@@ -279,8 +298,14 @@ def _hold_or_free(
         return
     if any(hold.ends_at == end for hold in standing):
         return
+    id_ = hashlib.sha256(f"quota/{product_id}/{feature}/{start}/{at}".encode()).hexdigest()[:16]
+    lifted = session.get(Hold, id_)
+    if lifted is not None:  # at this very instant, by a count before this one
+        lifted.ends_at = end
+        _record(session, lifted, "hold.place", at)
+        return
     row = Hold(
-        id=hashlib.sha256(f"quota/{product_id}/{feature}/{start}/{at}".encode()).hexdigest()[:16],
+        id=id_,
         product_id=product_id,
         kind=str(HoldKind.QUOTA),
         starts_at=at,

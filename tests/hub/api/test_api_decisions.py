@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.hub.api.api_world import SECOND, Unit, World, ok, problem
+from tests.hub.api.api_world import HOUR, SECOND, Unit, World, ok, problem
 
 DAY = 86_400 * SECOND
 
@@ -161,3 +161,22 @@ def test_settings_of_four_layers(world: World, ada: TestClient, bob: TestClient)
     problem(bob.patch(home, json={"values": {"eco": True}}), 404, "not-found")
     problem(bob.get(f"{path}/settings"), 404, "not-found")
     problem(ada.patch(home, json={"values": {"Bad Name": 1}}), 422, "invalid-input")
+
+
+def test_a_new_owner_learns_nothing_of_what_the_former_one_paid(
+    world: World, ada: TestClient, bob: TestClient, unit: Unit
+) -> None:
+    path = f"/api/v1/products/{unit.device_id}/entitlements/telemetry"
+    world.clock.now += 2 * HOUR
+    ok(ada.get(f"{path}?at=2026-01-30T12:00:00Z"))  # the first owner may ask of the time before
+    assert ada.delete(f"/api/v1/claims/{unit.device_id}").status_code == 204
+    world.clock.now += HOUR
+    ok(bob.post("/api/v1/claims", json={"claim_code": unit.claim_code}), 201)
+    past = "2026-01-31T09:00:00Z"
+    problem(bob.get(f"{path}?at={past}"), 404, "not-found")
+    problem(bob.get(f"{path}?at=2026-03-01T00:00:00Z&known_at={past}"), 404, "not-found")
+    body = {"products": [unit.product_id], "at": past}
+    problem(bob.post("/api/v1/decisions", json=body), 404, "not-found")
+    assert ok(bob.get(path))["decision"]["code"] == "no_subscription"
+    assert ok(world.operator.get(f"{path}?at={past}"))["decision"]["plan"] == "comfort"
+    ok(world.operator.post("/api/v1/decisions", json=body))

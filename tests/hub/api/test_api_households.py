@@ -220,3 +220,27 @@ def test_what_was_measured_only_a_household_gives_away(
     dealer = world.person("huber", Role.PARTNER, org)
     world.store.rows.append(Row(1, 0, START - HOUR, 30.0, 1))  # from before the grant
     assert ok(dealer.get(f"/api/v1/products/{unit.device_id}/telemetry?metric=temp_c"))["seq"] == []
+
+
+def test_what_a_former_owner_of_the_household_gave_out_is_void(
+    world: World, ada: TestClient, bob: TestClient
+) -> None:
+    unit = world.unit(ada)
+    joined(world, ada, "ada", bob, relation="owner")
+    back = ok(bob.post(home(world, "ada", "/invitations"), json={"relation": "owner"}), 201)
+    offered = ok(bob.post(f"/api/v1/products/{unit.device_id}/offer", json={}), 201)
+    assert ada.delete(home(world, "ada", f"/people/{world.people['bob']}")).status_code == 204
+    problem(bob.post("/api/v1/invitations/accept", json={"code": back["code"]}), 404, "not-found")
+    problem(bob.post("/api/v1/offers/accept", json={"code": offered["code"]}), 409, "conflict")
+    assert roles(world, ada, "ada") == {"ada": "owner"}
+
+
+def test_a_household_is_not_handed_to_somebody_who_cannot_sign_in(
+    world: World, ada: TestClient, bob: TestClient
+) -> None:
+    joined(world, ada, "ada", bob, relation="member")
+    disabled = world.operator.post(f"/api/v1/people/{world.people['bob']}/disable")
+    assert disabled.status_code == 204
+    body = {"person_id": world.people["bob"]}
+    problem(ada.post(home(world, "ada", "/hand-over"), json=body), 409, "conflict")
+    assert roles(world, ada, "ada")["ada"] == "owner"

@@ -310,3 +310,22 @@ def test_the_incarnation_stays_until_it_is_renewed(world: World) -> None:
         assert identity.incarnation(session, world.tokens) == first
         assert identity.renew_incarnation(session, T0, world.tokens) != first
         assert len(first) == 8
+
+
+def test_a_key_is_of_who_chose_it(world: World) -> None:
+    made, caller, other = world.product(), world.customer(), world.customer()
+    world.enrol(made)
+    world.claim(made, caller)
+
+    def asked(who: Caller, name: str, at: int) -> tuple[bytes, str]:
+        with write_session(world.engine) as session:
+            until = T0 + DAY
+            row = pushes.command(session, who, made.product_id, name, {}, until, at, key="1")[1]
+            return row.id, row.name
+
+    first = asked(caller, "reboot", T0)
+    assert asked(caller, "reboot", T0 + S) == first
+    with write_session(world.engine) as session:
+        ownership.release(session, caller, made.product_id, T0 + 2 * S)
+    world.claim(made, other, T0 + 3 * S)
+    assert asked(other, "open_valve", T0 + 4 * S)[1] == "open_valve"

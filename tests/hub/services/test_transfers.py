@@ -13,7 +13,7 @@ from entitlements.facts import HoldKind
 from hub.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from hub.ports.database.alert_tables import Alert
 from hub.ports.database.engine import read_session, write_session
-from hub.ports.database.ownership_tables import Subscription
+from hub.ports.database.ownership_tables import Hold, Subscription
 from hub.ports.database.people_tables import Person
 from hub.services import (
     alert_desk,
@@ -22,6 +22,7 @@ from hub.services import (
     former,
     health_certificates,
     holds,
+    households,
     letters,
     ownership,
     products,
@@ -33,10 +34,10 @@ from hub.services import (
 )
 from hub.services.alerts import apply_findings
 from hub.services.caller import HUB, Caller
-from hub.services.events import Broadcaster
+from hub.services.events import Broadcaster, Event
 from hub.services.facts import load_one
 from hub.services.found import Found
-from hub.services.relations import owner_tie
+from hub.services.relations import ACTS, Relation, Tie, owner_tie
 from tests.hub.services.ownership_world import ISSUER, Market, market
 from tests.hub.services.service_world import DAY, T0, S, World
 
@@ -385,3 +386,48 @@ def test_a_reset_releases_only_what_was_prepared_for_it(sale: Market) -> None:
     assert sale.letters(sale.seller) == ["product.reset"] * 4 + ["product.reset_released"]
     reset()  # of nobody's product: nobody is told
     assert sale.claim(sale.buyer).epoch == 2
+
+
+def test_a_theft_lock_of_a_co_owner_is_the_households(sale: Market) -> None:
+    with write_session(sale.world.engine) as session:
+        place = households.Place(Relation.OWNER)
+        owner_id = str(sale.seller.owner_id)
+        tokens = sale.world.tokens
+        households.begin(session, "test", owner_id, sale.buyer.person_id, place, sale.now, tokens)
+        partner = replace(sale.buyer, ties=(*sale.buyer.ties, owner_tie(owner_id)))
+        theft.lock(session, partner, sale.product_id, sale.now, tokens)
+        assert theft.lock(session, sale.seller, sale.product_id, sale.now, tokens)
+    with write_session(sale.world.engine) as session:
+        assert len(session.scalars(select(Hold)).all()) == 1
+        sale.later()
+        theft.unlock(session, sale.seller, sale.product_id, sale.now)
+    sale.offer()
+
+
+def test_what_staff_do_with_an_alert_of_the_former_owner_is_no_news_for_the_next(
+    sale: Market,
+) -> None:
+    at = sale.now
+    found = Found(bytes(16), 1, 0, 6, 2, at, at - S, 20.0, 99.0, -40.0, 95.0)
+    with write_session(sale.world.engine) as session:
+        apply_findings(session, [found], at)
+        alert_id = alert_desk.listed(session, sale.seller)[0].id
+    code = sale.offer().code
+    sale.later()
+    sale.accept(sale.buyer, code=code)
+    with write_session(sale.world.engine) as session:
+        assert alert_desk.mute(session, HUB, alert_id, sale.now + DAY, sale.now).owner_id is None
+        (own,) = alert_desk.listed(session, sale.buyer)
+        told = alert_desk.mute(session, HUB, own.id, sale.now + DAY, sale.now)
+        assert told.owner_id == sale.buyer.owner_id
+
+
+def test_an_installer_hears_alerts_and_no_letters(sale: Market) -> None:
+    acts = ACTS[Relation.INSTALLER]
+    tie = Tie("installed", Relation.INSTALLER, acts, sale.seller.owner_id)
+    installer = replace(sale.buyer, ties=(tie,))
+    live = Broadcaster()
+    with live.listening(installer, lambda: None) as listener:
+        for kind in ("letter", "alert"):
+            live.publish(Event(kind, sale.now, sale.product_id, sale.seller.owner_id))
+        assert [event.kind for event in listener.drain(sale.now)] == ["alert"]

@@ -11,9 +11,9 @@ from entitlements.decision import decide
 from hub.errors import ConflictError, InvalidInputError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.ownership_tables import Hold
-from hub.ports.database.product_tables import Device
+from hub.ports.database.product_tables import Device, Product
 from hub.ports.database.usage_tables import UsageCorrection, UsageMeter
-from hub.services import catalogue, subscriptions, usage, usage_terms
+from hub.services import catalogue, cut, ownership, subscriptions, usage, usage_terms
 from hub.services.caller import HUB
 from hub.services.facts import load_one
 from hub.services.meter_terms import MeterTerms
@@ -206,3 +206,37 @@ def test_usage_is_the_accounts_or_the_archives(world: World) -> None:
     found = usage._usage(facts, one, "UTC", None, accounts, at)  # type: ignore[arg-type]
     assert (str(found.total), found.quota, found.used_up) == ("10.00", 20, False)
     assert found.exhausted_at == start + 2 * (at - start)
+
+
+def test_a_quota_is_closed_and_opened_again_in_one_transaction(world: World) -> None:
+    product_id, slot = sold(world)
+    at = T0 + 5 * DAY
+    with write_session(world.engine) as session:
+        number = session.scalars(select(UsageMeter.number).where(UsageMeter.name == "energy")).one()
+        facts = load_one(session, product_id)
+        start, _ = usage.period(facts, usage_terms.metered(facts, "energy"), "UTC", at)
+        record = {"slot": slot, "meter": number, "start": start, "before": 0, "level": 0, "late": 0}
+        usage.apply(session, [{**record, "total": total} for total in (2_000, 1_999, 2_050)], at)
+    assert boost(world, product_id, at) == (False, "quota_used")
+    with read_session(world.engine) as session:
+        assert len(session.scalars(select(Hold)).all()) == 1
+
+
+def test_what_the_former_owner_used_up_does_not_hold_the_next(world: World) -> None:
+    product_id, slot = sold(world)
+    at = T0 + 5 * DAY
+    crossing(world, slot, 2_000, at)
+    owner_id = str(world.customer().owner_id)
+    with write_session(world.engine) as session:
+        ownership.release(session, HUB, product_id, at + 1)
+        cut.begin(session, session.get_one(Product, product_id), owner_id, at + 2)
+        subscriptions.start(
+            session, HUB, product_id, "comfort", at + 2, world.tokens, starts_at=at + 2
+        )
+    with write_session(world.engine) as session:
+        usage.settle_products(session, [product_id], np.zeros(0, ACCOUNT), at + 3)
+    assert boost(world, product_id, at + 3) == (True, "plan")
+    crossing(world, slot, 2_000, at + 4)  # their own use holds it
+    with write_session(world.engine) as session:
+        usage.settle_products(session, [product_id], np.zeros(0, ACCOUNT), at + 5)
+    assert boost(world, product_id, at + 5) == (False, "quota_used")

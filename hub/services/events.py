@@ -14,14 +14,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from hub.services.caller import Caller
+from hub.services.caller import Caller, Scope
 from hub.services.relations import Act
 
 QUEUE = 1_000
 DROPPED = "dropped"
 """Kind of the event that stands for those a slow listener lost; `data` holds `count`."""
-_ACTS: Mapping[str, Act] = {"letter": Act.BILLS}
-"""What somebody must be permitted to hear of events of a kind; of all others `Act.ALERTS`."""
+_NEEDS: Mapping[str, tuple[Act, Scope]] = {
+    "alert": (Act.ALERTS, Scope.ALERTS_READ),
+    "finding": (Act.ALERTS, Scope.ALERTS_READ),
+    "letter": (Act.BILLS, Scope.PRODUCTS_CLAIM),
+}
+"""What must be permitted to hear of events of a kind, as to read of them; all others: `_USUAL`."""
+_USUAL = (Act.ALERTS, Scope.PRODUCTS_READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,9 @@ class Listener:
 
     def offer(self, event: Event) -> None:
         """Queue an event if the caller may hear it."""
-        act = _ACTS.get(event.kind, Act.ALERTS)
+        act, scope = _NEEDS.get(event.kind, _USUAL)
+        if not self._caller.is_staff and scope not in self._caller.scopes:
+            return
         if not self._caller.hears(event.owner_id, event.product_id, act):
             return
         with self._lock:

@@ -18,7 +18,7 @@ from hub.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoun
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.people_tables import Membership, Owner, Person
 from hub.services import audit, promises, ties
-from hub.services.caller import Caller
+from hub.services.caller import Caller, Scope
 from hub.services.relations import Act, Relation
 from hub.services.tokens import Tokens
 
@@ -71,6 +71,7 @@ class MemberView:
 
 def mine(session: Session, caller: Caller, at: int) -> list[HouseholdView]:
     """List the households that the caller belongs to, their own first."""
+    caller.require(Scope.PRODUCTS_READ)
     query = (
         in_force(at)
         .add_columns(Owner.name)
@@ -215,9 +216,10 @@ def check(session: Session, caller: Caller, owner_id: str, act: Act) -> None:
     """Raise unless the caller may do something with a household as a whole; operators may.
 
     Raises:
-        ForbiddenError: the caller belongs to it, but may not do this.
+        ForbiddenError: the caller belongs to it, but may not do this, or not with this API key.
         NotFoundError: no such household, or none of the caller's.
     """
+    require(caller, act)
     belongs = caller.is_staff or any(tie.owner_id == owner_id for tie in caller.ties)
     if not belongs or session.get(Owner, owner_id) is None:
         raise NotFoundError(f"There is no household {owner_id}.", owner=owner_id)
@@ -231,6 +233,18 @@ def check(session: Session, caller: Caller, owner_id: str, act: Act) -> None:
             owner=owner_id,
             act=str(act),
         )
+
+
+def require(caller: Caller, act: Act) -> None:
+    """Raise unless a caller's account or API key permits to do something with households at all.
+
+    Raises:
+        ForbiddenError: it does not.
+    """
+    if act is Act.PEOPLE:
+        caller.require(Scope.PRODUCTS_READ)
+    else:
+        caller.require(Scope.PEOPLE_WRITE if caller.is_staff else Scope.PRODUCTS_CLAIM)
 
 
 def check_place(session: Session, owner_id: str, place: Place, at: int) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from hub.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from hub.ports.database.people_tables import Invitation, Membership, Owner, Person
 from hub.services import audit, households
-from hub.services.caller import Caller, Role
+from hub.services.caller import Caller, Role, Scope
 from hub.services.households import Place
 from hub.services.people import checked_email
 from hub.services.relations import Act, Relation
@@ -126,6 +126,7 @@ def of_household(session: Session, caller: Caller, owner_id: str, at: int) -> li
 
 def mine(session: Session, caller: Caller, at: int) -> list[InvitationView]:
     """List the open invitations to the caller's address."""
+    caller.require(Scope.PRODUCTS_READ)
     person = session.get(Person, caller.person_id)
     if person is None:
         return []
@@ -159,6 +160,7 @@ def accept(
     """
     if caller.role is not Role.CUSTOMER:
         raise ForbiddenError("Only a customer can join a household. Sign in as one.")
+    caller.require(Scope.PRODUCTS_CLAIM)
     row = _offered(session, caller, tokens, invitation_id, code)
     if row.expires_at <= at:
         raise ConflictError("This invitation has expired. Ask for a new one.", invitation=row.id)
@@ -184,8 +186,10 @@ def decline(
     """Turn an invitation down; arguments as for `accept`.
 
     Raises:
+        ForbiddenError: the caller is not a customer, or their API key does not permit it.
         NotFoundError: no such invitation, or not to the caller.
     """
+    caller.require(Scope.PRODUCTS_CLAIM)
     row = _offered(session, caller, tokens, invitation_id, code)
     _answer(session, row, caller, "declined", at)
     _record(session, caller, row, "household.decline", at)

@@ -145,7 +145,9 @@ def revoke(session: Session, caller: Caller, grant_id: str, at: int) -> None:
     row = session.get(PartnerGrant, grant_id)
     if row is None or (caller.role is Role.PARTNER and not _holds(caller, row)):
         raise NotFoundError(f"There is no grant {grant_id}.", grant=grant_id)
-    if not caller.is_operator:
+    if caller.is_operator:
+        households.require(caller, Act.INVITE)
+    else:
         if row.owner_id is None:
             if caller.is_staff or caller.role is Role.PARTNER:
                 raise ForbiddenError("Only an operator can end this grant.", grant=grant_id)
@@ -173,6 +175,7 @@ def listed(session: Session, caller: Caller, owner_id: str | None, at: int) -> l
         ForbiddenError: the caller's role in the household does not permit it.
         NotFoundError: no such household, or none of the caller's.
     """
+    caller.require(Scope.PRODUCTS_READ)
     query = (
         select(PartnerGrant, Partner.name, ProductModel.name)
         .join(Partner, Partner.id == PartnerGrant.partner_id)
@@ -201,6 +204,7 @@ def listed(session: Session, caller: Caller, owner_id: str | None, at: int) -> l
 def _giver(session: Session, caller: Caller, owner_id: str | None) -> str | None:
     """Return the household on whose behalf a caller gives a grant; None for the operator."""
     if caller.is_operator:
+        households.require(caller, Act.INVITE)
         return None
     if caller.role is not Role.CUSTOMER:
         raise ForbiddenError("Only an operator or the owner of a household gives grants.")

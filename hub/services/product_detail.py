@@ -104,7 +104,11 @@ def detail(session: Session, caller: Caller, product_id: str, at: int) -> Produc
         plans=_plans(session, facts, summary.epoch, at) if bills else (),
         entitlements=tuple(decide(facts, name, at) for name in feature_names(facts)),
         device=_device(session, caller, summary, at),
-        open_alerts=tuple(alert_desk.unresolved(session, caller, product_id)),
+        open_alerts=(
+            tuple(alert_desk.unresolved(session, caller, product_id))
+            if Scope.ALERTS_READ in caller.scopes
+            else ()
+        ),
     )
 
 

@@ -244,3 +244,32 @@ def test_a_household_is_not_handed_to_somebody_who_cannot_sign_in(
     body = {"person_id": world.people["bob"]}
     problem(ada.post(home(world, "ada", "/hand-over"), json=body), 409, "conflict")
     assert roles(world, ada, "ada")["ada"] == "owner"
+
+
+def test_a_narrow_key_changes_no_household(world: World, ada: TestClient, bob: TestClient) -> None:
+    made = ok(ada.post("/api/v1/me/api-keys", json={"name": "x", "scopes": ["alerts:read"]}), 201)
+    key = world.client(made["key"])
+    partner = ok(world.operator.post("/api/v1/partners", json={"name": "Dealer"}), 201)
+    joined(world, ada, "ada", bob, relation="member")
+    grant = {
+        "partner_id": partner["partner_id"],
+        "acts": ["alerts"],
+        "reason": "x",
+        "ends_at": LATER,
+    }
+    person = home(world, "ada", f"/people/{world.people['bob']}")
+    answers = (
+        key.get(home(world, "ada", "/people")),
+        key.get("/api/v1/households"),
+        key.put(person, json={"relation": "owner"}),
+        key.delete(person),
+        key.post(home(world, "ada", "/hand-over"), json={"person_id": world.people["bob"]}),
+        key.post(home(world, "ada", "/invitations"), json={"relation": "owner"}),
+        key.get(home(world, "ada", "/invitations")),
+        key.get("/api/v1/me/invitations"),
+        key.post("/api/v1/invitations/accept", json={"code": "ABCD-EFGH-JKMN"}),
+        key.post("/api/v1/partner-grants", json=grant),
+        key.get("/api/v1/partner-grants"),
+    )
+    assert [answer.status_code for answer in answers] == [403] * len(answers)
+    assert roles(world, ada, "ada") == {"ada": "owner", "bob": "member"}

@@ -33,7 +33,7 @@ from hub.services import (
     transfers,
 )
 from hub.services.alerts import apply_findings
-from hub.services.caller import HUB, Caller
+from hub.services.caller import HUB, Caller, Scope
 from hub.services.events import Broadcaster, Event
 from hub.services.facts import load_one
 from hub.services.found import Found
@@ -431,3 +431,8 @@ def test_an_installer_hears_alerts_and_no_letters(sale: Market) -> None:
         for kind in ("letter", "alert"):
             live.publish(Event(kind, sale.now, sale.product_id, sale.seller.owner_id))
         assert [event.kind for event in listener.drain(sale.now)] == ["alert"]
+    narrow = replace(sale.seller, scopes=frozenset({Scope.PRODUCTS_READ}))
+    with live.listening(narrow, lambda: None) as listener:
+        for kind in ("letter", "alert", "finding", "presence"):
+            live.publish(Event(kind, sale.now, sale.product_id, sale.seller.owner_id))
+        assert [event.kind for event in listener.drain(sale.now)] == ["presence"]

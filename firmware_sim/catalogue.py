@@ -23,6 +23,11 @@ def metrics(model: str) -> tuple[str, ...]:
     return tuple(metric["name"] for metric in entry.get("metrics", ()))
 
 
+def has_button(model: str) -> bool:
+    """Whether somebody who claims a product of a model must press its button; see `possession`."""
+    return bool(document()["models"].get(model, {}).get("possession") == "window")
+
+
 def models() -> tuple[str, ...]:
     """Names of all models."""
     return tuple(document()["models"])

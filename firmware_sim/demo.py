@@ -8,6 +8,7 @@
    people (`demo_screen`).
 """
 
+import json
 import queue
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from rich.markup import escape
 
 from device_sdk.errors import DeviceError
 from firmware_sim import (
+    demo_press,
     demo_scenarios,
     descriptors,
     fleet_plan,
@@ -56,6 +58,16 @@ LOOK_FOR_ALERTS_S: Final = 1.0
 SETTLING_TIMEOUT_S: Final = 600.0
 QUIET_S: Final = 40.0  # time to sign in and see that all is well
 QUIET_WITHOUT_AUDIENCE_S: Final = 8.0
+
+BUTTON_HINTS: Final = {
+    "OWNERSHIP__BUTTON_HINTS": json.dumps(
+        {
+            "en": "In this demo you press it in another terminal: homeport press {serial}",
+            "de": "In dieser Demo drücken Sie sie in einem anderen Terminal: homeport press {serial}",
+        }
+    )
+}
+"""What the page that waits for a button says in the demo, by language tag."""
 
 
 class DemoError(Exception):
@@ -161,7 +173,9 @@ class Demo:
         """Start everything, tell the story, and stay until the end."""
         plan, screen, stack = self._plan, self._screen, self._stack
         descriptors.allow_devices(plan.products)
-        hub = LocalHub(self._folder / "hub", fixed_ports=local_hub.default_ports_free())
+        hub = LocalHub(
+            self._folder / "hub", BUTTON_HINTS, fixed_ports=local_hub.default_ports_free()
+        )
         stack.callback(hub.stop)
         hub.launch()
         fleet = fleet_plan.demo()  # while the hub starts
@@ -186,6 +200,7 @@ class Demo:
         screen.addresses(address, home, plan.products, support)
         settling.start()
         cast = Cast(home, home.products[0], agent)
+        self._settling = settling
         self._playing = Playing(settling.fleet)
         story = Story(address, cast, self._playing, screen, plan.quiet_s).tell()
         with screen.bars():
@@ -225,7 +240,9 @@ class Demo:
         try:
             door = Door.open()
         except OSError as error:
-            self._screen.event(f"`homeport trigger` will not reach this demo: {escape(str(error))}")
+            self._screen.event(
+                f"`homeport trigger` and `press` will not reach this demo: {escape(str(error))}"
+            )
             return None
         self._stack.callback(door.close)
         return door
@@ -236,6 +253,8 @@ class Demo:
             request.reply(self._do(request))
 
     def _do(self, request: Request) -> dict[str, Any]:
+        if "press" in request.what:
+            return self._press(str(request.what["press"]))
         name = request.what.get("trigger")
         if name is None:
             return {"scenarios": dict(demo_scenarios.listed())}
@@ -245,6 +264,14 @@ class Demo:
             return {"error": str(error)}
         self._screen.event(f"[bold magenta]Trigger[/] {escape(str(name))}")
         return {"said": f"{name} begins. Watch the demo's terminal and the pages."}
+
+    def _press(self, serial: str) -> dict[str, Any]:
+        settling = self._settling
+        labels = [label for home in settling.homes for label in home.labels]
+        done = demo_press.answer(serial, settling.switched_on, labels, settling.api)
+        if "said" in done:
+            self._screen.event(f"[bold magenta]Pressed[/] the button of {escape(serial.upper())}")
+        return done
 
     def _tell_what_happened(self) -> None:
         for event, products in self._playing.advance(time.time_ns()):
@@ -271,6 +298,9 @@ class Demo:
         if "customers" not in self._told and all(home.products for home in named):
             self._told.add("customers")
             self._screen.customers(named)
+            self._screen.unclaimed(
+                [home for home in named if not home.household.standing.claimed], settling.api
+            )
         if now.complete:
             self._screen.event(
                 f"[green]done[/] {now.products} products live; their past is stored: "

@@ -22,8 +22,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from firmware_sim import catalogue
 from firmware_sim.local_hub import Address
-from firmware_sim.onboarding import Login
+from firmware_sim.onboarding import Login, claim_address
 from firmware_sim.scenario import PHRASES, Event
 from firmware_sim.simulated import SimulatedProduct
 
@@ -112,6 +113,28 @@ class Screen:
                 serial = home.units[0].serial
                 self._plain(f"  {login.email:<21} {login.password:<20} {serial:<12} {words}")
         self._plain("")
+
+    def unclaimed(self, homes: "Sequence[Home]", api: str) -> None:
+        """Show what can be claimed by whoever watches, and how.
+
+        Args:
+            homes: households that have not claimed what they bought.
+            api: base address of the hub.
+        """
+        for home in homes:
+            if home.customer is None:
+                continue
+            for label in home.labels:
+                button = catalogue.has_button(label.model)
+                self._plain(
+                    f"  Claim {label.serial} yourself: sign in as {home.customer.email}, then open"
+                )
+                self._plain(f"  {claim_address(api, label)}")
+                if button:
+                    self._plain(
+                        f"  and press its button, in another terminal: homeport press {label.serial}"
+                    )
+                self._plain("")
 
     @contextmanager
     def bars(self) -> Iterator[None]:

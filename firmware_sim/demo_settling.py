@@ -1,4 +1,4 @@
-"""How the demo's products come to life: made, sold, switched on, their past lived, then the present.
+"""How the demo's products come to life: made, switched on, sold, their past lived, then the present.
 
 1. Everything goes the way it goes in life: over the API and over the wire, past measurements as
    historical rows of the device. Nothing is written into the hub.
@@ -17,7 +17,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from firmware_sim import commissioning, onboarding
+from firmware_sim import catalogue, commissioning, onboarding
 from firmware_sim.fleet import HISTORY_CHUNK, Fleet
 from firmware_sim.fleet_plan import FleetPlan, Member
 from firmware_sim.households import Household, households
@@ -50,6 +50,7 @@ class Home:
         customer: how they sign in, once they have an account.
         members: how others of the household sign in.
         products: what they own, once it is switched on, in the order of `units`.
+        labels: what is printed on them, in the same order.
     """
 
     household: Household
@@ -57,6 +58,7 @@ class Home:
     customer: Customer | None = None
     members: list[Login] = field(default_factory=list)
     products: list[SimulatedProduct] = field(default_factory=list)
+    labels: list[Made] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class Settling:
         self.failure: Exception | None = None
         self._handed = 0
         self._opened: list[SimulatedProduct] = []
-        self._switched_on: queue.Queue[SimulatedProduct] = queue.Queue()
+        self._switched_on: queue.Queue[tuple[SimulatedProduct, bool]] = queue.Queue()
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -164,6 +166,16 @@ class Settling:
             if product.serial not in living:
                 self.fleet.join(product)
         self.fleet.stop()
+
+    @property
+    def api(self) -> str:
+        """Base address of the hub."""
+        return self._address.api
+
+    @property
+    def switched_on(self) -> list[SimulatedProduct]:
+        """The products that are switched on so far."""
+        return list(self._opened)
 
     @property
     def progress(self) -> Settled:
@@ -193,7 +205,7 @@ class Settling:
                 self._settle(vendor, some)
 
     def _settle(self, vendor: HubClient, homes: Sequence[Home]) -> None:
-        """Make, sell and switch on what some households own."""
+        """Make, switch on and sell what some households own."""
         units = [unit for home in homes for unit in home.units]
         now = self._clock()
         made_ns = {
@@ -202,22 +214,28 @@ class Settling:
             for unit in home.units
         }
         made = commissioning.make(vendor, units, self._folder, made_ns)
-        by_serial = {entry.serial: entry for entry in made}
-        for home in homes:
-            self._sell(vendor, home, [by_serial[unit.serial] for unit in home.units])
+        label = {entry.serial: entry for entry in made}
         products = commissioning.switch_on(
             units, made, self._folder, self._address, self._clock, report_s=REPORT_S
         )
         of_serial = {product.serial: product for product in products}
-        for home in homes:
-            home.products = [of_serial[unit.serial] for unit in home.units]
         for product in products:
             self._listen(product)
             self._opened.append(product)
-            self._switched_on.put(product)
+        claimed = [unit for home in homes if home.household.standing.claimed for unit in home.units]
+        for unit in claimed:  # all before anybody claims: the hub hears of it meanwhile
+            if catalogue.has_button(unit.model):
+                of_serial[unit.serial].press()
+        for home in homes:
+            home.labels = [label[unit.serial] for unit in home.units]
+            own = [of_serial[unit.serial] for unit in home.units]
+            self._sell(vendor, home, own)
+            home.products = own
+            for product in own:
+                self._switched_on.put((product, home.household.standing.claimed))
 
-    def _sell(self, vendor: HubClient, home: Home, made: Sequence[Made]) -> None:
-        household, standing = home.household, home.household.standing
+    def _sell(self, vendor: HubClient, home: Home, products: Sequence[SimulatedProduct]) -> None:
+        household, standing, made = home.household, home.household.standing, home.labels
         zone = home.units[0].region.zone
         customer = onboarding.customer(vendor, household.email, household.name, zone)
         home.members = [
@@ -226,8 +244,8 @@ class Settling:
         ]
         if standing.claimed:
             with onboarding.sign_in(self._address, customer.email, customer.password) as client:
-                for entry in made:
-                    onboarding.claim(client, entry)
+                for entry, product in zip(made, products, strict=True):
+                    onboarding.claim_pressing(client, entry, product.press)
                 onboarding.consent(client, customer, self._clock() + CONSENT_NS)
         now = self._clock()
         starts = now + standing.starts_days * DAY_NS
@@ -263,15 +281,15 @@ class Settling:
     def _live_pasts(self) -> None:
         while len(self.fleet.products) < sum(len(home.units) for home in self.homes):
             try:
-                product = self._switched_on.get(timeout=0.2)
+                product, claimed = self._switched_on.get(timeout=0.2)
             except queue.Empty:
                 if self._stopped.is_set() or self.failure is not None:
                     return
                 continue
-            # From its first signed state on a device knows whose rows it takes.
-            if not product.informed.wait(STATE_TIMEOUT_S):
+            # From that signed state on a device knows whose rows it takes.
+            if not (product.owned if claimed else product.informed).wait(STATE_TIMEOUT_S):
                 raise OnboardingError(
-                    f"{product.serial} is connected but got no signed state within "
+                    f"{product.serial} is connected but got no signed state of its owner within "
                     f"{STATE_TIMEOUT_S:.0f} s. Look at {self._address.data_dir / 'run'}."
                 )
             self._live_past(product)

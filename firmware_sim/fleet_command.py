@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import httpx
 import typer
@@ -30,7 +30,16 @@ from rich.progress import (
 
 from device_sdk import files
 from device_sdk.errors import DeviceError
-from firmware_sim import commissioning, fleet_plan, local_hub, onboarding, scenario
+from firmware_sim import (
+    catalogue,
+    commissioning,
+    demo_press,
+    fleet_plan,
+    local_hub,
+    onboarding,
+    scenario,
+)
+from firmware_sim.demo_door import Door, Request
 from firmware_sim.descriptors import DescriptorLimitError, allow_devices
 from firmware_sim.fleet import Fleet, FleetError
 from firmware_sim.fleet_plan import FleetFileError, FleetPlan
@@ -45,11 +54,13 @@ from firmware_sim.scenario_player import (
     load_shipped,
     shipped,
 )
+from firmware_sim.simulated import SimulatedProduct
 
 ENOUGH_S: Final = 0.2  # how exactly a scenario keeps time
 SAID_EVERY_S: Final = 10.0
 HISTORY_STEP_S: Final = 300.0
 RECENT_S: Final = 900.0  # lived at the live pace, so that the hub's detector knows it
+OWNER_TIMEOUT_S: Final = 60.0
 PLAN: Final = "care"
 
 
@@ -105,7 +116,7 @@ def command(
             vendor = stack.enter_context(HubClient(address.api, address.ca_file, address.token))
             run = _Run(console, plan, address, state)
             fleet = run.bring_up(stack, vendor, owner, history)
-            run.live(fleet, script, for_)
+            run.live(fleet, script, for_, run.door(stack))
     except KeyboardInterrupt:
         console.print("Stopped. What was not sent yet waits in the state folder.")
     except (
@@ -138,6 +149,7 @@ class _Run:
 
     def __init__(self, console: Console, plan: FleetPlan, address: Address, state: Path) -> None:
         self._console, self._plan, self._address, self._state = console, plan, address, state
+        self._made: list[Made] = []
 
     def bring_up(
         self, stack: ExitStack, vendor: HubClient, owner: str | None, history: float | None
@@ -148,9 +160,8 @@ class _Run:
         onboarding.apply_catalogue(vendor)
         fresh = not any((folder / member.serial).exists() for member in members)
         made = commissioning.make(vendor, members, folder)
-        if owner is not None:
-            self._sell(vendor, owner, made)
         self._claim_codes(made)
+        self._made = made
         with self._counting("Connecting", len(members)) as (progress, task):
             products = commissioning.switch_on(
                 members,
@@ -163,6 +174,8 @@ class _Run:
             )
         fleet = Fleet(products, time.time_ns)
         stack.callback(fleet.stop)
+        if owner is not None:
+            self._sell(vendor, owner, made, products)
         self._console.print(f"{len(products)} products are connected to {self._address.api}.")
         if history and fresh:
             step_s = self._plan.report_s
@@ -177,8 +190,10 @@ class _Run:
                 )
         return fleet
 
-    def live(self, fleet: Fleet, script: Scenario | None, for_s: float | None) -> None:
-        """Live until somebody interrupts or the time is up."""
+    def live(
+        self, fleet: Fleet, script: Scenario | None, for_s: float | None, door: Door | None
+    ) -> None:
+        """Live until somebody interrupts or the time is up; do what is asked at the door."""
         began_ns = time.time_ns()
         player = ScenarioPlayer(script, fleet, began_ns) if script else None
         fleet.start(self._plan.report_s)
@@ -198,7 +213,25 @@ class _Run:
             if time.monotonic() - said >= SAID_EVERY_S:
                 said = time.monotonic()
                 self._say(fleet)
+            for request in door.requests() if door else ():
+                request.reply(self._do(request, fleet))
             time.sleep(ENOUGH_S)
+
+    def door(self, stack: ExitStack) -> Door | None:
+        """Open the way in for `homeport press`; the fleet lives without it if there is none."""
+        try:
+            door = Door.open()
+        except OSError as error:
+            self._console.print(f"`homeport press` will not reach this fleet: {escape(str(error))}")
+            return None
+        stack.callback(door.close)
+        return door
+
+    def _do(self, request: Request, fleet: Fleet) -> dict[str, Any]:
+        serial = request.what.get("press")
+        if serial is None:
+            return {"error": "This is `homeport fleet`: its scenario is given with --scenario."}
+        return demo_press.answer(str(serial), fleet.products, self._made, self._address.api)
 
     def _say(self, fleet: Fleet) -> None:
         devices = [product.device for product in fleet.products]
@@ -209,15 +242,31 @@ class _Run:
             f"{sum(each.rows_pending for each in counters):,} waiting"
         )
 
-    def _sell(self, vendor: HubClient, email: str, made: Sequence[Made]) -> None:
+    def _sell(
+        self,
+        vendor: HubClient,
+        email: str,
+        made: Sequence[Made],
+        products: Sequence[SimulatedProduct],
+    ) -> None:
         """Make a customer who claims every product and has the largest plan for it."""
         customer = onboarding.customer(vendor, email, email.partition("@")[0])
         now = time.time_ns()
         with onboarding.sign_in(self._address, customer.email, customer.password) as home:
-            for entry in made:
-                onboarding.claim(home, entry)
+            for product in products:  # all before the first claim: the hub hears of it meanwhile
+                if catalogue.has_button(product.member.model):
+                    product.press()
+            for entry, product in zip(made, products, strict=True):
+                onboarding.claim_pressing(home, entry, product.press)
         for entry in made:
             onboarding.subscribe(vendor, customer.owner_id, entry.product_id, PLAN, now)
+        end = time.monotonic() + OWNER_TIMEOUT_S  # for all of them together
+        for product in products:
+            if not product.owned.wait(max(0.0, end - time.monotonic())):
+                raise FleetCommandError(
+                    f"{product.serial} is claimed but did not hear of its owner within "
+                    f"{OWNER_TIMEOUT_S:.0f} s. Is the hub's process `control` running?"
+                )
         self._console.print(f"Customer {email}, one-time password {customer.password}")
 
     def _claim_codes(self, made: Sequence[Made]) -> None:

@@ -39,11 +39,15 @@ class HubAnswerError(Exception):
         status: HTTP status.
         code: the problem's code, such as `not-found`.
         detail: the problem's sentence.
+        facts: what else the problem says.
     """
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(
+        self, status: int, code: str, detail: str, facts: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(f"The hub answered {status} ({code}): {detail}")
         self.status, self.code, self.detail = status, code, detail
+        self.facts = facts or {}
 
 
 class HubClient:
@@ -115,8 +119,8 @@ class HubClient:
             problem = answer.json()
             code, detail = str(problem["code"]), str(problem["detail"])
         except (ValueError, KeyError, TypeError):
-            code, detail = "unreadable", answer.text[:200]
-        raise HubAnswerError(answer.status_code, code, detail)
+            problem, code, detail = {}, "unreadable", answer.text[:200]
+        raise HubAnswerError(answer.status_code, code, detail, problem)
 
     def pages(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
         """Yield every item of a listing, page by page.

@@ -5,20 +5,26 @@
 3. Never here: what the product measures.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from device_sdk.client import Device
 from firmware_sim import catalogue
 from firmware_sim.fleet_plan import Member
-from firmware_sim.hub_client import HubClient, rfc3339
+from firmware_sim.hub_client import HubAnswerError, HubClient, rfc3339
 from firmware_sim.local_hub import Address
 
 MOST_AT_ONCE: Final = 1_000  # products that the hub registers in one call
 CONNECT_TIMEOUT_S: Final = 30.0
 FIRMWARE: Final = "2.4.0"
+PRESS_TIMEOUT_S: Final = 30.0
+PRESS_AGAIN_S: Final = 5.0
+LOOK_AGAIN_S: Final = 0.05
 
 
 class OnboardingError(Exception):
@@ -216,6 +222,52 @@ def sign_in(address: Address, email: str, password: str) -> HubClient:
 def claim(home: HubClient, made: Made) -> None:
     """Claim a product with the code on its box."""
     home.call("POST", "/claims", {"claim_code": made.claim_code})
+
+
+def claim_address(api: str, made: Made) -> str:
+    """Return where a product is claimed in a browser, as the QR code on its label has it."""
+    return f"{api}/claim?{urlencode({'serial': made.serial, 'code': made.claim_code})}"
+
+
+def claim_pressing(home: HubClient, made: Made, press: Callable[[], object]) -> None:
+    """Claim a product as somebody who stands at it: with its code, and its button if it has one.
+
+    Args:
+        home: the customer.
+        made: the product, which is switched on.
+        press: presses the button; the press may get lost, and is then repeated.
+
+    Raises:
+        HubAnswerError: the hub refused, or it has not heard of a press within 30 s.
+    """
+    until_pressed(lambda: claim(home, made), press)
+
+
+def until_pressed(ask: Callable[[], object], press: Callable[[], object]) -> None:
+    """Ask the hub for what it does once it has heard that a button was pressed.
+
+    Args:
+        ask: asks it.
+        press: presses the button; not called if the hub has heard of a press already.
+
+    Raises:
+        HubAnswerError: the hub refused, or it has not heard of a press within 30 s.
+    """
+    end = time.monotonic() + PRESS_TIMEOUT_S
+    pressed = -math.inf
+    while True:
+        try:
+            ask()
+        except HubAnswerError as error:
+            now = time.monotonic()
+            if error.facts.get("possession") != "window" or now > end:
+                raise
+            if now > pressed + PRESS_AGAIN_S:
+                pressed = now
+                press()
+            time.sleep(LOOK_AGAIN_S)
+        else:
+            return
 
 
 def consent(home: HubClient, household: Customer, until_ns: int) -> None:

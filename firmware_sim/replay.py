@@ -126,10 +126,10 @@ def replay(
         made = onboarding.make(vendor, model, f"REPLAY-{mark}".upper())
         customer = onboarding.customer(vendor, f"replay-{mark}@example.com", "Replay")
         home = stack.enter_context(onboarding.sign_in(address, customer.email, customer.password))
-        onboarding.claim(home, made)
-        _subscribe(vendor, made, customer, summary)
         device = stack.enter_context(onboarding.switch_on(made, folder / "device", address))
-        _wait_informed(device)
+        onboarding.claim_pressing(home, made, device.open_claim_window)
+        _subscribe(vendor, made, customer, summary)
+        _wait_owned(device)
         began = time.monotonic()
         _send(recording, summary, metric, device, console)
         send_s = time.monotonic() - began
@@ -190,17 +190,18 @@ def _subscribe(
     )
 
 
-def _wait_informed(device: Device) -> None:
-    """Wait for the first signed state: rows recorded before it would be nobody's."""
-    informed = threading.Event()
+def _wait_owned(device: Device) -> None:
+    """Wait for the signed state of its owner: rows recorded before it would be nobody's."""
+    owned = threading.Event()
 
-    def note(_settings: Any) -> None:
-        informed.set()
+    def note(epoch: int) -> None:
+        if epoch:
+            owned.set()
 
-    device.on_configuration(note)
-    if not informed.wait(STATE_TIMEOUT_S):
+    device.on_owner_change(note)
+    if not owned.wait(STATE_TIMEOUT_S):
         raise ReplayError(
-            f"The device {device.device_id} is connected but got no signed state within "
+            f"The device {device.device_id} is connected but got no signed state of its owner within "
             f"{STATE_TIMEOUT_S:.0f} s. Is the hub's process `control` running?"
         )
 

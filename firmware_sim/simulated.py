@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 METER: Final = "meter"  # file beside the device's own
 SLOWEST_STEP_S: Final = 600.0
+PRESS_S: Final = 600
+"""How long a product can be claimed after its button was pressed."""
 # How long a fault takes from its beginning to the end, if nobody hurries it.
 NATURAL_H: Final = {
     FaultKind.BEARING_WEAR: 600.0,
@@ -92,6 +94,10 @@ class SimulatedProduct:
         self.display = Display()
         # Set by the first signed state: from then on the device knows its owner's epoch.
         self.informed = threading.Event()
+        # While somebody owns it, as far as the device knows.
+        self.owned = threading.Event()
+        if device.owner_epoch:
+            self.owned.set()
         self.latest: dict[str, float] = {}
         self.clone: Clone | None = None
         self._clock, self._home, self._report_s = clock, home, report_s
@@ -195,7 +201,7 @@ class SimulatedProduct:
 
     def press(self) -> bool:
         """Press its button: it can be claimed for a while; tells whether it could tell the hub."""
-        return self.device.open_claim_window()
+        return self.device.open_claim_window(PRESS_S)
 
     def attend(self, now_ns: int) -> None:
         """Undo what was done for a while and is over.
@@ -272,6 +278,10 @@ class SimulatedProduct:
     def _change_owner(self, epoch: int) -> None:
         self.notices.clear()  # what was said to the former owner
         self.display.owner(epoch)
+        if epoch:
+            self.owned.set()
+        else:
+            self.owned.clear()
 
     def _configure(self, settings: Mapping[str, Any]) -> dict[str, str]:
         with self._lock:

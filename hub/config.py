@@ -136,6 +136,9 @@ class OwnershipSettings(Section):
     dispute_days: Annotated[int, Field(ge=1, le=90)] = 14
     """How long an owner has to answer when somebody else who has the product disputes that it is
     theirs."""
+    button_hints: dict[str, str] = {}
+    """How the button of a product is pressed, a sentence by language tag, for the page that waits for
+    it; `{serial}` in it stands for the serial number. Without one the page asks to press it."""
 
 
 class IngestSettings(Section):

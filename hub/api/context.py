@@ -4,7 +4,7 @@
 2. The clock and the source of randomness are collaborators like the others.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -89,6 +89,7 @@ class Hub:
         archive: the hub's own archive, which keeps every row; `None`: the store does.
         accounts: reads what the meter has counted.
         dispute_days: how long an owner has to answer a dispute.
+        button_hints: how the button of a product is pressed, by language tag.
     """
 
     engine: Engine
@@ -119,3 +120,4 @@ class Hub:
     archive: TelemetryStore | None = None
     accounts: Accounts = nothing_counted
     dispute_days: int = 14
+    button_hints: Mapping[str, str] = field(default_factory=dict)

@@ -118,7 +118,15 @@ def _shown(request: Request, form: Form, status: int = 200) -> Response:
     # htmx swaps what is no error only.
     if "hx-request" in request.headers:
         status = 200
-    return pages_of(request).page(request, "claim.html", status=status, form=form, wait_s=WAIT_S)
+    hint = hub_of(request).button_hints.get(visitor_of(request).language.tag, "")
+    return pages_of(request).page(
+        request,
+        "claim.html",
+        status=status,
+        form=form,
+        wait_s=WAIT_S,
+        hint=hint.replace("{serial}", form.serial),
+    )
 
 
 def _onward(request: Request, address: str) -> Response:

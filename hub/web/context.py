@@ -5,7 +5,7 @@
 2. Nothing here is made; nothing here is global.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from sqlalchemy import Engine
@@ -94,6 +94,10 @@ class Hub(Protocol):
     @property
     def dispute_days(self) -> int:
         """Days that an owner has to answer a dispute."""
+
+    @property
+    def button_hints(self) -> Mapping[str, str]:
+        """How the button of a product is pressed, by language tag."""
 
     @property
     def limits(self) -> Brakes:

@@ -265,8 +265,7 @@ def said(letter: Letter, visitor: Visitor) -> str:
     template = LETTERS.get(letter.code)
     if template is None:
         return str(arguments["serial"])
-    shown["reason"] = str(arguments.get("reason", ""))
-    return visitor.language.text(template, serial=arguments["serial"], **shown)
+    return visitor.language.text(template, **arguments, **shown)
 
 
 def _hands(request: Request, *, error: str = "", done: str = "", status: int = 200) -> Response:

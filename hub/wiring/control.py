@@ -182,6 +182,7 @@ def _hub(
         data_dir=settings.data_dir,
         problems=lambda: [*_broker_problem(link), *compose.problems(settings)],
         dispute_days=settings.ownership.dispute_days,
+        button_hints=settings.ownership.button_hints,
     )
 
 

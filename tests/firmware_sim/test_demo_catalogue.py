@@ -23,6 +23,14 @@ def test_every_reading_of_the_heat_pump_is_in_the_catalogue_and_within_its_limit
     assert limits["temp_c"] == (-50.0, 150.0)
 
 
+def test_products_with_a_button_are_claimed_by_pressing_it() -> None:
+    assert {model for model in catalogue.models() if catalogue.has_button(model)} == {
+        "heat-pump",
+        "robot-vacuum",
+    }
+    assert not catalogue.has_button("no-such")
+
+
 def test_names_are_those_of_the_wire() -> None:
     for model in catalogue.models():
         for name in catalogue.metrics(model):

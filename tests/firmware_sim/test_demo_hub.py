@@ -11,10 +11,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from firmware_sim import demo_trigger, local_hub, onboarding
+from firmware_sim import demo_press, demo_trigger, local_hub, onboarding
+from firmware_sim.hub_client import HubClient
 from firmware_sim.local_hub import Address
 
 COMMAND = "import typer; from firmware_sim.demo import command; typer.run(command)"
+LEFT = "RV-001-0005"  # the demo leaves it unclaimed
 pytestmark = pytest.mark.hub
 
 
@@ -117,13 +119,13 @@ def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
         time.sleep(0.1)
 
 
-def test_scenarios_are_triggered_from_another_terminal(
+def test_scenarios_are_triggered_and_buttons_pressed_from_another_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sockets = Path(tempfile.mkdtemp(prefix="hp"))  # short: paths of sockets are limited
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(sockets))
     data = tmp_path / "demo"
-    demo = start("--for", "120", "--products", "3", "--hours", "1", "--data", str(data))
+    demo = start("--for", "120", "--products", "12", "--hours", "1", "--data", str(data))
     trigger = CliRunner()
     app = typer.Typer()
     app.command()(demo_trigger.command)
@@ -138,15 +140,42 @@ def test_scenarios_are_triggered_from_another_terminal(
         assert (wrong.exit_code, "There is no scenario 'no_such'" in wrong.output) == (2, True)
         begun = wait_until_begun(trigger, app, "stuck_sensor")
         assert "stuck_sensor begins" in begun
+        press_and_claim(data)
         demo.send_signal(signal.SIGINT)
         output, errors = demo.communicate(timeout=60)
     finally:
         demo.kill()
         demo.wait()
     assert "Trigger stuck_sensor" in output, output + errors
+    assert "Pressed the button of HP-001-0002" in output
+    assert f"Claim {LEFT} yourself: sign in as jan@example.com" in output
+    assert f"homeport press {LEFT}" in output
     gone = trigger.invoke(app, [])
     assert (gone.exit_code, gone.output.count("No demo runs")) == (1, 1)
     shutil.rmtree(sockets)
+
+
+def press_and_claim(data: Path) -> None:
+    """Claim the product that the demo leaves to whoever watches, as its page says."""
+    trigger, app = CliRunner(), typer.Typer()
+    app.command()(demo_press.command)
+    missing = trigger.invoke(app, ["HP-999-0001"])
+    assert (missing.exit_code, "No product HP-999-0001" in missing.output) == (2, True)
+    none = trigger.invoke(app, ["EV-001-0002"])
+    assert (none.exit_code, "has no button" in none.output) == (2, True)
+    owned = trigger.invoke(app, ["hp-001-0002"])
+    assert (owned.exit_code, "It has an owner" in owned.output) == (0, True)
+    pressed = wait_until_begun(trigger, app, LEFT)
+    assert f"The button of {LEFT} is pressed: for 10 minutes" in pressed
+    code = pressed.rpartition("code=")[2].strip()
+    address = local_hub.find(data / "hub")
+    with HubClient(address.api, address.ca_file, address.token) as vendor:
+        other = onboarding.customer(vendor, "zoe@example.com", "Zoe")
+    with onboarding.sign_in(address, other.email, other.password) as home:
+        onboarding.until_pressed(
+            lambda: home.call("POST", "/claims", {"claim_code": code}), lambda: None
+        )
+        assert [product["serial"] for product in home.pages("/products")] == [LEFT]
 
 
 def wait_for(path: Path, demo: subprocess.Popen[str]) -> None:

@@ -1,6 +1,7 @@
 """Pages of ownership: claiming with the button, handing over, theft, former products, certificates."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
@@ -49,6 +50,20 @@ def test_claiming_waits_for_the_button(world: World, bob: TestClient) -> None:
     press(world, unit)
     claimed = client.post("/claim", data=form, headers={"HX-Request": "true"})
     assert claimed.headers["hx-redirect"] == f"/products/{unit.product_id}?claimed=1"
+
+
+def test_the_page_says_how_the_button_is_pressed(world: World, bob: TestClient) -> None:
+    ok(world.operator.post("/api/v1/catalogue", json=WINDOW))
+    unit = world.unit()
+    world.app.state.hub = replace(
+        world.hub, button_hints={"de": "Die Taste von {serial} ist <hinten>.", "en": "At the back."}
+    )
+    client = browser(world, bob)
+    form = {"serial": unit.serial, "code": unit.claim_code}
+    assert "At the back." in text_of(client.post("/claim", data=form))
+    client.headers["Cookie"] += "; __Host-homeport-language=de"
+    said = client.post("/claim", data=form).text
+    assert f"Die Taste von {unit.serial} ist &lt;hinten&gt;." in said
 
 
 def test_somebody_elses_product_can_be_disputed_and_decided(

@@ -312,6 +312,12 @@ def _share(case: Showcase, tokens: dict[str, str]) -> None:
         "message": "Since this morning. Can somebody look at it?",
     }
     case.call("POST", "/cases", help_, tokens["ada"])
+    week = {"ends_at": _text(time.time_ns() + 7 * DAY)}
+    case.call("POST", f"/households/{home}/consents", week, tokens["ada"])
+    for serial in (FAILING, HELD):
+        why = {"reason": "The customer called about noise"}
+        path = f"/products/{case.units[serial].product_id}/reason"
+        case.call("POST", path, why, tokens["sam"])
 
 
 def _fail(case: Showcase, unit: Unit) -> None:

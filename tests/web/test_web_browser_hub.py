@@ -12,7 +12,17 @@ from playwright.sync_api import Page, expect
 from tests.conftest import reach, start_hub, stop_hub
 from tests.web import screenshots
 from tests.web.browsing import CHROMIUM, WITHOUT, Surfer, required, sign_in, surfing, wait_for_chart
-from tests.web.showcase import BUTTON, DENSE, FAILING, FRESH, SAMPLES, Showcase, opened, readings
+from tests.web.showcase import (
+    BUTTON,
+    DENSE,
+    FAILING,
+    FRESH,
+    SAMPLES,
+    SOLD,
+    Showcase,
+    opened,
+    readings,
+)
 
 pytestmark = [pytest.mark.hub, pytest.mark.timeout(300)]
 
@@ -246,6 +256,27 @@ def test_somebody_joins_a_household(case: Showcase, surfer: Surfer, page: Page) 
     expect(page.locator("#people")).not_to_contain_text("Ben Winter")
 
 
+def test_a_household_consents_for_a_time(case: Showcase, surfer: Surfer, page: Page) -> None:
+    unit = case.units["HP-2026-0002"]
+    surfer.enter(page, "ben@example.org")
+    page.goto(f"/products/{unit.product_id}")
+    page.click("text=Who looked at it")
+    expect(page.locator("#consent")).to_contain_text("At present support does not see")
+    page.fill("[name=days]", "3")
+    page.click("button:has-text('Let support see it')")
+    expect(page.locator("#consent")).to_contain_text("Support may see what was measured")
+    with surfer.window() as other:
+        surfer.enter(other, "sam@example.org")
+        other.goto(f"/support/products/{unit.product_id}")
+        other.fill("[name=reason]", "Asked for a look at the noise")
+        other.click("main button")
+        wait_for_chart(other)
+    page.reload()
+    expect(page.locator("#looks")).to_contain_text("Asked for a look at the noise")
+    page.click("#consent button:has-text('Withdraw')")
+    expect(page.locator("#consent")).to_contain_text("At present support does not see")
+
+
 def test_language_and_light_are_kept(case: Showcase, page: Page) -> None:
     sign_in(page, "cleo@example.org")
     page.click("footer button:has-text('Deutsch')")
@@ -270,6 +301,11 @@ def test_support_from_look_up_to_one_screen(case: Showcase, page: Page) -> None:
     wait_for_chart(page)
     expect(page.locator("#timeline")).to_contain_text("Claimed by Ada Sommer")
     expect(page.locator("#entitlement")).to_contain_text("The product believes the same.")
+    page.goto(f"/support/products/{case.units[SOLD].product_id}")
+    expect(page.locator("h1")).to_have_text("Why do you look?")
+    page.fill("[name=reason]", "Asked for a look at the vibration")
+    page.click("main button")
+    expect(page.locator("#hidden-history")).to_contain_text("has not consented")
     page.click("summary:has-text('Sam Support')")
     page.click("button:has-text('Sign out')")
     expect(page.locator("h1")).to_have_text("Welcome home")

@@ -101,6 +101,7 @@ def begin(session: Session, product: Product, owner_id: str, at: int) -> Ownersh
         ConflictError: somebody else was faster, or the household does not exist any more.
     """
     check_exists(session, owner_id)
+    serial = product.serial  # a flush that fails takes it away
     newest = session.execute(
         select(func.max(Ownership.epoch), func.max(Ownership.ended_at)).where(
             Ownership.product_id == product.id
@@ -119,8 +120,7 @@ def begin(session: Session, product: Product, owner_id: str, at: int) -> Ownersh
         session.flush()
     except IntegrityError as error:  # where writers do not queue, the index decides who was first
         raise ConflictError(
-            f"Somebody else claimed product {product.serial} at the same time.",
-            serial=product.serial,
+            f"Somebody else claimed product {serial} at the same time.", serial=serial
         ) from error
     session.execute(delete(ClaimWindow).where(ClaimWindow.product_id == product.id))
     session.execute(

@@ -79,7 +79,7 @@ def begin(
             serial=product.serial,
         )
     if open_dispute(session, product.id, at) is not None:
-        raise _disputed(product)
+        raise _disputed(product.serial)
     ownership.check_possession(session, product, at)
     _close_lapsed(session, product)
     row = Dispute(
@@ -92,10 +92,11 @@ def begin(
         deadline=at + days * _DAY,
     )
     session.add(row)
+    serial = product.serial  # a flush that fails takes it away
     try:
         session.flush()
     except IntegrityError as error:
-        raise _disputed(product) from error
+        raise _disputed(serial) from error
     possession.use_up(session, product.id)
     _record(session, caller, row, "dispute.open", at)
     letters.write(session, present.owner_id, product, "dispute.opened", at, until_at=row.deadline)
@@ -310,10 +311,10 @@ def _record(
     audit.record(session, at, caller.actor, action, f"product:{row.product_id}", about)
 
 
-def _disputed(product: Product) -> ConflictError:
+def _disputed(serial: str) -> ConflictError:
     return ConflictError(
-        f"Somebody disputes who owns product {product.serial} already. That must be settled first.",
-        serial=product.serial,
+        f"Somebody disputes who owns product {serial} already. That must be settled first.",
+        serial=serial,
     )
 
 

@@ -146,12 +146,13 @@ def offer(
         expires_at=at + days * _DAY,
     )
     session.add(row)
+    serial = product.serial  # a flush that fails takes it away
     try:
         session.flush()
     except IntegrityError as error:
         raise ConflictError(
-            f"Product {product.serial} was offered at the same time. Cancel that offer first.",
-            serial=product.serial,
+            f"Product {serial} was offered at the same time. Cancel that offer first.",
+            serial=serial,
         ) from error
     _record(session, caller, row, "transfer.offer", at)
     if taker is not None:

@@ -58,6 +58,15 @@ def test_who_buys_back_sees_both_times_and_not_the_one_between(world: World) -> 
     assert time_of(world, world.customer(), made) is None
 
 
+def test_a_clock_that_goes_back_gives_no_two_owners_at_an_instant(world: World) -> None:
+    made, anna, bert = world.product(), world.customer(), world.customer()
+    world.claim(made, anna, T0 + 2 * S)
+    give_up(world, anna, made, T0 + S)
+    world.claim(made, bert, T0)
+    assert time_of(world, anna, made) == OwnTime((Window(0, 1, None, T0 + 2 * S),), T0 + 2 * S)
+    assert time_of(world, bert, made) == OwnTime((Window(2, 2, T0 + 2 * S),), None)
+
+
 def test_an_ownership_that_was_undone_shows_nobody_anything(world: World) -> None:
     made, wrong, right = world.product(), world.customer(), world.customer()
     world.claim(made, wrong)

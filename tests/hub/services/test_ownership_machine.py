@@ -41,6 +41,8 @@ LIVES = {
     "disputed, and sold before the answer": """
         claim 0; offer 0; press; dispute 1; !accept 2 0; stop_dispute 0 0 refuse; accept 2 0;
         !end_dispute 0 0 agree; !end_dispute 1 0 decide; press; dispute 1; end_dispute 2 1 agree; find 1""",
+    "disputed, and undone before the answer": """
+        claim 0; press; dispute 1; undo nobody; claim 2; !end_dispute 1 0 decide""",
     "stolen, then reset": """
         claim 0; learn; thief 0 lock; !release 0; !offer 0; reset; !claim 1; thief 0 unlock;
         prepare 0; reset; find 1; claim 1; find 1; reset; !claim 0""",

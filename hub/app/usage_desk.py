@@ -58,10 +58,13 @@ class UsageDesk:
             self._tell(Event("usage", notice.created_at, one.product_id, one.owner_id, data))
 
     def settle(self, products: Iterable[str]) -> None:
-        """Settle products whose facts changed; `EVERY_PRODUCT` is left to the meter's own counting."""
-        named = sorted(set(products) - {changes.EVERY_PRODUCT})
-        if not named:
-            return
+        """Settle products whose facts changed; for `EVERY_PRODUCT` those with a quota that is used up."""
+        named = set(products)
+        every = changes.EVERY_PRODUCT in named
+        named.discard(changes.EVERY_PRODUCT)
+        at = self._clock()
         with write_session(self._engine) as session:
-            told = usage.settle_products(session, named, self._accounts(), self._clock())
+            if every:
+                named.update(usage.held_products(session, at))
+            told = usage.settle_products(session, sorted(named), self._accounts(), at)
         self.publish(told)

@@ -45,6 +45,8 @@ _ASKED_AT_ONCE: Final = 32
 _WHOLE_EVERY: Final = 64
 """Publications of accounts until one of them is whole again."""
 _PAUSE_S: Final = 0.05
+_AHEAD: Final = 86_400_000_000_000
+"""How far ahead (ns) of the hub's time a product's may be, as for rows that are not recordings."""
 _NOTHING: Final = compile_terms([], [])
 
 _log = logging.getLogger("homeport.meter")
@@ -148,7 +150,9 @@ class UsageMeter:
             if block.kind == Kind.TELEMETRY:
                 batch = decode(block.payload)
                 rows += batch.rows
-                crossings = self._book.count(batch, block.offset, worker)
+                crossings = self._book.count(
+                    batch, block.offset, worker, latest=block.received_ns + _AHEAD
+                )
                 told += [self._crossed(crossing) for crossing in crossings]
             if rows >= _ROWS_AT_ONCE:
                 break

@@ -8,7 +8,9 @@
 3. Rows in quarantine are not counted.
 4. What was counted anew may contain rows that still come here; so up to the journal offset that the
    archive may have known, rows only mark an account late once more.
-5. A mark is crossed, in either direction, when the number of marks at or below the total changes.
+5. Recordings may claim any time. A row from the future is left to the archive: the account would wait
+   in a period that has not come, and no quota would be used up until then.
+6. A mark is crossed, in either direction, when the number of marks at or below the total changes.
 
 What must never live here: prices, sentences, or the database.
 """
@@ -98,6 +100,7 @@ def _count(account, aggregation, time, quantity):  # type: ignore[no-untyped-def
     nb.types.Tuple((nb.int64, nb.int64))(  # type: ignore[no-untyped-call]
         nb.int64,
         nb.uint8,
+        nb.int64,
         nb.types.Array(nb.uint32, 1, "C", readonly=True),
         nb.types.Array(nb.uint32, 1, "C", readonly=True),
         nb.types.Array(nb.uint32, 1, "C", readonly=True),
@@ -122,6 +125,7 @@ def _count(account, aggregation, time, quantity):  # type: ignore[no-untyped-def
 def count_rows(  # type: ignore[no-untyped-def]
     offset,
     worker,
+    latest,
     slot,
     flags,
     count,
@@ -151,6 +155,8 @@ def count_rows(  # type: ignore[no-untyped-def]
         if s >= slots or flags[i] & _QUARANTINED or first[s] == first[s + 1]:
             continue
         t = time[i]
+        if t > latest:
+            continue
         for a in range(first[s], first[s + 1]):
             m = meter[a]
             for j in range(begin, position):
@@ -204,13 +210,16 @@ class MeterBook:
         if accounts is not None and accounts.size:
             self._take_over(accounts)
 
-    def count(self, batch: TelemetryBatch, offset: int, worker: int = 0) -> NDArray[Any]:
+    def count(
+        self, batch: TelemetryBatch, offset: int, worker: int = 0, *, latest: int = ON_TIME
+    ) -> NDArray[Any]:
         """Count the rows of a journal block.
 
         Args:
             batch: its rows.
             offset: of the block.
             worker: number of the worker whose journal it stands in.
+            latest: rows behind this instant (ns) are from the future.
 
         Returns:
             `CROSSING[C]` in the order of the rows.
@@ -220,6 +229,7 @@ class MeterBook:
         _, crossed = count_rows(
             offset,
             worker,
+            latest,
             batch.slot,
             batch.flags,
             batch.count,

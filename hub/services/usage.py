@@ -199,6 +199,14 @@ def apply(session: Session, records: Iterable[dict[str, int]], at: int) -> list[
     return told
 
 
+def held_products(session: Session, at: int) -> Sequence[str]:
+    """Return the products that have a quota used up at an instant (ns)."""
+    query = select(Hold.product_id).where(
+        Hold.kind == HoldKind.QUOTA, Hold.ends_at > at, Hold.product_id.is_not(None)
+    )
+    return [product_id for product_id in session.scalars(query.distinct()) if product_id]
+
+
 def settle_products(
     session: Session, product_ids: Sequence[str], accounts: NDArray[Any], at: int
 ) -> list[Told]:

@@ -93,7 +93,8 @@ class World:
             metric=np.tile(np.arange(3, dtype=np.uint16), n),
             value=np.array([value for row in rows for value in row.values], np.float64),
         )
-        self.writer.append(Kind.TELEMETRY, encode(batch), NOW)
+        received = max(row.time for row in rows)
+        self.writer.append(Kind.TELEMETRY, encode(batch), received)
         self.writer.sync()
         self.rows += rows
 

@@ -190,3 +190,12 @@ def test_terms_that_make_no_sense_are_refused(account: AccountTerms, sentence: s
     twice = AccountTerms(1, 0, (1, 2))
     with pytest.raises(ValueError, match="two accounts"):
         compile_terms(METERS, [twice, twice])
+
+
+def test_a_row_from_the_future_does_not_move_an_account() -> None:
+    book = MeterBook(terms_of())
+    future = Row(1, 35, (1.0, 1.0))
+    for offset, time in enumerate((11, 12)):
+        book.count(batch_of([Row(1, time, (1.0, 1.0)), future]), offset, latest=20)
+    counted = book.accounts[0]
+    assert (counted["start"], counted["total"], counted["late"]) == (10, 2, ON_TIME)

@@ -171,6 +171,9 @@ def count_rows(  # type: ignore[no-untyped-def]
                 within = t < account.end or _enter(account, t, edge, edge_first, a)
                 if within and (offset < account.until or t < account.start):
                     account.late = min(account.late, t)
+                elif not within and t == account.last_time and quantity != account.last:
+                    # Which of them is the newer one, only the archive knows; it counts what follows.
+                    account.until = ON_TIME
                 elif within:
                     _count(account, aggregation[m], t, quantity)
                     counted += 1

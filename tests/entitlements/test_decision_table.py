@@ -194,7 +194,7 @@ def test_any_one_hold_wins(facts: Facts, feature: str, at: int, kind: HoldKind) 
         assert replace(blocked, until=None) == replace(free, until=None)
     else:
         assert not blocked.allowed
-        assert blocked.code == "hold"
+        assert blocked.code in {"hold", "quota_used"}  # the oldest hold is named
     assert replace(decide(held, feature, at + 1), until=None) == replace(
         decide(facts, feature, at + 1), until=None
     )

@@ -184,7 +184,7 @@ def schema_version(engine: Engine) -> str | None:
             found = connection.scalar(text("SELECT version_num FROM alembic_version"))
     except DatabaseError as error:
         raise StorageError(
-            f"The database cannot be asked for its version: {error.orig}. Check the setting database.url, and the "
+            f"The database cannot be reached or read: {error.orig}. Check the setting database.url, and the "
             "database itself."
         ) from error
     return None if found is None else str(found)

@@ -24,6 +24,7 @@ from tests.hub.services.service_world import DAY, T0, World
 RICH = """
 [models.heat-pump]
 title = "Heat pump"
+possession = "label"
 support_until = 2036-12-31
 data_sheet = { link = "https://example.org/hp.pdf", facts = { "Rated power" = "8 kW" } }
 

@@ -235,7 +235,7 @@ def test_a_torn_tail_is_no_problem_but_damage_is(stopped: Settings) -> None:
 def test_a_clock_that_was_set_back_and_a_full_disk(stopped: Settings) -> None:
     tomorrow = compose.now() + DAY_NS
     progress = compose.progress_file(stopped, 0)
-    progress.write_bytes(struct.pack("<QQQQ", 0, 0, tomorrow, 1))
+    progress.write_bytes(struct.pack("<QQQQQ", 0, 0, tomorrow, 1, 0))
     found = wrong(stopped)
     assert "before what the hub saw last" in found["clock"].seen
     assert "its disk is full" in found["ingest"].seen

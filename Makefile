@@ -36,7 +36,7 @@ demo: install ## hub, sixty simulated products, their customers and one fault, o
 test: $(VENV)/.dev ## install what the tests need and run them, fast ones first
 	@.ci/system mosquitto mosquitto-clients postgresql victoria-metrics chromium || true
 	@$(BIN)/homeport warm
-	$(BIN)/python -m pytest -m "not hub"
+	$(BIN)/python -m pytest -m "not hub" -n 2 --dist loadfile
 	$(BIN)/python -m pytest -m "hub"
 
 check: $(VENV)/.dev ## format, lint, types, imports, dead code

@@ -18,9 +18,10 @@ from entitlements.facts import Facts, Feature, Value
 from entitlements.ladder import LADDER, Outcome, View, definition, ownership
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The answer for one feature at one instant.
+
+    A named tuple, as making one is most of the cost of looking a decision up.
 
     Args:
         feature: name of the feature.

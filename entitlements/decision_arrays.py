@@ -26,6 +26,7 @@ CODES: Final = (None, *Code)
 """Codes by their number in the arrays; number 0: the slot has no product."""
 _LOOKED_UP_IN: Final = ("place", "instant", "head", "cell")
 _UNTIL: Final = int(kernel.UNTIL)
+_NEVER: Final = kernel.NEVER
 
 
 class Answers(NamedTuple):
@@ -80,7 +81,7 @@ class Decisions:
         self.values = values
         # Items of a memory view are plain numbers, and cost a third of an array's.
         self._places = arrays["place"].reshape(-1).data
-        self._heads = arrays["head"].reshape(-1).data
+        self._heads: list[list[int]] = arrays["head"].tolist()
         self._instants = arrays["instant"].data
         self._outcomes = arrays["outcome"].data
         self._cells = arrays["cell"].data
@@ -178,40 +179,55 @@ class Decisions:
         Raises:
             LookupError: no product has that slot.
         """
+        # Every attribute and slice shows here: this is asked for each request of each product.
         places, base = self._places, slot * 3
         shape = places[base] if 0 < base < len(places) else 0
         if not shape:
             raise LookupError(f"no enrolled product has slot {slot}; ask for one that has enrolled")
         first = places[base + 1]
-        start, count, width = self._heads[shape * 3 : shape * 3 + 3]
+        start, count, width = self._heads[shape]
         column = self._features.get(feature, 0)
         instants = self._instants
         begun = bisect_right(instants, at, first, first + count) - first
         cell = start + begun * width + (column if column < width else 0)
-        found = self._templates[self._outcomes[cell]]
+        (
+            rule,
+            allowed,
+            code,
+            fixed,
+            moving,
+            names_feature,
+            plan,
+            plan_version,
+            subscription,
+            hold,
+            grant,
+            owner_epoch,
+            safe,
+            value,
+        ) = self._templates[self._outcomes[cell]]
         change = self._cells[cell] >> _UNTIL
-        args = dict(found.args)
-        for name, place in found.instants:
+        args = dict(fixed)
+        for name, place in moving:
             args[name] = instants[first + place]
-        if found.names_feature:
+        if names_feature:
             args["feature"] = feature
         source = places[base + 2]
-        subscription, hold, grant = found.subscription, found.hold, found.grant
         return Decision(
             feature,
-            found.allowed,
-            found.code,
+            allowed,
+            code,
             args,
-            None if change == kernel.NEVER else instants[first + change],
-            found.rule,
-            found.plan,
-            found.plan_version,
+            None if change == _NEVER else instants[first + change],
+            rule,
+            plan,
+            plan_version,
             None if subscription is None else self._id(source + subscription),
             None if hold is None else self._id(source + hold),
             None if grant is None else self._id(source + grant),
-            found.owner_epoch,
-            found.safe,
-            found.value,
+            owner_epoch,
+            safe,
+            value,
         )
 
     def _id(self, row: int) -> str:

@@ -38,6 +38,7 @@ _STALE_INTERVALS: Final = 5.0
 _LEAST_LOOKS: Final = 3
 _MEMORY: Final = 0.05  # most that a look has in the spread,
 _SPREAD_S: Final = 28_800.0  # which is remembered for so long: who falls ill must not widen it soon
+_NEW_LOOKS: Final = 120  # until then a cohort is learned quickly
 _MANY: Final = 40  # products of whom one in twenty is still two
 _PER_MEMBER: Final = 2.0  # how much stricter a cell gets when each of its products deviated once
 _EASE_NS: Final = 7 * 86_400_000_000_000
@@ -93,7 +94,8 @@ def _look(c: Any, received: int, room: Any) -> None:
         above = max(above, few * (quantile(ordered, n, 0.95) - middle) / 1.645)
         below = max(below, few * (middle - quantile(ordered, n, 0.05)) / 1.645)
     c.looks += 1
-    rate = max(1.0 / c.looks, min(_MEMORY, max(_LOOK_S, c.interval) / _SPREAD_S))
+    slow = min(_MEMORY, max(_LOOK_S, c.interval) / _SPREAD_S)
+    rate = max(1.0 / c.looks, _MEMORY if c.looks < _NEW_LOOKS else slow)
     c.middle = middle
     c.above += rate * (above - c.above)
     c.below += rate * (below - c.below)

@@ -40,6 +40,7 @@ class DeviceOnTheBench:
         self.measured = threading.Event()
         self.closed = False
         self.grants: dict[str, FeatureGrant] = {}
+        self.owner_epoch = 0
 
     def on_configuration(self, handler: Callable[[Mapping[str, Any]], Any]) -> None:
         self.configure = handler

@@ -63,7 +63,7 @@ class Decisions:
         "_instants",
         "_outcomes",
         "_places",
-        "_source",
+        "_sources",
         "_templates",
         "values",
     )
@@ -85,7 +85,8 @@ class Decisions:
         self._instants = arrays["instant"].data
         self._outcomes = arrays["outcome"].data
         self._cells = arrays["cell"].data
-        self._source = arrays["source"].reshape(-1).data
+        # As text of fixed width, whose items come without the NULs at their end.
+        self._sources = arrays["source"].view(f"S{arrays['source'].shape[1]}").reshape(-1)
 
     @property
     def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
@@ -212,7 +213,7 @@ class Decisions:
             args[name] = instants[first + place]
         if names_feature:
             args["feature"] = feature
-        source = places[base + 2]
+        source, sources = places[base + 2], self._sources
         return Decision(
             feature,
             allowed,
@@ -222,13 +223,10 @@ class Decisions:
             rule,
             plan,
             plan_version,
-            None if subscription is None else self._id(source + subscription),
-            None if hold is None else self._id(source + hold),
-            None if grant is None else self._id(source + grant),
+            None if subscription is None else sources[source + subscription].decode(),
+            None if hold is None else sources[source + hold].decode(),
+            None if grant is None else sources[source + grant].decode(),
             owner_epoch,
             safe,
             value,
         )
-
-    def _id(self, row: int) -> str:
-        return str(self._source[16 * row : 16 * row + 16], "ascii").rstrip("\0")

@@ -31,8 +31,8 @@ from hub.services.fact_columns import load_part
 from hub.services.facts import last_slot, load_some
 from hub.services.snapshot_file import publish_patch, publish_snapshot
 
-COALESCE_S = 0.05
-"""How long a first change waits for others to come along."""
+COALESCE_S = 0.02
+"""Rest after a publication, in which further changes gather."""
 RETRY_S = 2.0
 _CHUNK = 2_000
 """Products that are loaded and compiled at once by their facts."""
@@ -118,13 +118,13 @@ class GatePublisher:
         while not stop.is_set():
             if not self._due.wait(0.25):
                 continue
-            stop.wait(COALESCE_S)
             try:
                 self.step()
             except Exception:  # noqa: BLE001  whatever it was, the gate in force stays
                 _log.exception("the gate could not be compiled; the one in force stays")
                 self._due.set()
                 stop.wait(RETRY_S)
+            stop.wait(COALESCE_S)
 
     @contextmanager
     def _taken(self) -> Iterator[tuple[int, set[str]]]:

@@ -59,7 +59,7 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a meter had counted in all at an instant; totals never fall (`meters.py`)."""
+    """What a counter had counted in all at an instant; totals never fall (`lifetime.py`)."""
 
     at: int
     total: float

@@ -36,7 +36,7 @@ class Cover(Answer):
     model_config = examples(_COVER)
 
 
-class Meter(Answer):
+class Lifetime(Answer):
     """A limit of the warranty."""
 
     name: str = Field(description="`hours` or `cycles`.")
@@ -127,7 +127,7 @@ class Coverage(Answer):
     begins_at: Instant | None = Field(description="Of the warranty; null: there is none.")
     warranty_version: int | None
     warranty: Cover
-    meters: list[Meter]
+    meters: list[Lifetime]
     extensions: list[WarrantyExtension] = Field(description="Those that count at the instant.")
     contracts: list[SupportContract] = Field(description="The earliest first.")
 
@@ -229,7 +229,7 @@ def shown_coverage(view: CoverageView) -> Coverage:
         begins_at=view.begins_at,
         warranty_version=view.warranty_version,
         warranty=shown_cover(view.warranty),
-        meters=[Meter.model_validate(meter) for meter in view.meters],
+        meters=[Lifetime.model_validate(one) for one in view.meters],
         extensions=[WarrantyExtension.model_validate(one) for one in view.extensions],
         contracts=[shown_contract(one) for one in view.contracts],
     )

@@ -18,8 +18,8 @@ from hub.services.coverage_document import (
     CalendarEntry,
     ContractEntry,
     ContractVersionEntry,
+    CounterEntry,
     FirstUseEntry,
-    MeterEntry,
     TargetEntry,
     WarrantyEntry,
 )
@@ -38,10 +38,10 @@ def warranties(session: Session) -> dict[int, tuple[WarrantyEntry, ...]]:
 
 
 def _warranty(row: t.WarrantyVersion, metrics: Mapping[tuple[int, int], str]) -> WarrantyEntry:
-    def meter(index: int | None, limit: float | None) -> MeterEntry | None:
+    def meter(index: int | None, limit: float | None) -> CounterEntry | None:
         if index is None or limit is None:
             return None
-        return MeterEntry(metric=metrics[row.model_number, index], at_most=limit)
+        return CounterEntry(metric=metrics[row.model_number, index], at_most=limit)
 
     used = None
     if row.use_metric is not None and row.use_above is not None:

@@ -241,7 +241,7 @@ class ModelEntry(Entry):
         check_versions([entry.version for entry in self.warranty])
         metrics = {metric.name: metric for metric in self.metrics}
         for entry in self.warranty:
-            for use, meter in entry.meters().items():
+            for use, meter in entry.counters().items():
                 metric = metrics.get(meter)
                 if metric is None or metric.kind != "counter":
                     raise ValueError(

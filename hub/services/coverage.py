@@ -23,7 +23,7 @@ from hub.services.coverage_facts import load_one
 
 
 @dataclass(frozen=True, slots=True)
-class MeterView:
+class LifetimeView:
     """A limit of the warranty and what was counted by the instant, in hours or cycles."""
 
     name: str
@@ -64,7 +64,7 @@ class CoverageView:
     until: int | None
     warranty: Cover
     warranty_version: int | None
-    meters: tuple[MeterView, ...]
+    meters: tuple[LifetimeView, ...]
     extensions: tuple[Extension, ...]
     contracts: tuple[ContractView, ...]
 
@@ -94,7 +94,7 @@ def explained(session: Session, caller: Caller, product_id: str, at: int) -> Cov
         until=derived.until,
         warranty=covers[""],
         warranty_version=None if facts.terms is None else facts.terms.version,
-        meters=meters_at(facts, at),
+        meters=lifetimes_at(facts, at),
         extensions=extensions_at(facts, at),
         contracts=tuple(
             _contract(facts, one, titles[one.plan], covers[one.id])
@@ -119,11 +119,11 @@ def split(session: Session, product_id: str, at: int) -> tuple[Passing, ...]:
     return coverage.split(load_one(session, product_id), at)
 
 
-def meters_at(facts: CoverageFacts, at: int) -> tuple[MeterView, ...]:
+def lifetimes_at(facts: CoverageFacts, at: int) -> tuple[LifetimeView, ...]:
     """Return the limits of the warranty and what was counted of them by an instant."""
     if facts.terms is None:
         return ()
-    found: list[MeterView] = []
+    found: list[LifetimeView] = []
     readings: Mapping[str, Sequence[Reading]] = {"hours": facts.hours, "cycles": facts.cycles}
     for name, known in readings.items():
         limit = getattr(facts.terms, name)
@@ -132,9 +132,9 @@ def meters_at(facts: CoverageFacts, at: int) -> tuple[MeterView, ...]:
         limit += sum(getattr(one, name) for one in extensions_at(facts, at))
         newest = max((one for one in known if one.at <= at), key=_in_order, default=None)
         found.append(
-            MeterView(name, newest.total, limit, newest.at)
+            LifetimeView(name, newest.total, limit, newest.at)
             if newest
-            else MeterView(name, 0.0, limit, None)
+            else LifetimeView(name, 0.0, limit, None)
         )
     return tuple(found)
 

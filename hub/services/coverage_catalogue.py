@@ -25,8 +25,8 @@ from hub.services.coverage_document import (
     CalendarEntry,
     ContractEntry,
     ContractVersionEntry,
+    CounterEntry,
     FirstUseEntry,
-    MeterEntry,
     WarrantyEntry,
     calendar_of,
 )
@@ -130,7 +130,7 @@ def load_calendar(session: Session, name: str) -> Calendar:
 
 
 def _terms(entry: WarrantyEntry, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-    def index(meter: FirstUseEntry | MeterEntry | None) -> int | None:
+    def index(meter: FirstUseEntry | CounterEntry | None) -> int | None:
         return None if meter is None else metrics[meter.metric].index
 
     return {

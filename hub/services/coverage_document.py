@@ -57,7 +57,7 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class MeterEntry(Entry):
+class CounterEntry(Entry):
     """A limit on what a counter of the product has counted in all."""
 
     metric: Annotated[str, Field(max_length=48)]
@@ -79,10 +79,10 @@ class WarrantyEntry(Entry):
     latest_start_months: Annotated[int, Field(ge=0, le=120)] = 6
     transferable: bool = True
     first_use: FirstUseEntry | None = None
-    hours: MeterEntry | None = None
-    cycles: MeterEntry | None = None
+    hours: CounterEntry | None = None
+    cycles: CounterEntry | None = None
 
-    def meters(self) -> dict[str, str]:
+    def counters(self) -> dict[str, str]:
         """Return the names of the metrics that it reads, by what it reads them for."""
         read = {"first use": self.first_use, "hours": self.hours, "cycles": self.cycles}
         return {use: entry.metric for use, entry in read.items() if entry is not None}

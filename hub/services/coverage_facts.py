@@ -62,8 +62,8 @@ def load_some(session: Session, product_ids: Sequence[str]) -> dict[str, Coverag
     versions = warranty_versions(session, {row.model_number for row in products})
     owners = grouped(_OWNERSHIP, o.Ownership.product_id)
     extensions = grouped(_EXTENSIONS, c.WarrantyExtension.product_id)
-    kept = grouped(_READINGS, c.MeterReading.product_id)
-    newest = grouped(_METERS, c.MeterState.product_id)
+    kept = grouped(_READINGS, c.LifetimeReading.product_id)
+    newest = grouped(_LIFETIMES, c.LifetimeState.product_id)
     contracts = grouped(_CONTRACTS, c.SupportContract.product_id)
     uses = grouped(_USES, c.SupportCase.product_id)
     facts: dict[str, CoverageFacts] = {}
@@ -157,8 +157,10 @@ _EXTENSIONS = select(
     c.WarrantyExtension.transferable,
     c.WarrantyExtension.epoch,
 )
-_READINGS = select(c.MeterReading.metric, c.MeterReading.at, c.MeterReading.total)
-_METERS = select(c.MeterState.metric, c.MeterState.read_at.label("at"), c.MeterState.total)
+_READINGS = select(c.LifetimeReading.metric, c.LifetimeReading.at, c.LifetimeReading.total)
+_LIFETIMES = select(
+    c.LifetimeState.metric, c.LifetimeState.read_at.label("at"), c.LifetimeState.total
+)
 _CONTRACTS = select(
     c.SupportContract.id,
     c.ContractVersion.plan,

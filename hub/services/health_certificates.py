@@ -28,10 +28,10 @@ from hub.ports.database.catalogue_tables import ProductModel
 from hub.ports.database.coverage_tables import HealthCertificate
 from hub.ports.database.product_tables import Device, Product
 from hub.ports.store.port import TelemetryStore
-from hub.services import audit, certificate_proof, coverage_facts, meters, products
+from hub.services import audit, certificate_proof, coverage_facts, lifetimes, products
 from hub.services.alert_kinds import FIRST_OF_HUB
 from hub.services.caller import Caller, Scope
-from hub.services.coverage import meters_at
+from hub.services.coverage import lifetimes_at
 from hub.services.facts import load_one
 from hub.services.parties import open_ownership
 from hub.services.relations import Act
@@ -115,8 +115,8 @@ def issue(
     if not 1 <= days <= MOST_DAYS:
         raise InvalidInputError(f"A certificate holds for 1 to {MOST_DAYS} days, not {days}.")
     _check_number(session, product_id, at)
-    if store is not None and (found := meters.read_one(session, store, product_id)) is not None:
-        meters.keep(session, [found], at)
+    if store is not None and (found := lifetimes.read_one(session, store, product_id)) is not None:
+        lifetimes.keep(session, [found], at)
     second = at // _SECOND
     expires = second + days * _DAY_NS // _SECOND
     id_ = tokens.new_id()
@@ -191,12 +191,12 @@ def _state(session: Session, product: Product, purpose: Purpose, at: int) -> dic
             "revoked": device is not None and device.revoked_at is not None,
         },
         "counters": {
-            meter.name: {
-                "total": round(meter.total, 1),
-                "covered": round(meter.at_most, 1),
-                "read_at": _text(meter.read_at),
+            counter.name: {
+                "total": round(counter.total, 1),
+                "covered": round(counter.at_most, 1),
+                "read_at": _text(counter.read_at),
             }
-            for meter in meters_at(facts, at)
+            for counter in lifetimes_at(facts, at)
         },
         "open_faults": _open_faults(session, device),
         "warranty": _warranty(facts, purpose, at),

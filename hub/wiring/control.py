@@ -26,7 +26,7 @@ from hub.app.device_desk import DeviceDesk, StateDesk
 from hub.app.findings_desk import FindingsDesk
 from hub.app.gauges import Gauges
 from hub.app.http import create_app
-from hub.app.meter_clock import MeterClock
+from hub.app.lifetime_clock import LifetimeClock
 from hub.app.reactor import Follower, Reactor
 from hub.app.shut_out import keep_out
 from hub.app.usage_desk import UsageDesk
@@ -110,7 +110,7 @@ def run(settings: Settings, child: Child) -> None:
             "meter terms": terms.run,
             "alerts": AlertClock(engine, findings, compose.now).run,
             "dead letters": sweep.run,
-            "meters": MeterClock(engine, hub.store, compose.now).run,
+            "lifetimes": LifetimeClock(engine, hub.store, compose.now).run,
             "gauges": Gauges(settings, engine, metrics).run,
             "looks": lambda stop: hub.looks.run(stop, compose.now, settings.support.looks_days),
             "metrics": _publisher(metrics, settings.run_dir / "metrics"),

@@ -22,7 +22,7 @@ from entitlements.coverage_sentences import TEMPLATES, sentence
 from entitlements.covers import Cover, CoverCode, CoverKind
 from entitlements.dates import SECOND
 from entitlements.facts import Ownership
-from entitlements.meters import Meter, advance
+from entitlements.lifetime import Lifetime, advance
 from entitlements.warranty import warranty
 
 DAY = 86_400 * SECOND
@@ -331,7 +331,7 @@ def test_every_code_has_a_sentence() -> None:
 
 
 def read(*values: float) -> float:
-    meter: Meter | None = None
+    meter: Lifetime | None = None
     for value in values:
         meter = advance(meter, value)
     return meter.total if meter else 0.0
@@ -348,7 +348,7 @@ def test_a_meter_never_falls() -> None:
 
 @given(st.lists(st.floats(0, 1e9) | st.just(float("nan")), max_size=30))
 def test_a_total_rises_and_is_never_more_than_all_that_was_counted(values: list[float]) -> None:
-    meter: Meter | None = None
+    meter: Lifetime | None = None
     total = 0.0
     for value in values:
         meter = advance(meter, value)

@@ -1,4 +1,4 @@
-"""Warranty and support contracts: what is promised, what was bought, what meters read, and cases.
+"""Warranty and support contracts: what is promised, what was bought, what counters read, and cases.
 
 1. Published versions of warranties and contracts never change. Calendars do: holidays are added.
 2. These are facts; what follows from them for an instant is derived by `entitlements.coverage`.
@@ -90,8 +90,8 @@ class ProductUse(Base):
     first_use_at: Mapped[Instant]
 
 
-class MeterState(Base):
-    """A counter that a warranty reads, as `entitlements.meters.Meter`, in hours or cycles."""
+class LifetimeState(Base):
+    """A counter that a warranty reads, as `entitlements.lifetime.Lifetime`, in hours or cycles."""
 
     __tablename__ = "meter"
 
@@ -103,7 +103,7 @@ class MeterState(Base):
     read_at: Mapped[Instant]
 
 
-class MeterReading(Base):
+class LifetimeReading(Base):
     """A total worth keeping: the first one, and one for each hundredth of the limit."""
 
     __tablename__ = "meter_reading"

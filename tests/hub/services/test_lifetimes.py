@@ -6,9 +6,9 @@ from entitlements.coverage import covers_at
 from entitlements.coverage_facts import CoverageFacts
 from entitlements.covers import CoverCode
 from entitlements.gate import Quarantine
-from hub.app.meter_clock import ROUND_NS, MeterClock
+from hub.app.lifetime_clock import ROUND_NS, LifetimeClock
 from hub.ports.database.engine import read_session, write_session
-from hub.services import coverage_facts, meters
+from hub.services import coverage_facts, lifetimes
 from hub.services.products import Manufactured
 from tests.hub.api.memory_store import MemoryStore, Row
 from tests.hub.services.coverage_world import COVERAGE, MINUTES, STARTS, promise
@@ -39,9 +39,9 @@ def measured(
 
 def look(world: World, store: MemoryStore, at: int = NOW) -> int:
     with write_session(world.engine) as session:
-        found, following = meters.read(session, store, 0, 100)
+        found, following = lifetimes.read(session, store, 0, 100)
         assert following is None
-        return meters.keep(session, found, at)
+        return lifetimes.keep(session, found, at)
 
 
 def facts(world: World, made: Manufactured) -> CoverageFacts:
@@ -92,7 +92,7 @@ def test_minutes_become_hours_and_resets_do_not_help(world: World, store: Memory
     measured(world, store, 1, MINUTES, *samples)
     found = facts(world, made)
     assert max(one.total for one in found.hours) == pytest.approx(1_100.0)
-    assert len(found.hours) <= meters.PARTS + 20
+    assert len(found.hours) <= lifetimes.PARTS + 20
     warranty = covers_at(found, T0 + 111 * DAY)[0]
     assert warranty.code is CoverCode.WARRANTY_ENDED_HOURS
     assert warranty.args == {"since_at": T0 + 100 * DAY}
@@ -126,14 +126,14 @@ def test_a_round_in_parts(world: World, store: MemoryStore) -> None:
     seen, after = [], 0
     with read_session(world.engine) as session:
         while True:
-            found, following = meters.read(session, store, after, 2)
+            found, following = lifetimes.read(session, store, after, 2)
             seen += [one.product_id for one in found]
             if following is None:
                 break
             after = following
         assert len(set(seen)) == 5
-        assert meters.read_one(session, store, "nobody") is None
-        one = meters.read_one(session, store, seen[3])
+        assert lifetimes.read_one(session, store, "nobody") is None
+        one = lifetimes.read_one(session, store, seen[3])
     assert one is not None
     assert one.product_id == seen[3]
     assert one.latest == {STARTS: (T0, 7.0)}
@@ -145,7 +145,7 @@ def test_the_clock_goes_round(world: World, store: MemoryStore) -> None:
         world.enrol(world.product())
         store.rows.append(Row(number + 1, STARTS, T0, 7.0, number))
     now = [T0 + DAY]
-    clock = MeterClock(world.engine, store, lambda: now[0])
+    clock = LifetimeClock(world.engine, store, lambda: now[0])
     assert [clock.step(), clock.step()] == [3, 0]
     store.rows.append(Row(2, STARTS, T0 + DAY, 9.0, 10))
     assert clock.step() == 0, "this round is over"

@@ -3,7 +3,7 @@
 1. A round goes through all enrolled products in the order of their slots, some at a time, so that
    its cost is spread; a product is read about as often as rounds are made.
 2. Rows count whatever its owner paid for: use is use. A suspected clone's rows do not.
-3. Each reading advances the meter (`entitlements.meters`). A total is kept for each hundredth of
+3. Each reading advances the lifetime (`entitlements.lifetime`). A total is kept for each hundredth of
    the limit, so that one can say for any instant what was left, and the newest one always.
 """
 
@@ -15,11 +15,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from entitlements.gate import Quarantine
-from entitlements.meters import Meter, advance
+from entitlements.lifetime import Lifetime, advance
 from hub.ports.database.catalogue_tables import Metric
 from hub.ports.database.coverage_tables import (
-    MeterReading,
-    MeterState,
+    LifetimeReading,
+    LifetimeState,
     ProductUse,
     WarrantyVersion,
 )
@@ -98,12 +98,12 @@ def keep(session: Session, found: Sequence[Read], at: int) -> int:
         at: now, ns; samples of the future are passed over.
 
     Returns:
-        How many meters rose or were read for the first time.
+        How many counters rose or were read for the first time.
     """
     if not found:
         return 0
     ids = [one.product_id for one in found]
-    query = select(MeterState).where(MeterState.product_id.in_(ids))
+    query = select(LifetimeState).where(LifetimeState.product_id.in_(ids))
     states = {(state.product_id, state.metric): state for state in session.scalars(query)}
     used = set(session.scalars(select(ProductUse.product_id).where(ProductUse.product_id.in_(ids))))
     units = _units(session, {one.version.model_number for one in found})
@@ -186,30 +186,32 @@ def _first_use(
 
 def _advance(
     session: Session,
-    state: MeterState | None,
+    state: LifetimeState | None,
     product_id: str,
     metric: int,
     time: int,
     value: float,
     limit: float,
 ) -> bool:
-    """Advance one meter by a reading in hours or cycles; says whether there was anything new."""
+    """Advance one counter by a reading in hours or cycles; says whether there was anything new."""
     before = None
     if state is not None:
         if time <= state.read_at:
             return False
-        before = Meter(state.total, state.last, state.before)
-    meter = advance(before, value)
-    if meter is None or meter is before:
+        before = Lifetime(state.total, state.last, state.before)
+    lifetime = advance(before, value)
+    if lifetime is None or lifetime is before:
         return False
     if state is None:
-        state = MeterState(product_id=product_id, metric=metric)
+        state = LifetimeState(product_id=product_id, metric=metric)
         session.add(state)
     step = limit / PARTS
-    if before is None or math.floor(meter.total / step) > math.floor(before.total / step):
-        reading = MeterReading(product_id=product_id, metric=metric, at=time, total=meter.total)
+    if before is None or math.floor(lifetime.total / step) > math.floor(before.total / step):
+        reading = LifetimeReading(
+            product_id=product_id, metric=metric, at=time, total=lifetime.total
+        )
         session.add(reading)
-    state.total, state.last, state.before = meter.total, meter.last, meter.before
+    state.total, state.last, state.before = lifetime.total, lifetime.last, lifetime.before
     state.read_at = time
     return True
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.store.port import TelemetryStore
-from hub.services import meters
+from hub.services import lifetimes
 
 EVERY_S = 5.0
 PART = 200
@@ -20,11 +20,11 @@ PART = 200
 ROUND_NS = 3_600_000_000_000
 """A round begins this long after the one before began, or as soon as that is done."""
 
-_log = logging.getLogger("homeport.meters")
+_log = logging.getLogger("homeport.lifetimes")
 
 
-class MeterClock:
-    """Runs `meters.read` and `meters.keep` on a thread of its own.
+class LifetimeClock:
+    """Runs `lifetimes.read` and `lifetimes.keep` on a thread of its own.
 
     Args:
         engine: the database.
@@ -40,23 +40,23 @@ class MeterClock:
         self._begun = clock()
 
     def step(self) -> int:
-        """Read the next part; returns how many meters rose."""
+        """Read the next part; returns how many counters rose."""
         at = self._clock()
         if self._after is None:
             if at - self._begun < ROUND_NS:
                 return 0
             self._after, self._begun = 0, at
         with read_session(self._engine) as session:
-            found, self._after = meters.read(session, self._store, self._after, PART)
+            found, self._after = lifetimes.read(session, self._store, self._after, PART)
         if not found:
             return 0
         with write_session(self._engine) as session:
-            return meters.keep(session, found, at)
+            return lifetimes.keep(session, found, at)
 
     def run(self, stop: threading.Event) -> None:
         """Read a part every `EVERY_S` seconds until `stop` is set."""
         while not stop.wait(EVERY_S):
             try:
                 self.step()
-            except Exception:  # noqa: BLE001  meters must not stop for good
+            except Exception:  # noqa: BLE001  counters must not stop for good
                 _log.exception("counters could not be read; trying again")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Meter:
+class Lifetime:
     """What is known of a counter.
 
     Args:
@@ -28,23 +28,23 @@ class Meter:
     before: float | None = None
 
 
-def advance(meter: Meter | None, value: float) -> Meter | None:
+def advance(known: Lifetime | None, value: float) -> Lifetime | None:
     """Take in one more reading.
 
     Args:
-        meter: what is known, `None` before the first reading: what a product has counted before
+        known: what is known, `None` before the first reading: what a product has counted before
             it was first heard of counts too.
         value: the reading.
     """
     if not math.isfinite(value) or value < 0:
-        return meter
-    if meter is None:
-        return Meter(value, value)
-    if value < meter.last:
-        counted = 0.0 if meter.before is None else meter.last
-        return Meter(meter.total + counted, value, meter.last)
-    if meter.before is None:
-        return Meter(meter.total + value - meter.last, value)
-    if value >= meter.before:
-        return Meter(meter.total + value - meter.before, value)
-    return Meter(meter.total + value, value)
+        return known
+    if known is None:
+        return Lifetime(value, value)
+    if value < known.last:
+        counted = 0.0 if known.before is None else known.last
+        return Lifetime(known.total + counted, value, known.last)
+    if known.before is None:
+        return Lifetime(known.total + value - known.last, value)
+    if value >= known.before:
+        return Lifetime(known.total + value - known.before, value)
+    return Lifetime(known.total + value, value)

@@ -123,12 +123,6 @@ def touch(session: Session, device_id: str, at: int, *, about: int | None = None
     return _contact(session, device, before=_before(_present(session, device), about))
 
 
-def contact_of(session: Session, slot: int) -> Contact | None:
-    """Return whose device a slot is."""
-    device = session.get(Device, slot)
-    return None if device is None else _contact(session, device)
-
-
 def _keep_presence(session: Session, device: Device, message: Presence, at: int) -> None:
     """Keep that a device came or went, once, and that its firmware is another one."""
     birth = message.birth

@@ -11,7 +11,6 @@ Whether a certificate is still welcome (revocation, status of its device) is not
 """
 
 import datetime as dt
-import hashlib
 import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -240,14 +239,6 @@ def csr_public_key(csr_pem: str) -> ec.EllipticCurvePublicKey:
             "device."
         )
     return key
-
-
-def public_key_hash(key: ec.EllipticCurvePublicKey) -> bytes:
-    """Return SHA-256 over the SubjectPublicKeyInfo DER of a key (32 bytes)."""
-    der = key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return hashlib.sha256(der).digest()
 
 
 def save_pair(pair: IssuedPair, folder: Path, stem: str) -> tuple[Path, Path]:

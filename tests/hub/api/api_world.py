@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from hub.api.context import Hub
 from hub.app.http import create_app
 from hub.metrics import Metrics
-from hub.ports.database.engine import open_engine, read_session, write_session
+from hub.ports.database.engine import read_session, write_session
 from hub.services import consent, people, sessions
 from hub.services.caller import HUB, Caller, Role
 from hub.services.events import Broadcaster
@@ -28,6 +28,7 @@ from hub.services.signing_keys import SigningKeys
 from hub.services.state import Place
 from hub.services.tokens import Tokens, secret_hash
 from tests.hub.api.memory_store import MemoryStore
+from tests.hub.database.sqlite_template import open_migrated
 
 START = 1_769_846_400_000_000_000  # 2026-01-31T08:00:00Z
 SECOND = 1_000_000_000
@@ -197,7 +198,7 @@ class World:
 @contextmanager
 def new_world(folder: Path, url: str, authority: CertificateAuthority) -> Iterator[World]:
     """Put an application together over a database that has its schema."""
-    engine = open_engine(url)
+    engine = open_migrated(url)
     clock, devices, source = Clock(), Devices(), Source()
     gate = Gate(GatePublisher(engine, folder / "gate", clock))
     hub = Hub(

@@ -1,6 +1,5 @@
 """Every operation and page, asked for by everybody, on their own, other people's and no things."""
 
-import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -93,14 +92,12 @@ class Scene:
 def scene(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
-    migrated: Path,
     authority: CertificateAuthority,
 ) -> Iterator[Scene]:
     if request.config.getoption("--database") != "sqlite":
         pytest.skip("the scene is put back as a file; what is asked does not depend on it")
     folder = tmp_path_factory.mktemp("relations")
     database = folder / "hub.db"
-    shutil.copy(migrated, database)
     with new_world(folder, f"sqlite:///{database}", authority) as world:
         clients, ids = populated(world)
         with closing(sqlite3.connect(":memory:", check_same_thread=False)) as before:

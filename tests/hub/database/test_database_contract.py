@@ -23,6 +23,7 @@ from hub.ports.database.product_tables import Device
 from hub.ports.database.record_tables import Audit, Cursor, DeadLetter, Setting
 from hub.ports.database.schema import METADATA
 from hub.services import audit, ownership, products
+from tests.hub.database.sqlite_template import open_migrated
 from tests.hub.services.service_world import T0, World, new_world
 
 BIGGEST, SMALLEST = (1 << 63) - 1, -(1 << 63)
@@ -38,19 +39,15 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of a database with the newest schema."""
+    """URL of a database for `open_migrated`."""
     if request.param == "postgresql":
         return str(request.getfixturevalue("postgresql").migrated())
-    address = f"sqlite:///{tmp_path / 'hub.db'}"
-    made = open_engine(address)
-    migrate(made)
-    made.dispose()
-    return address
+    return f"sqlite:///{tmp_path / 'hub.db'}"
 
 
 @pytest.fixture
 def engine(url: str) -> Iterator[Engine]:
-    made = open_engine(url)
+    made = open_migrated(url)
     yield made
     made.dispose()
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from entitlements.facts import Facts
-from hub.ports.database.engine import migrate, open_engine, read_session, write_session
+from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.product_tables import Device
 from hub.services import catalogue, catalogue_facts, enrolment, ownership, products
 from hub.services.caller import HUB, ROLE_SCOPES, Caller, Role
@@ -21,6 +21,7 @@ from hub.services.pki import CertificateAuthority
 from hub.services.products import Manufactured
 from hub.services.relations import owner_tie
 from hub.services.tokens import Tokens
+from tests.hub.database.sqlite_template import open_migrated
 
 S = 1_000_000_000
 T0 = 1_900_000_000 * S
@@ -116,8 +117,7 @@ class World:
 
 def new_world(folder: Path, url: str = "") -> World:
     """Open a new database with the catalogue; its tokens are the same in every run."""
-    engine = open_engine(url or f"sqlite:///{folder / 'hub.db'}")
-    migrate(engine)
+    engine = open_migrated(url or f"sqlite:///{folder / 'hub.db'}")
     with write_session(engine) as session:
         catalogue.apply(session, HUB, catalogue.parse(CATALOGUE), T0)
     with read_session(engine) as session:

@@ -56,7 +56,7 @@ class ModelMeter:
     Args:
         number: its number.
         title: as people read it.
-        unit: UCUM code of the metric that it reads.
+        unit: UCUM code of what it counts: of the metric that it reads, or `1` for numbers of rows.
         meter: what it counts.
     """
 
@@ -85,8 +85,9 @@ def load_meters(session: Session) -> Meters:
     for row, unit in session.execute(query):
         aggregation = Aggregation[row.aggregation.upper()]
         meter = Meter(row.name, row.metric_index, aggregation, row.decimals)
+        plain = aggregation in {Aggregation.COUNT, Aggregation.UNIQUE}
         found.setdefault(row.model_number, []).append(
-            ModelMeter(row.number, row.title, unit, meter)
+            ModelMeter(row.number, row.title, "1" if plain else unit, meter)
         )
     return {model: tuple(meters) for model, meters in found.items()}
 

@@ -35,6 +35,7 @@ RULES: Mapping[str, Roles] = MappingProxyType(
         "page_claim": CUSTOMERS,
         "do_claim": CUSTOMERS,
         "page_product": CUSTOMERS,
+        "page_usage": CUSTOMERS,
         "page_hands": CUSTOMERS,
         "do_take": CUSTOMERS,
         "do_decline": CUSTOMERS,

@@ -22,6 +22,7 @@ from hub.web import (
     series,
     settling,
     support,
+    usage,
 )
 from hub.web.guard import PageRoute
 from hub.web.pages import Pages
@@ -32,6 +33,7 @@ _ROUTERS = (
     home.ROUTER,
     claims.ROUTER,
     product.ROUTER,
+    usage.ROUTER,
     hands.ROUTER,
     privacy.ROUTER,
     certificate.ROUTER,

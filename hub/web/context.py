@@ -19,6 +19,7 @@ from hub.services.look_book import LookBook
 from hub.services.signing_keys import SigningKeys
 from hub.services.state import Place
 from hub.services.tokens import Tokens
+from hub.services.usage_accounts import Accounts
 
 
 class Brake(Protocol):
@@ -54,6 +55,14 @@ class Hub(Protocol):
     @property
     def store(self) -> TelemetryStore:
         """The telemetry store."""
+
+    @property
+    def archive(self) -> TelemetryStore | None:
+        """Keeps every row; `None`: the store does."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """What the meter has counted."""
 
     @property
     def tokens(self) -> Tokens:

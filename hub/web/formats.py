@@ -2,12 +2,14 @@
 
 1. Times are shown in the visitor's zone; machines get them in UTC beside it.
 2. A number has three significant digits, or more if it has them before the point: more is noise.
+   What is billed is shown in full.
 3. Units are UCUM codes inside and their usual symbols outside.
 """
 
 import datetime as dt
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -45,6 +47,11 @@ class Formats:
     def quantity(self, value: float | None, unit: str) -> str:
         """Return a number with its unit."""
         return f"{self.number(value)}\u00a0{symbol(unit)}".rstrip("\u00a0")
+
+    def exact(self, value: Decimal | int, unit: str = "") -> str:
+        """Return what is billed: all of its decimals, with its unit."""
+        shown = str(format_decimal(value, format="#,##0.#########", locale=self.locale))
+        return f"{shown}\u00a0{symbol(unit)}".rstrip("\u00a0")
 
     def moment(self, at: int) -> str:
         """Return day and time."""

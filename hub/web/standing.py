@@ -94,7 +94,7 @@ def standing(
         hold.kind is HoldKind.THEFT and in_force(hold.start, hold.end, at)
         for hold in found.facts.holds
     )
-    wanted = (Act.TRANSFER, Act.RELEASE, Act.PEOPLE, Act.CASES, Act.CONSENT)
+    wanted = (Act.BILLS, Act.TRANSFER, Act.RELEASE, Act.PEOPLE, Act.CASES, Act.CONSENT)
     return Standing(
         model=model,
         coverage=coverage.explained(session, caller, product_id, at),

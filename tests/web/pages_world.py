@@ -3,9 +3,11 @@
 from html.parser import HTMLParser
 
 import httpx
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from hub.ports.database.engine import write_session
+from hub.ports.database.people_tables import WebSession
 from hub.services.alerts import apply_findings
 from hub.services.found import Found
 from hub.services.sessions import COOKIE
@@ -26,6 +28,13 @@ def browser(world: World, client: TestClient | None = None) -> TestClient:
     found = world.client(**headers)
     found.follow_redirects = False
     return found
+
+
+def travel(world: World, at: int) -> None:
+    """Move the clock to an instant (ns); whoever is signed in stays so."""
+    world.clock.now = at
+    with write_session(world.hub.engine) as session:
+        session.execute(update(WebSession).values(expires_at=at + 12 * 3_600 * SECOND))
 
 
 def measured(world: World, unit: Unit, values: int = 50) -> None:

@@ -33,6 +33,7 @@ def pages(units: dict[str, str]) -> dict[str, tuple[str, str]]:
         "home-lapsed": ("cleo@example.org", "/"),
         "home-empty": ("dora@example.org", "/"),
         "product": (ada, f"/products/{units[FAILING]}"),
+        "usage": (ada, f"/products/{units[FAILING]}/usage"),
         "claim": (ada, "/claim"),
         "hand-overs": (ada, "/hand-overs"),
         "hand-overs-offered": ("ben@example.org", "/hand-overs"),

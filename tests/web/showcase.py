@@ -49,8 +49,22 @@ CATALOGUE: dict[str, Any] = {
                 "remote_control": {"title": "Control from anywhere"},
                 "energy_reports": {"title": "Energy reports"},
                 "boost_hours": {"title": "Boost", "kind": "metered", "unit": "h"},
+                "energy": {
+                    "title": "Energy in the plan",
+                    "kind": "metered",
+                    "unit": "kW.h",
+                    "meter": "energy",
+                },
                 "frost_protection": {"title": "Frost protection", "safe": True, "default": True},
                 "security_updates": {"title": "Security updates", "safe": True, "default": True},
+            },
+            "meters": {
+                "energy": {
+                    "title": "Energy",
+                    "metric": "energy_kwh",
+                    "aggregation": "increase",
+                    "decimals": 1,
+                }
             },
             "support_until": "2036-12-31",
             "data_sheet": {
@@ -86,6 +100,7 @@ CATALOGUE: dict[str, Any] = {
                         "telemetry": {},
                         "remote_control": {},
                         "boost_hours": {"value": 20},
+                        "energy": {"value": 400},
                     },
                     "settings": {"quiet_at_night": True},
                 },

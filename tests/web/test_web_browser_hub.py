@@ -34,6 +34,7 @@ PAGES = (
     "home-lapsed",
     "home-empty",
     "product",
+    "usage",
     "claim",
     "hand-overs",
     "hand-overs-offered",

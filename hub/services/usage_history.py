@@ -1,0 +1,128 @@
+"""What a product used in the billing periods that are over, counted from what is stored.
+
+1. Periods are those that were: a period that a change of plan cut short ends there. They reach back to
+   the beginning of the present ownership; what a former owner used is theirs.
+2. A period of which no row is stored is said to be without data, not to be without usage.
+
+What must never live here: the present period (`usage`), or prices.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from entitlements.facts import Facts
+from entitlements.ladder import ownership
+from hub.ports.store.port import TelemetryStore
+from hub.services import consent, products, usage
+from hub.services.caller import Caller, Scope
+from hub.services.facts import load_one
+from hub.services.relations import Act
+from hub.services.usage_archive import count
+from hub.services.usage_terms import ModelMeter, load_meters, metered, quota
+
+YEAR: Final = 12
+"""Periods of a year."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastPeriod:
+    """What one meter counted in a period that is over; instants in ns.
+
+    Args:
+        start: first instant.
+        end: end of it.
+        total: what was used, exactly; 0 without data.
+        quota: how much of it the plan of then included, `None`: without limit, or no quota.
+        stored: whether any row of the period is stored.
+    """
+
+    start: int
+    end: int
+    total: Decimal
+    quota: int | None
+    stored: bool
+
+
+History = Mapping[str, tuple[PastPeriod, ...]]
+"""Periods by name of the meter, the latest first."""
+
+
+def of_product(
+    session: Session,
+    store: TelemetryStore,
+    caller: Caller,
+    product_id: str,
+    at: int,
+    *,
+    most: int = YEAR,
+) -> History:
+    """Return what a product used in its past periods.
+
+    Args:
+        session: any session.
+        store: the archive; it must keep every row and its identity.
+        caller: who asks.
+        product_id: of the product.
+        at: now, ns.
+        most: at most so many periods of each meter.
+
+    Raises:
+        ForbiddenError: the caller may not see bills, or support has no consent.
+        NotFoundError: no such product, or not one of the caller's.
+    """
+    caller.require(Scope.TELEMETRY_READ)
+    product = products.visible(session, caller, product_id, Act.BILLS)
+    consent.check_history(session, caller, product_id, at)
+    facts = load_one(session, product.id)
+    found = load_meters(session).get(facts.model.number, ())
+    return {
+        one.meter.code: tuple(
+            _counted(store, facts, one, start, end)
+            for start, end in past_periods(facts, one, product.zone, at, most)
+        )
+        for one in found
+    }
+
+
+def past_periods(
+    facts: Facts, one: ModelMeter, zone: str, at: int, most: int
+) -> Iterator[tuple[int, int]]:
+    """Yield the periods of a meter that are over, the latest first, within the present ownership.
+
+    Args:
+        facts: of the product.
+        one: the meter.
+        zone: IANA zone of the product.
+        at: now, ns.
+        most: how many.
+    """
+    owned = ownership(facts, at)
+    if owned is None:
+        return
+    feature = metered(facts, one.meter.code)
+    end, _ = usage.period(facts, feature, zone, at)
+    for _ in range(most):
+        if end <= owned.start:
+            return
+        start = max(usage.period(facts, feature, zone, end - 1)[0], owned.start)
+        yield start, end
+        end = start
+
+
+def _counted(
+    store: TelemetryStore, facts: Facts, one: ModelMeter, start: int, end: int
+) -> PastPeriod:
+    feature = metered(facts, one.meter.code)
+    slot = facts.device.slot
+    total, rows, _, _ = count(store, slot, one.meter, start, end) if slot else (0, 0, 0, 0)
+    return PastPeriod(
+        start=start,
+        end=end,
+        total=Decimal(total).scaleb(-one.meter.decimals),
+        quota=None if feature is None else quota(facts, feature, start),
+        stored=rows > 0,
+    )

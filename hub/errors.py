@@ -66,6 +66,46 @@ class ConflictError(HubError):
     status = 409
 
 
+class KeyMissingError(HubError):
+    """A write that must not happen twice came without a key, or with one that is none."""
+
+    code = "idempotency-key"
+    title = "An idempotency key is needed"
+    status = 400
+
+
+class KeyInUseError(HubError):
+    """The first request with this key has not been answered yet."""
+
+    code = "idempotency-in-progress"
+    title = "The first request with this key is still running"
+    status = 409
+
+
+class KeyReusedError(HubError):
+    """The key was sent before, with another request."""
+
+    code = "idempotency-key-reused"
+    title = "This key stands for another request"
+    status = 422
+
+
+class PreconditionFailedError(HubError):
+    """The thing was changed since the caller read it."""
+
+    code = "precondition-failed"
+    title = "It was changed in the meantime"
+    status = 412
+
+
+class PreconditionRequiredError(HubError):
+    """The caller must say which state of the thing they mean to change."""
+
+    code = "precondition-required"
+    title = "Say which version you change"
+    status = 428
+
+
 class RateLimitedError(HubError):
     """Too many tries; `retry_after_s` says when to come back."""
 

@@ -4,6 +4,8 @@
 2. The table says which kinds of caller may call. Whose products they see is decided by the
    services, and what is not theirs does not exist for them (404).
 3. A row of `PUBLIC` means that the call carries its own proof or gives nothing away.
+4. A row also says which writes happen once by key (`once`) and what an edit is compared with
+   (`edits`); `conditional.py` sees to both, in the transaction of the write, and the route need not know.
 """
 
 import enum
@@ -29,6 +31,14 @@ CUSTOMERS_AND_STAFF = frozenset({Role.CUSTOMER, Role.SUPPORT, Role.OPERATOR})
 STAFF = frozenset({Role.SUPPORT, Role.OPERATOR})
 OPERATORS = frozenset({Role.OPERATOR})
 
+
+class Need(enum.StrEnum):
+    """Whether a header must be sent."""
+
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
 SMALL_BODY = 65_536
 """Bytes that a body may have where anybody may send one."""
 
@@ -40,10 +50,17 @@ class Rule:
     Args:
         roles: kinds of caller that may call.
         body_bytes: largest body; `None` takes the hub's setting `limits.request_bytes`.
+        once: an `Idempotency-Key` may or must come with it; `None`: it is not looked at. The
+            answer is kept for two days, so it must hold no secret.
+        edits: operation that reads what this one changes, whose ETag `If-Match` is compared with.
+        match: whether `If-Match` must come.
     """
 
     roles: frozenset[Role]
     body_bytes: int | None = SMALL_BODY
+    once: Need | None = None
+    edits: str | None = None
+    match: Need = Need.OPTIONAL
 
 
 RULES: Mapping[str, Rule] = MappingProxyType(
@@ -121,27 +138,27 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "evaluate_flags": Rule(SIGNED_IN),
         "register_products": Rule(OPERATORS, body_bytes=None),
         "revoke_device": Rule(OPERATORS),
-        "create_subscription": Rule(STAFF),
+        "create_subscription": Rule(STAFF, once=Need.OPTIONAL),
         "decide_products": Rule(SIGNED_IN),
         "tally_decisions": Rule(STAFF),
         "get_settings": Rule(SIGNED_IN),
         "get_owner_settings": Rule(CUSTOMERS_AND_STAFF),
-        "change_owner_settings": Rule(CUSTOMERS_AND_STAFF),
-        "give_grant": Rule(STAFF),
+        "change_owner_settings": Rule(CUSTOMERS_AND_STAFF, edits="get_owner_settings"),
+        "give_grant": Rule(STAFF, once=Need.OPTIONAL),
         "list_grants": Rule(STAFF),
         "withdraw_grant": Rule(STAFF),
-        "place_hold": Rule(STAFF),
-        "hold_account": Rule(STAFF),
+        "place_hold": Rule(STAFF, once=Need.OPTIONAL),
+        "hold_account": Rule(STAFF, once=Need.OPTIONAL),
         "list_account_holds": Rule(STAFF),
-        "recall_model": Rule(STAFF),
+        "recall_model": Rule(STAFF, once=Need.OPTIONAL),
         "list_recalls": Rule(STAFF),
         "list_holds": Rule(STAFF),
         "lift_hold": Rule(STAFF),
         # What covers a product; a certificate's link is its proof
         "get_coverage": Rule(SIGNED_IN),
-        "extend_warranty": Rule(STAFF),
-        "sell_contract": Rule(STAFF),
-        "renew_contract": Rule(STAFF),
+        "extend_warranty": Rule(STAFF, once=Need.OPTIONAL),
+        "sell_contract": Rule(STAFF, once=Need.OPTIONAL),
+        "renew_contract": Rule(STAFF, once=Need.OPTIONAL),
         "end_contract": Rule(STAFF),
         "open_case": Rule(SIGNED_IN),
         "list_cases": Rule(SIGNED_IN),
@@ -175,7 +192,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "send_notice": Rule(STAFF),
         "send_command": Rule(SIGNED_IN),
         # Running the hub
-        "put_catalogue": Rule(OPERATORS, body_bytes=None),
+        "put_catalogue": Rule(OPERATORS, body_bytes=None, edits="get_catalogue"),
         "get_catalogue": Rule(STAFF),
         "list_models": Rule(SIGNED_IN),
         "get_model": Rule(SIGNED_IN),

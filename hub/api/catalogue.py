@@ -83,6 +83,7 @@ def _document(request: HttpRequest, body: Annotated[bytes, Depends(_body)]) -> _
 def put_catalogue(
     hub: HubDep,
     caller: CallerDep,
+    request: HttpRequest,  # noqa: ARG001  its Accept says of which form the ETag is
     sent: Annotated[_Sent, Depends(_document)],
     dry_run: Annotated[bool, Query(description="Only say what would change.")] = False,  # noqa: FBT002  a query parameter
     whole: Annotated[  # noqa: FBT002  a query parameter

@@ -17,6 +17,7 @@ from hub.metrics import Metrics
 from hub.ports.store.port import TelemetryStore
 from hub.services.causes import CauseBoard
 from hub.services.events import Broadcaster
+from hub.services.idempotency import Running
 from hub.services.look_book import LookBook
 from hub.services.pki import CertificateAuthority
 from hub.services.signing_keys import SigningKeys
@@ -90,6 +91,7 @@ class Hub:
         accounts: reads what the meter has counted.
         dispute_days: how long an owner has to answer a dispute.
         button_hints: how the button of a product is pressed, by language tag.
+        running: the writes with an idempotency key that are being answered at the moment.
     """
 
     engine: Engine
@@ -121,3 +123,4 @@ class Hub:
     accounts: Accounts = nothing_counted
     dispute_days: int = 14
     button_hints: Mapping[str, str] = field(default_factory=dict)
+    running: Running = field(default_factory=Running)

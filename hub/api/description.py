@@ -13,7 +13,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.requests import Request
 
-from hub.api import access, problems
+from hub.api import access, conditional, problems
 from hub.api.access import Role
 from hub.api.columns import MEDIA_TYPES
 from hub.api.flag_bodies import EvaluationRequest, FlagFailure, Flags
@@ -46,6 +46,9 @@ Times are RFC 3339 in UTC. Lists are paged by cursor: pass `next` of one page as
 Errors are problem details (RFC 9457). Somebody else's product answers 404, like one that does not
 exist. Programs send `Authorization: Bearer` with a session token, an API key or the operator token;
 browsers have a cookie, and send `X-Homeport-Request: 1` with every write.
+
+Writes that list the header `Idempotency-Key` happen once for each key, and what is edited has an
+`ETag`: send it as `If-Match`, and the edit is refused if somebody was faster.
 """
 
 _SECURITY_SCHEMES = {
@@ -128,10 +131,13 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     operation["x-homeport-callers"] = sorted(rule.roles)
     open_to_all = Role.ANONYMOUS in rule.roles
     operation["security"] = [] if open_to_all else [{"bearer": []}, {"cookie": []}]
+    headers, refusals = conditional.described(operation["operationId"], rule)
+    if headers:
+        operation["parameters"] = [*operation.get("parameters", ()), *headers]
     responses = operation["responses"]
     responses.pop("422", None)
     responses["default"] = {"$ref": "#/components/responses/Problem"}
-    declared = {"401", "403"} if not open_to_all else set()
+    declared = refusals | ({"401", "403"} if not open_to_all else set())
     if operation.get("parameters") or operation.get("requestBody"):
         declared.add("422")
     if operation.get("requestBody"):

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from hub.api import access, callers
+from hub.api import access, callers, conditional
 from hub.api.access import Role
 from hub.api.context import Hub
 from hub.errors import ForbiddenError, NotAuthenticatedError
@@ -34,17 +34,30 @@ _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 class GuardedRoute(APIRoute):
     """A route that asks the access table before it does anything."""
 
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        operation = str(options["operation_id"])
+        status = options.get("status_code")
+        written = conditional.endpoint(endpoint, operation, access.RULES[operation], status)
+        super().__init__(path, written, **options)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Put the door in front of the route."""
         handle = super().get_route_handler()
-        rule = access.RULES[str(self.operation_id)]
+        operation = str(self.operation_id)
+        rule = access.RULES[operation]
+        conditions = conditional.heeded(operation, rule)
 
         async def guarded(request: Request) -> Response:
             hub = hub_of(request)
             if Role.ANONYMOUS not in rule.roles:
                 request.state.caller = await _admitted(request, hub, rule)
             limit = rule.body_bytes or hub.request_bytes
-            return await handle(_limited(request, limit))
+            limited = _limited(request, limit)
+            if not conditions:
+                return await handle(limited)
+            asked = await conditional.conditions(limited, hub, caller_of(request), rule)
+            with hub.running.alone(asked.wish), conditional.applied(asked):
+                return await handle(limited)
 
         return guarded
 

@@ -121,3 +121,6 @@ def _check_access() -> None:
     if sorted(operations) != sorted(access.RULES):
         differing = set(operations) ^ set(access.RULES)
         raise RuntimeError(f"Routes and access table differ: {sorted(differing)}.")
+    edited = {rule.edits for rule in access.RULES.values() if rule.edits}
+    if unread := edited - access.RULES.keys():
+        raise RuntimeError(f"Edits are compared with operations that do not exist: {unread}.")

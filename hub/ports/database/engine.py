@@ -4,12 +4,14 @@
 2. A writing session takes the write lock when it begins (BEGIN IMMEDIATE), so two writers queue
    instead of failing half-way; a reading session sees one consistent state and cannot write.
 3. A writing session commits when its block ends well and rolls back when it does not.
-4. PostgreSQL promises the same by its own means, see `postgresql.py`.
+4. Inside of `one_transaction` all sessions of the thread are that one transaction.
+5. PostgreSQL promises the same by its own means, see `postgresql.py`.
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -34,6 +36,7 @@ _after_each: WeakKeyDictionary[Engine, list[Callable[[Mapping[Any, Any]], None]]
 _listeners: WeakKeyDictionary[Engine, list[Callable[[Mapping[Any, Any]], None]]] = (
     WeakKeyDictionary()
 )
+_joined: ContextVar[tuple[Engine, Session] | None] = ContextVar("homeport_joined", default=None)
 
 
 def open_engine(url: str) -> Engine:
@@ -64,6 +67,10 @@ def open_engine(url: str) -> Engine:
 @contextmanager
 def read_session(engine: Engine) -> Iterator[Session]:
     """A session that only reads; it sees one state of the database throughout."""
+    if (outer := _outer(engine)) is not None:
+        outer.flush()
+        yield outer
+        return
     with _understood(), Session(engine, expire_on_commit=False, autoflush=False) as session:
         yield session
     for hear in _after_each.get(engine, ()):
@@ -77,6 +84,10 @@ def write_session(engine: Engine) -> Iterator[Session]:
     Raises:
         InvalidInputError: a value is none that the database can keep; nothing was changed.
     """
+    if (outer := _outer(engine)) is not None:
+        with _understood(), outer.begin_nested():
+            yield outer
+        return
     writing = engine.execution_options(**{_WRITES: True})
     with _understood(), Session(writing, expire_on_commit=False) as session:
         try:
@@ -87,6 +98,27 @@ def write_session(engine: Engine) -> Iterator[Session]:
         session.commit()
     for hear in [*_listeners.get(engine, ()), *_after_each.get(engine, ())]:
         hear(session.info)
+
+
+@contextmanager
+def one_transaction(engine: Engine) -> Iterator[Session]:
+    """A writing session which the sessions that this thread opens in the block are part of.
+
+    So what a block of code writes can be kept together with what the code around it writes, all or
+    nothing, though neither knows of the other. What an inner writing session did is undone if that
+    one fails; it lasts only when the outer block ends well, and is heard of after that.
+    """
+    with write_session(engine) as session:
+        mark = _joined.set((engine, session))
+        try:
+            yield session
+        finally:
+            _joined.reset(mark)
+
+
+def _outer(engine: Engine) -> Session | None:
+    joined = _joined.get()
+    return joined[1] if joined is not None and joined[0] is engine else None
 
 
 def after_commit(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> None:

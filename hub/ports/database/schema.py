@@ -8,6 +8,7 @@ from hub.ports.database import (
     alert_tables,
     catalogue_tables,
     coverage_tables,
+    idempotency_tables,
     ownership_tables,
     people_tables,
     product_tables,
@@ -26,6 +27,7 @@ TABLE_MODULES = (
     record_tables,
     usage_tables,
     access_tables,
+    idempotency_tables,
 )
 
 METADATA = Base.metadata

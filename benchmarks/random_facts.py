@@ -60,8 +60,9 @@ PLANS: Final = {
             for at, name in enumerate((*FEATURES, "telemetry"))
             if (at * version + len(code)) % 3
         },
+        addon=code == "more",
     )
-    for code in ("basic", "comfort")
+    for code in ("basic", "comfort", "more")
     for version in (1, 2, 3)
 }
 ASKED: Final = (*FEATURES, "telemetry", "no_such_feature")
@@ -135,6 +136,11 @@ def _product(chance: Random, slot: int) -> Facts:
             _perhaps(chance, 0.3),
             _perhaps(chance, 0.3),
             chance.choice((None, 1, 2)),
+            chance.choice((0, 0, 1, 3)),
+            _perhaps(chance, 0.2),
+            _perhaps(chance, 0.5),
+            _perhaps(chance, 0.1),
+            chance.choice((1, 1, 2, 3)),
         )
         for number in range(chance.choice((0, 1, 1, 2, 3)))
     ]

@@ -31,3 +31,7 @@ class Code(StrEnum):
     NOT_IN_PLAN = "not_in_plan"
     NO_SUBSCRIPTION = "no_subscription"
     QUOTA_USED = "quota_used"
+    PAST_DUE = "past_due"
+    PAUSED = "paused"
+    INCOMPLETE = "incomplete"
+    WITHDRAWN = "withdrawn"

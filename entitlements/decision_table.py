@@ -276,7 +276,7 @@ def _patterns(
     count = columns.slot.size
     kinds = (
         (columns.own, kernel.OWN_WORDS, 2),
-        (columns.sub, kernel.SUB_WORDS, 6),
+        (columns.sub, kernel.SUB_WORDS, 10),
         (columns.hold, kernel.HOLD_WORDS, 2),
         (columns.grant, kernel.GRANT_WORDS, 2),
     )

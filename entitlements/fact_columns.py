@@ -23,7 +23,7 @@ I64 = npt.NDArray[np.int64]
 ID_BYTES = 16
 HOLD_KINDS = tuple(HoldKind)
 
-OWN_WIDTH, SUB_WIDTH, HOLD_WIDTH, GRANT_WIDTH = 5, 10, 10, 6
+OWN_WIDTH, SUB_WIDTH, HOLD_WIDTH, GRANT_WIDTH = 5, 15, 10, 6
 """Columns of the matrices, see `FactColumns`."""
 
 T = TypeVar("T", bound=Hashable)
@@ -95,7 +95,8 @@ class FactColumns:
         slot: u32[P], device slots, each once, from 1.
         product: i64[P, 2], number of the model, instant of revocation.
         own: columns epoch, start, end, owner id (2).
-        sub: plan, start, trial end, paid until, grace in s, cancelled at, ends at, epoch, id (2).
+        sub: plan, start, trial end, paid until, grace in s, cancelled at, ends at, epoch, retry in
+            s, paused at, resumes at, withdrawn at, quantity, id (2).
         hold: kind, start, end, feature set, subscription id (2), owner id (2), id (2).
         grant: feature, start, end, value, id (2).
     """
@@ -133,6 +134,11 @@ def columns_of(facts: Sequence[Facts], vocabulary: Vocabulary) -> FactColumns:
                 _given(s.cancelled_at),
                 _given(s.ends_at),
                 _given(s.epoch),
+                s.retry_s,
+                _given(s.paused_at),
+                _given(s.resumes_at),
+                _given(s.withdrawn_at),
+                s.quantity,
                 *id_pair(s.id),
             )
             for s in one.subscriptions

@@ -127,12 +127,15 @@ class PlanVersion:
         version: version of the plan, from 1.
         features: the features it includes, by name. What is not listed is not included.
         budget: how much products on it may send; `None` says nothing.
+        addon: whether it is sold beside a plan: its quotas add to those of the plan, as often as
+            its subscription says, and its values take the place of the plan's.
     """
 
     code: str
     version: int
     features: Mapping[str, FeatureTerms]
     budget: Budget | None = None
+    addon: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,13 @@ class Subscription:
         ends_at: fixed end; nothing of the subscription reaches beyond it.
         epoch: owner epoch it belongs to, for subscriptions that do not pass on to the next owner;
             `None` goes with the product.
+        retry_s: seconds after the end of the cover for which its payment is being collected; the
+            grace follows.
+        paused_at: when it was paused, last. What was paid for does not run on meanwhile: who pauses
+            moves `paid_until` by as long.
+        resumes_at: when that pause ends or ended, `None` while nobody knows.
+        withdrawn_at: when the customer withdrew from the contract, as the law allows for a while.
+        quantity: how many times it was bought; more than one only of add-ons.
     """
 
     id: str
@@ -182,6 +192,11 @@ class Subscription:
     cancelled_at: int | None = None
     ends_at: int | None = None
     epoch: int | None = None
+    retry_s: int = 0
+    paused_at: int | None = None
+    resumes_at: int | None = None
+    withdrawn_at: int | None = None
+    quantity: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@
 No rung looks at another instant; how decisions develop over time is found in `decision.py`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from entitlements.codes import Arg, Code
@@ -32,6 +32,7 @@ from entitlements.status import (
     ended_at,
     grace_until,
     is_paid,
+    past_due_until,
     status,
 )
 
@@ -49,17 +50,24 @@ _CODE_OF_STATUS = {
     Status.SCHEDULED: Code.SCHEDULED,
     Status.LAPSED: Code.LAPSED,
     Status.ENDED: Code.ENDED,
+    Status.PAST_DUE: Code.PAST_DUE,
+    Status.PAUSED: Code.PAUSED,
+    Status.INCOMPLETE: Code.INCOMPLETE,
+    Status.WITHDRAWN: Code.WITHDRAWN,
 }
 
 # Among subscriptions that grant a feature the most settled one is named, and among refusals the
 # one that says most about what to do next.
-_GRANT_RANK = {Code.PLAN: 0, Code.CANCELLED: 1, Code.TRIAL: 2, Code.GRACE: 3}
+_GRANT_RANK = {Code.PLAN: 0, Code.CANCELLED: 1, Code.TRIAL: 2, Code.PAST_DUE: 3, Code.GRACE: 4}
 _REFUSAL_RANK = {
     Code.HOLD: 0,
-    Code.SCHEDULED: 1,
-    Code.LAPSED: 2,
-    Code.ENDED: 3,
-    Code.NOT_IN_PLAN: 4,
+    Code.INCOMPLETE: 1,
+    Code.PAUSED: 2,
+    Code.SCHEDULED: 3,
+    Code.LAPSED: 4,
+    Code.WITHDRAWN: 5,
+    Code.ENDED: 6,
+    Code.NOT_IN_PLAN: 7,
 }
 
 
@@ -200,7 +208,9 @@ def _grant(view: View) -> Outcome | None:
 
 
 def _plan(view: View) -> Outcome | None:
-    best: tuple[tuple[int, int, str], Subscription, Code, PlanVersion] | None = None
+    metered = view.feature.kind is FeatureKind.METERED
+    best: tuple[tuple[int, bool, int, str], Subscription, Code, PlanVersion] | None = None
+    added: list[tuple[Subscription, PlanVersion]] = []
     for subscription, plan in _subscriptions(view):
         state = status(subscription, view.at)
         if (
@@ -209,17 +219,22 @@ def _plan(view: View) -> Outcome | None:
             and _held(view, subscription) is None
         ):
             code = _CODE_OF_STATUS[state]
-            order = (-_GRANT_RANK[code], subscription.start, subscription.id)
+            # Of equals an add-on decides, as it was bought to have more; a quota is the plan's.
+            first = plan.addon is not metered
+            order = (-_GRANT_RANK[code], first, subscription.start, subscription.id)
             if best is None or order > best[0]:
                 best = (order, subscription, code, plan)
+            if plan.addon:
+                added.append((subscription, plan))
     if best is None:
         return None
     _, subscription, code, plan = best
+    value = _value(view.feature, plan.features[view.feature.name].value)
     return Outcome(
         allowed=True,
         code=code,
         args=_terms(subscription, code),
-        value=_value(view.feature, plan.features[view.feature.name].value),
+        value=_with_addons(view.feature, value, subscription, added) if metered else value,
         plan=subscription.plan,
         plan_version=subscription.plan_version,
         subscription_id=subscription.id,
@@ -325,6 +340,26 @@ def _value(feature: Feature, value: Value) -> Value:
     return feature.default if value is None else value
 
 
+def _with_addons(
+    feature: Feature,
+    quota: Value,
+    deciding: Subscription,
+    added: Iterable[tuple[Subscription, PlanVersion]],
+) -> Value:
+    """Return a quota with those of add-ons, each as often as it was bought; `None`: unlimited."""
+    if type(quota) is not int:
+        return quota
+    total = quota
+    for subscription, plan in added:
+        more = _value(feature, plan.features[feature.name].value)
+        if more is None:
+            return None
+        if type(more) is int:
+            times = subscription.quantity - (subscription is deciding)
+            total += more * times
+    return total
+
+
 def _terms(subscription: Subscription, code: Code) -> dict[str, Arg]:
     """Return the arguments that a code takes from the subscription it is about."""
     args: dict[str, Arg] = {"plan": subscription.plan}
@@ -333,9 +368,15 @@ def _terms(subscription: Subscription, code: Code) -> dict[str, Arg]:
         args["until_at"] = _earlier(subscription.trial_end, end)
     elif code in {Code.PLAN, Code.CANCELLED}:
         args["until_at"] = _earlier(covered_until(subscription), end)
-    elif code is Code.GRACE:
+    elif code in {Code.PAST_DUE, Code.GRACE}:
+        until = past_due_until if code is Code.PAST_DUE else grace_until
         args["paid_until_at"] = covered_until(subscription)
-        args["until_at"] = _earlier(grace_until(subscription), end)
+        args["until_at"] = _earlier(until(subscription), end)
+    elif code is Code.PAUSED:
+        args["since_at"] = subscription.paused_at
+        args["until_at"] = _earlier(subscription.resumes_at, end)
+    elif code is Code.WITHDRAWN:
+        args["since_at"] = subscription.withdrawn_at
     elif code is Code.LAPSED:
         args["since_at"] = grace_until(subscription)
     elif code is Code.ENDED:

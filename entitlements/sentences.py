@@ -32,6 +32,13 @@ TEMPLATES: Mapping[Code, str] = {
     Code.NOT_IN_PLAN: "Plan {plan} does not include this feature.",
     Code.NO_SUBSCRIPTION: "No plan covers this product.",
     Code.QUOTA_USED: "The quota of this period is used up ({until_at}).",
+    Code.PAST_DUE: (
+        "Plan {plan} was paid until {paid_until_at}; the payment of what follows is being collected"
+        " ({until_at})."
+    ),
+    Code.PAUSED: "Plan {plan} has been paused since {since_at} ({until_at}).",
+    Code.INCOMPLETE: "The first payment for plan {plan} has not arrived yet.",
+    Code.WITHDRAWN: "The contract for plan {plan} was withdrawn from on {since_at}.",
 }
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

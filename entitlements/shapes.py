@@ -108,7 +108,7 @@ def facts_of(
     grants, at = _parts(words, at, grant_count, GRANT_WORDS)
     ranks = [words[1]]
     ranks += [rank for _, *pair, _ in own for rank in pair]
-    ranks += [rank for sub in subs for rank in sub[1:7]]
+    ranks += [rank for sub in subs for rank in sub[1:11]]
     ranks += [rank for part in (*holds, *grants) for rank in part[1:3]]
     facts = Facts(
         Device(1, "", 0, _end(words[1])),
@@ -200,7 +200,8 @@ def _template(moment: Moment, facts: Facts, name: str, *, safe: bool) -> Templat
 
 
 def _subscription(place: int, part: Sequence[int], vocabulary: Vocabulary) -> Subscription:
-    plan, start, trial, paid, grace_end, cancelled, ends, epoch = part
+    plan, start, trial, paid, retry_end, grace_end, *others, epoch, quantity = part
+    cancelled, ends, paused, resumes, withdrawn = others
     code, version = vocabulary.plans.things[plan]
     return Subscription(
         _name(place),
@@ -209,10 +210,15 @@ def _subscription(place: int, part: Sequence[int], vocabulary: Vocabulary) -> Su
         _start(start),
         _end(trial),
         _end(paid),
-        grace_end - max(trial, paid) if grace_end else 0,
+        grace_end - retry_end,
         _end(cancelled),
         _end(ends),
         None if epoch == ABSENT else epoch,
+        retry_end - max(trial, paid),
+        _end(paused),
+        _end(resumes),
+        _end(withdrawn),
+        quantity,
     )
 
 

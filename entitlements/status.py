@@ -4,7 +4,8 @@
 2. `RULES` is the only definition. It is read from the top and the first rule that holds wins.
 3. All changes happen at the instants that `boundaries` returns.
 
-What a status allows for a feature is decided in `decision.py`.
+What a status allows for a feature is decided in `decision.py`; what leads from one to another is in
+`transitions.py`.
 """
 
 from collections.abc import Callable
@@ -20,15 +21,21 @@ class Status(StrEnum):
     """States of a subscription."""
 
     SCHEDULED = "scheduled"
+    WITHDRAWN = "withdrawn"
     ENDED = "ended"
+    PAUSED = "paused"
     CANCELLED = "cancelled"
     TRIAL = "trial"
+    INCOMPLETE = "incomplete"
     ACTIVE = "active"
+    PAST_DUE = "past_due"
     GRACE = "grace"
     LAPSED = "lapsed"
 
 
-ENTITLED = frozenset({Status.CANCELLED, Status.TRIAL, Status.ACTIVE, Status.GRACE})
+ENTITLED = frozenset(
+    {Status.CANCELLED, Status.TRIAL, Status.ACTIVE, Status.PAST_DUE, Status.GRACE}
+)
 """The states in which the plan's features are granted."""
 
 
@@ -45,16 +52,22 @@ def is_paid(subscription: Subscription, at: int) -> bool:
     """Say whether the instant is paid for.
 
     What is open-ended is free of charge or billed elsewhere, so it counts as paid; a free trial and
-    the grace after the cover do not.
+    what follows the cover do not.
     """
     if subscription.paid_until is None:
         return subscription.trial_end is None
     return at < subscription.paid_until
 
 
-def grace_until(subscription: Subscription) -> int | None:
-    """Return the end of the grace that follows the cover, `None` if open-ended."""
+def past_due_until(subscription: Subscription) -> int | None:
+    """Return until when the payment of what follows the cover is collected, `None` if open-ended."""
     end = covered_until(subscription)
+    return None if end is None else end + subscription.retry_s * NS_PER_S
+
+
+def grace_until(subscription: Subscription) -> int | None:
+    """Return the end of the grace that follows the collection, `None` if open-ended."""
+    end = past_due_until(subscription)
     return None if end is None else end + subscription.grace_s * NS_PER_S
 
 
@@ -72,14 +85,34 @@ def ended_at(subscription: Subscription) -> int | None:
     return end if subscription.ends_at is None else min(end, subscription.ends_at)
 
 
+def _withdrawn(s: Subscription, at: int) -> bool:
+    return s.withdrawn_at is not None and at >= s.withdrawn_at
+
+
 def _over(s: Subscription, at: int) -> bool:
     end = ended_at(s)
     return end is not None and at >= end
 
 
-def _covered(s: Subscription, at: int) -> bool:
+def _paused(s: Subscription, at: int) -> bool:
+    if s.paused_at is None or at < s.paused_at:
+        return False
+    return s.resumes_at is None or at < s.resumes_at
+
+
+def _covered_at(s: Subscription, at: int) -> bool:
     end = covered_until(s)
     return end is None or at < end
+
+
+def _never_covered(s: Subscription, _at: int) -> bool:
+    end = grace_until(s)
+    return end is not None and end <= s.start
+
+
+def _in_collection(s: Subscription, at: int) -> bool:
+    end = past_due_until(s)
+    return end is not None and at < end
 
 
 def _in_grace(s: Subscription, at: int) -> bool:
@@ -97,7 +130,9 @@ class Rule(NamedTuple):
 
 RULES: tuple[Rule, ...] = (
     Rule(Status.SCHEDULED, "before its start", lambda s, at: at < s.start),
+    Rule(Status.WITHDRAWN, "the customer withdrew from the contract", _withdrawn),
     Rule(Status.ENDED, "past its fixed end, or cancelled with nothing covered left", _over),
+    Rule(Status.PAUSED, "paused, until it resumes", _paused),
     Rule(
         Status.CANCELLED,
         "cancelled, but what is covered still runs",
@@ -108,8 +143,10 @@ RULES: tuple[Rule, ...] = (
         "within the free trial",
         lambda s, at: s.trial_end is not None and at < s.trial_end,
     ),
-    Rule(Status.ACTIVE, "paid for, or open-ended", _covered),
-    Rule(Status.GRACE, "unpaid, within the grace after the cover", _in_grace),
+    Rule(Status.INCOMPLETE, "nothing of it was ever paid for or free", _never_covered),
+    Rule(Status.ACTIVE, "paid for, or open-ended", _covered_at),
+    Rule(Status.PAST_DUE, "unpaid, while the payment is being collected", _in_collection),
+    Rule(Status.GRACE, "unpaid, within the grace after the collection", _in_grace),
     Rule(Status.LAPSED, "unpaid, and the grace is over", lambda _s, _at: True),
 )
 
@@ -129,8 +166,12 @@ def boundaries(subscription: Subscription) -> tuple[int, ...]:
         subscription.trial_end,
         subscription.paid_until,
         covered_until(subscription),
+        past_due_until(subscription),
         grace_until(subscription),
+        subscription.paused_at,
+        subscription.resumes_at,
         subscription.cancelled_at,
+        subscription.withdrawn_at,
         ended_at(subscription),
     )
     return tuple(instant for instant in instants if instant is not None)

@@ -18,7 +18,7 @@ _NS = 1_000_000_000
 _END = int(np.iinfo(np.int64).max)
 HEAD = 6
 """Words of a pattern before its facts: model, revocation, and how many facts of each kind."""
-OWN_WORDS, SUB_WORDS, HOLD_WORDS, GRANT_WORDS = 4, 8, 6, 4
+OWN_WORDS, SUB_WORDS, HOLD_WORDS, GRANT_WORDS = 4, 13, 6, 4
 """Words of each fact, see `shapes.py`."""
 NEVER = 0xFFFF
 """For the place of the next change in a cell: there is none."""
@@ -27,11 +27,11 @@ ALLOWED, VALUE, UNTIL = np.uint64(1 << 8), np.uint64(16), np.uint64(48)
 
 
 @nb.njit(nogil=True)
-def _grace_end(trial: int, paid: int, grace_s: int) -> int:
-    covered = max(trial, paid)
-    if covered == ABSENT:
+def _later(instant: int, seconds: int) -> int:
+    """Return an instant that is some seconds after another; none after none."""
+    if instant == ABSENT:
         return ABSENT
-    return _END if covered > _END - grace_s * _NS else covered + grace_s * _NS
+    return _END if instant > _END - seconds * _NS else instant + seconds * _NS
 
 
 @nb.njit(nogil=True)
@@ -79,7 +79,7 @@ def pattern(  # type: ignore[no-untyped-def]
         s0, s1 = sub_first[i], sub_first[i + 1]
         h0, h1 = hold_first[i], hold_first[i + 1]
         g0, g1 = grant_first[i], grant_first[i + 1]
-        most = 1 + 2 * (o1 - o0) + 6 * (s1 - s0) + 2 * (h1 - h0) + 2 * (g1 - g0)
+        most = 1 + 2 * (o1 - o0) + 10 * (s1 - s0) + 2 * (h1 - h0) + 2 * (g1 - g0)
         found = np.empty(most, np.int64)
         n = 0
         if product[i, 1] != ABSENT:
@@ -91,14 +91,15 @@ def pattern(  # type: ignore[no-untyped-def]
                     found[n] = own[r, c]
                     n += 1
         for r in range(s0, s1):
-            for c in (1, 2, 3, 5, 6):
+            for c in (1, 2, 3, 5, 6, 9, 10, 11):
                 if sub[r, c] != ABSENT:
                     found[n] = sub[r, c]
                     n += 1
-            end = _grace_end(sub[r, 2], sub[r, 3], sub[r, 4])
-            if end != ABSENT:
-                found[n] = end
-                n += 1
+            retried = _later(max(sub[r, 2], sub[r, 3]), sub[r, 8])
+            if retried != ABSENT:
+                found[n] = retried
+                found[n + 1] = _later(retried, sub[r, 4])
+                n += 2
         for r in range(h0, h1):
             for c in (1, 2):
                 if hold[r, c] != ABSENT:
@@ -144,10 +145,15 @@ def pattern(  # type: ignore[no-untyped-def]
             word[w] = sub[r, 0]
             for c in range(3):
                 word[w + 1 + c] = _rank(mine, count, sub[r, 1 + c])
-            word[w + 4] = _rank(mine, count, _grace_end(sub[r, 2], sub[r, 3], sub[r, 4]))
-            word[w + 5] = _rank(mine, count, sub[r, 5])
-            word[w + 6] = _rank(mine, count, sub[r, 6])
-            word[w + 7] = sub[r, 7]
+            retried = _later(max(sub[r, 2], sub[r, 3]), sub[r, 8])
+            word[w + 4] = _rank(mine, count, retried)
+            word[w + 5] = _rank(mine, count, _later(retried, sub[r, 4]))
+            word[w + 6] = _rank(mine, count, sub[r, 5])
+            word[w + 7] = _rank(mine, count, sub[r, 6])
+            for c in range(3):
+                word[w + 8 + c] = _rank(mine, count, sub[r, 9 + c])
+            word[w + 11] = sub[r, 7]
+            word[w + 12] = sub[r, 12]
             w += SUB_WORDS
         for r in range(h0, h1):
             word[w] = hold[r, 0]
@@ -156,7 +162,7 @@ def pattern(  # type: ignore[no-untyped-def]
             word[w + 3] = hold[r, 3]
             word[w + 4] = 0 if hold[r, 4] == 0 else -1  # -1: none of the product's
             for q in range(s0, s1):
-                if hold[r, 4] != 0 and sub[q, 8] == hold[r, 4] and sub[q, 9] == hold[r, 5]:
+                if hold[r, 4] != 0 and sub[q, 13] == hold[r, 4] and sub[q, 14] == hold[r, 5]:
                     word[w + 4] = q - s0 + 1
             word[w + 5] = 0 if hold[r, 6] == 0 else -1
             for q in range(o0, o1):

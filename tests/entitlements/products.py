@@ -57,6 +57,12 @@ PLANS = {
             },
         ),
         PlanVersion("comfort", 1, {"telemetry": FeatureTerms(), "schedule": FeatureTerms(False)}),
+        PlanVersion(
+            "more_reports",
+            1,
+            {"reports": FeatureTerms(5), "history_days": FeatureTerms(900)},
+            addon=True,
+        ),
     )
 }
 
@@ -101,6 +107,11 @@ subscribed = st.sampled_from(sorted(PLANS)).flatmap(
         cancelled_at=ends,
         ends_at=ends,
         epoch=st.none() | st.integers(1, 3),
+        retry_s=st.integers(0, 2),
+        paused_at=ends,
+        resumes_at=ends,
+        withdrawn_at=st.none() | ends,
+        quantity=st.integers(1, 3),
     ),
 )
 

@@ -33,9 +33,7 @@ class Status(StrEnum):
     LAPSED = "lapsed"
 
 
-ENTITLED = frozenset(
-    {Status.CANCELLED, Status.TRIAL, Status.ACTIVE, Status.PAST_DUE, Status.GRACE}
-)
+ENTITLED = frozenset({Status.CANCELLED, Status.TRIAL, Status.ACTIVE, Status.PAST_DUE, Status.GRACE})
 """The states in which the plan's features are granted."""
 
 

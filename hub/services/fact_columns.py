@@ -206,5 +206,10 @@ _SUBSCRIPTIONS = select(
     _or_absent(o.Subscription.cancelled_at),
     _or_absent(o.Subscription.ends_at),
     _or_absent(o.Subscription.epoch),
+    o.Subscription.retry_s,
+    _or_absent(o.Subscription.paused_at),
+    _or_absent(o.Subscription.resumes_at),
+    _or_absent(o.Subscription.withdrawn_at),
+    o.Subscription.quantity,
     o.Subscription.id,
 )

@@ -187,6 +187,11 @@ _SUBSCRIPTIONS = (
         o.Subscription.cancelled_at,
         o.Subscription.ends_at,
         o.Subscription.epoch,
+        o.Subscription.retry_s,
+        o.Subscription.paused_at,
+        o.Subscription.resumes_at,
+        o.Subscription.withdrawn_at,
+        o.Subscription.quantity,
     )
     .join(c.PlanVersion, c.PlanVersion.id == o.Subscription.plan_version_id)
     .join(c.Plan, c.Plan.id == c.PlanVersion.plan_id)

@@ -57,7 +57,17 @@ def keep_terms(session: Session, row: o.Subscription, at: int) -> None:
         session.flush()
 
 
-_TERMS = ("trial_end", "paid_until", "grace_s", "cancelled_at", "ends_at")
+_TERMS = (
+    "trial_end",
+    "paid_until",
+    "grace_s",
+    "cancelled_at",
+    "ends_at",
+    "retry_s",
+    "paused_at",
+    "resumes_at",
+    "withdrawn_at",
+)
 
 
 def _subscriptions(

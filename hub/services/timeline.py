@@ -206,6 +206,12 @@ def _coverage(session: Session, product_id: str) -> Iterator[Entry]:
         over, covered, grace = ended_at(one), covered_until(one), grace_until(one)
         if one.cancelled_at is not None:
             yield Entry(one.cancelled_at, Side.BUSINESS, "cancelled", about)
+        if one.paused_at is not None:
+            yield Entry(one.paused_at, Side.BUSINESS, "paused", about)
+            if one.resumes_at is not None:
+                yield Entry(one.resumes_at, Side.BUSINESS, "resumed", about)
+        if one.withdrawn_at is not None:
+            yield Entry(one.withdrawn_at, Side.BUSINESS, "withdrawn", about)
         if over is not None:
             yield Entry(over, Side.BUSINESS, "ended", about)
         # What would have come after its end never came.

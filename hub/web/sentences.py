@@ -55,8 +55,12 @@ STATUSES: Mapping[str, str] = {
     "cancelled": N_("Cancelled, still running"),
     "trial": N_("Free trial"),
     "active": N_("Active"),
+    "incomplete": N_("Waits for its first payment"),
+    "past_due": N_("Payment is being collected"),
     "grace": N_("Payment due"),
+    "paused": N_("Paused"),
     "lapsed": N_("Lapsed"),
+    "withdrawn": N_("Withdrawn"),
 }
 HOLDS: Mapping[str, str] = {
     "payment": N_("payment"),
@@ -76,6 +80,9 @@ EVENTS: Mapping[str, str] = {
     "ended": N_("Plan {plan} ended"),
     "unpaid": N_("Plan {plan} was no longer paid for"),
     "lapsed": N_("Plan {plan} lapsed"),
+    "paused": N_("Plan {plan} was paused"),
+    "resumed": N_("Plan {plan} went on after a pause"),
+    "withdrawn": N_("The contract for plan {plan} was withdrawn from"),
     "held": N_("Put on hold ({kind}): {reason}"),
     "hold_ended": N_("The hold ({kind}) ended"),
     "granted": N_("{feature} was granted: {reason}"),

@@ -188,6 +188,11 @@ class Subscription(Base):
     cancelled_at: Mapped[Instant | None]
     ends_at: Mapped[Instant | None]
     epoch: Mapped[int | None]
+    retry_s: Mapped[int] = mapped_column(server_default="0")
+    paused_at: Mapped[Instant | None]
+    resumes_at: Mapped[Instant | None]
+    withdrawn_at: Mapped[Instant | None]
+    quantity: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[Instant]
 
 
@@ -203,6 +208,10 @@ class SubscriptionTerms(Base):
     grace_s: Mapped[int]
     cancelled_at: Mapped[Instant | None]
     ends_at: Mapped[Instant | None]
+    retry_s: Mapped[int] = mapped_column(server_default="0")
+    paused_at: Mapped[Instant | None]
+    resumes_at: Mapped[Instant | None]
+    withdrawn_at: Mapped[Instant | None]
 
 
 class Hold(Base):

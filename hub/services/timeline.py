@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from device_sdk.wire.codes import ReplyStatus
+from entitlements.facts import Subscription
 from entitlements.status import covered_until, ended_at, grace_until
 from hub.ports.database.alert_tables import Command, Notice
 from hub.ports.database.catalogue_tables import Feature, Metric, Plan, ProductModel
@@ -199,26 +200,8 @@ def _owners(session: Session, product_id: str) -> Iterator[Entry]:
 
 
 def _coverage(session: Session, product_id: str) -> Iterator[Entry]:
-    facts = load_one(session, product_id)
-    for one in facts.subscriptions:
-        about = {"plan": one.plan}
-        yield Entry(one.start, Side.BUSINESS, "subscribed", about)
-        over, covered, grace = ended_at(one), covered_until(one), grace_until(one)
-        if one.cancelled_at is not None:
-            yield Entry(one.cancelled_at, Side.BUSINESS, "cancelled", about)
-        if one.paused_at is not None:
-            yield Entry(one.paused_at, Side.BUSINESS, "paused", about)
-            if one.resumes_at is not None:
-                yield Entry(one.resumes_at, Side.BUSINESS, "resumed", about)
-        if one.withdrawn_at is not None:
-            yield Entry(one.withdrawn_at, Side.BUSINESS, "withdrawn", about)
-        if over is not None:
-            yield Entry(over, Side.BUSINESS, "ended", about)
-        # What would have come after its end never came.
-        if covered is not None and covered != grace and (over is None or covered < over):
-            yield Entry(covered, Side.BUSINESS, "unpaid", about)
-        if grace is not None and (over is None or grace < over):
-            yield Entry(grace, Side.BUSINESS, "lapsed", about)
+    for one in load_one(session, product_id).subscriptions:
+        yield from _subscription(one)
     for hold in session.scalars(select(Hold).where(Hold.product_id == product_id)):
         about = {"kind": hold.kind, "reason": hold.reason}
         yield Entry(hold.starts_at, Side.BUSINESS, "held", about)
@@ -227,6 +210,29 @@ def _coverage(session: Session, product_id: str) -> Iterator[Entry]:
     for grant in session.scalars(select(Grant).where(Grant.product_id == product_id)):
         about = {"feature": grant.feature, "reason": grant.reason}
         yield Entry(grant.starts_at, Side.BUSINESS, "granted", about)
+
+
+def _subscription(one: Subscription) -> Iterator[Entry]:
+    about = {"plan": one.plan}
+    over, covered, grace = ended_at(one), covered_until(one), grace_until(one)
+    instants = (
+        (one.start, "subscribed"),
+        (one.cancelled_at, "cancelled"),
+        (one.paused_at, "paused"),
+        (None if one.paused_at is None else one.resumes_at, "resumed"),
+        (one.withdrawn_at, "withdrawn"),
+        (over, "ended"),
+        # What would have come after its end never came.
+        (covered if covered != grace and _before(covered, over) else None, "unpaid"),
+        (grace if _before(grace, over) else None, "lapsed"),
+    )
+    for at, what in instants:
+        if at is not None:
+            yield Entry(at, Side.BUSINESS, what, about)
+
+
+def _before(instant: int | None, end: int | None) -> bool:
+    return instant is not None and (end is None or instant < end)
 
 
 def _alerts(session: Session, caller: Caller, product_id: str, limit: int) -> Iterator[Entry]:

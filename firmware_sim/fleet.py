@@ -140,11 +140,15 @@ class Fleet:
         )
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stop living and close every device; what is not sent yet stays in its spool."""
+    def rest(self) -> None:
+        """Stop living; the devices stay connected."""
         self._stopped.set()
         if self._thread is not None:
             self._thread.join()
+
+    def stop(self) -> None:
+        """Stop living and close every device; what is not sent yet stays in its spool."""
+        self.rest()
         # Each waits for a goodbye and a sync of its disk; together they need not wait in a row.
         with ThreadPoolExecutor(CLOSERS) as pool:
             list(pool.map(SimulatedProduct.close, self.products))

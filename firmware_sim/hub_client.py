@@ -97,6 +97,14 @@ class HubClient:
         """
         return self._ask(method, f"/api/v1{path}", body, query)
 
+    def text(self, path: str) -> str:
+        """Get plain text, such as the hub's metrics; the path begins at the hub's root.
+
+        Raises:
+            httpx.HTTPError: the hub cannot be reached, or refused.
+        """
+        return self._http.get(path).raise_for_status().text
+
     def ready(self) -> None:
         """Return if the hub can work.
 

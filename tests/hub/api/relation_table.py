@@ -298,6 +298,7 @@ PAGES: dict[str, Row] = {
     "do_member": household(Act.INVITE, form={"relation": "viewer"}, ok=SHOWN),
     "do_decline_invitation": role(form={}, ok=SHOWN),
     "do_withdraw_invitation": household(Act.INVITE, form={}, ok=SHOWN),
+    "page_usage": product(Act.BILLS, ok=SHOWN),
     "page_looks": product(Act.PEOPLE, ok=SHOWN),
     "do_consent": product(Act.CONSENT, form={}, ok=SHOWN),
     "page_hand_over": product(Act.TRANSFER, ok=SHOWN),

@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -142,6 +143,7 @@ class Device:
             places.append(Place.file(Path(mark_file)))
         marks = Marks(enrolment.device_id, places)
         trust = Trust(home / "state.json", enrolment.device_id, key.hash(), keys, marks)
+        api = replace(api, learned=lambda: routes(renewal.enrolment, trust.state)[0].trust)
         renewal = enrol.Renewal(home, api, key, enrolment)
         link = MqttLink(
             enrolment.device_id,
@@ -153,9 +155,7 @@ class Device:
             keepalive_s=keepalive_s,
         )
         settings = Settings(firmware, tuple(capabilities), when_full, linger_s)
-        engine = Engine(
-            spool, trust, link, clocks, settings, renewal.renew_if_due, api.signing_keys
-        )
+        engine = Engine(spool, trust, link, clocks, settings, _renewing(renewal), api.signing_keys)
         return cls(enrolment.device_id, engine, link, clocks)
 
     def measure(self, metric: str, value: float, at_ns: int | None = None) -> None:
@@ -444,8 +444,15 @@ class _Ears:
     def disconnected(self) -> None:
         self._put(self._engine.on_disconnected)
 
+    def refused(self) -> None:
+        self._put(self._engine.upkeep.refused)
+
     def received(self, channel: str, payload: bytes) -> None:
         self._put(lambda: self._engine.on_message(channel, payload))
+
+
+def _renewing(renewal: enrol.Renewal) -> Callable[[int, bool], bool]:
+    return lambda now_ns, forced: renewal.renew_if_due(now_ns, forced=forced)
 
 
 def _nothing() -> None:

@@ -105,8 +105,8 @@ class Engine:
         link: connection; started by the caller.
         clocks: time and chance.
         settings: behaviour.
-        renew: renews the certificate if that is due at the given wall time (ns); tells whether it
-            did.
+        renew: renews the certificate if that is due at the given time (ns), or in any case; tells
+            whether it did.
         hub_keys: asks the hub for its signing keys; used when a state is signed by one not known.
     """
 
@@ -117,7 +117,7 @@ class Engine:
         link: Link,
         clocks: Clocks,
         settings: Settings,
-        renew: Callable[[int], bool],
+        renew: Callable[[int, bool], bool],
         hub_keys: Callable[[], HubKeys] | None = None,
     ) -> None:
         self.spool = spool
@@ -144,7 +144,8 @@ class Engine:
             self,
             clocks.monotonic,
             clocks.jitter,
-            lambda: renew(clocks.wall_ns()),
+            # A clock that was never set would let the certificate end unnoticed.
+            lambda forced: renew(max(clocks.wall_ns(), self.clock.earliest_ns() or 0), forced),
             hub_keys,
         )
         self._measured = self._dropped = self._connects = self._refused = 0
@@ -254,6 +255,7 @@ class Engine:
         """Introduce the device, ask for the state, and begin to send."""
         self.connected = True
         self._connects += 1
+        self.upkeep.accepted()
         self._asked_at = self._clocks.monotonic()
         self._introduce()
         self.ask_state()

@@ -1,6 +1,7 @@
 """Enrolment and renewal over HTTPS, and the file that remembers the outcome.
 
-1. The hub is trusted by the given CA file only; names are checked, TLS 1.2 or later.
+1. The hub is trusted by the given CA file; once the hub has said by which certificates it is to be
+   trusted, those count in the place of the file's of the same name. Names are checked, TLS 1.2 or later.
 2. The secret goes into the request body and nowhere else: not into files, logs or errors.
 3. `enrolment.json` is the commit point; the certificate stands beside it for the TLS library.
 """
@@ -9,6 +10,7 @@ import hashlib
 import http.client
 import json
 import ssl
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -82,11 +84,13 @@ class HubApi:
         address: base address, `https://host[:port]`.
         ca_file: PEM file with the CA to trust.
         timeout_s: limit for each network step.
+        learned: returns the PEM certificates that the hub said are to be trusted; empty: none yet.
     """
 
     address: str
     ca_file: Path
     timeout_s: float = 20.0
+    learned: Callable[[], str] = str
 
     def enrol(self, serial: str, model: str, secret: str, key: DeviceKey) -> Enrolment:
         """Enrol with a one-time secret.
@@ -140,7 +144,7 @@ class HubApi:
         if parts.scheme != "https" or not parts.hostname:
             raise EnrolmentError(f"Cannot {deed}: {self.address} is not an https:// address.")
         try:
-            context = ssl.create_default_context(cafile=str(self.ca_file))
+            context = _context(self.ca_file, self.learned())
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             connection = http.client.HTTPSConnection(
                 parts.hostname, parts.port, timeout=self.timeout_s, context=context
@@ -167,6 +171,23 @@ class HubApi:
                 "Check address, CA file and network."
             ) from error
         return _answer(status, data, deed)
+
+
+def _context(ca_file: Path, learned: str) -> ssl.SSLContext:
+    """Return what verifies the hub: an authority that was replaced counts no more, file or not."""
+    context = ssl.create_default_context(cafile=str(ca_file))
+    if not learned:
+        return context
+    names = {one.subject for one in x509.load_pem_x509_certificates(learned.encode("ascii"))}
+    others = [
+        der
+        for der in context.get_ca_certs(binary_form=True)
+        if x509.load_der_x509_certificate(der).subject not in names
+    ]
+    context = ssl.create_default_context(cadata=learned)
+    if others:
+        context.load_verify_locations(cadata=b"".join(others))
+    return context
 
 
 def load(folder: Path) -> Enrolment | None:
@@ -204,7 +225,12 @@ def _answer(status: int, data: bytes, deed: str) -> Any:
         detail = fields.get("detail") if isinstance(fields, dict) else None
         said = f" ({str(detail)[:300]})" if detail else ""
         advice = _NEXT.get(status, "Try again later; if it goes on, ask the vendor.")
-        raise EnrolmentError(f"Cannot {deed}: the hub answered {status}{said}. {advice}", status)
+        told = fields.get("hub_time_s") if isinstance(fields, dict) else None
+        raise EnrolmentError(
+            f"Cannot {deed}: the hub answered {status}{said}. {advice}",
+            status,
+            told if isinstance(told, int) else None,
+        )
     return fields
 
 
@@ -252,16 +278,29 @@ class Renewal:
         self._key = key
         self.enrolment = enrolment
 
-    def renew_if_due(self, now_ns: int) -> bool:
+    def renew_if_due(self, now_ns: int, *, forced: bool = False) -> bool:
         """Renew once two thirds of the certificate's life are over; tells whether it did.
+
+        Where this clock and the hub's differ, the hub's counts.
+
+        Args:
+            now_ns: now, ns since 1970.
+            forced: renew in any case: the broker refuses the certificate.
 
         Raises:
             EnrolmentError: renewal was due and failed; the certificate stays as it is.
         """
-        now_s = now_ns // 1_000_000_000
-        if now_s < self.enrolment.renewal_due_s():
+        now_s, due_s = now_ns // 1_000_000_000, self.enrolment.renewal_due_s()
+        if now_s < due_s and not forced:
             return False
-        fresh = self._api.renew(self.enrolment, self._key, now_s)
+        try:
+            fresh = self._api.renew(self.enrolment, self._key, now_s)
+        except EnrolmentError as error:
+            if error.hub_time_s is None:
+                raise
+            if error.hub_time_s < due_s and not forced:
+                return False
+            fresh = self._api.renew(self.enrolment, self._key, error.hub_time_s)
         if fresh.device_id != self.enrolment.device_id:
             raise EnrolmentError("The hub renewed another device's certificate; it was not used.")
         save(self._folder, fresh)

@@ -21,13 +21,17 @@ class EnrolmentError(DeviceError):
     Args:
         message: what happened and what to do next.
         status: HTTP status of the hub's answer; None when it did not answer.
+        hub_time_s: the hub's time (seconds since 1970) if the answer was that ours is too far off.
     """
 
     code = "enrolment"
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    def __init__(
+        self, message: str, status: int | None = None, hub_time_s: int | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.hub_time_s = hub_time_s
 
 
 class SpoolFullError(DeviceError):

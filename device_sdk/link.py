@@ -40,6 +40,9 @@ class Listener(Protocol):
     def disconnected(self) -> None:
         """The connection is gone."""
 
+    def refused(self) -> None:
+        """A broker was there and would not have us, or was not one to be trusted."""
+
     def received(self, channel: str, payload: bytes) -> None:
         """A message came down."""
 
@@ -174,9 +177,12 @@ class MqttLink:
                 return
             routes = self._routes()
             route = routes[failures % len(routes)]
+            refused = False
             try:
                 self._session(route, listener)
+                refused = not self._again.is_set()
             except (OSError, ValueError) as error:
+                refused = isinstance(error, ssl.SSLError)
                 _log.info("No connection to %s:%s: %s", route.host, route.port, error)
             if self._ready:
                 self._ready = False
@@ -184,6 +190,8 @@ class MqttLink:
                 listener.disconnected()
             else:
                 failures += 1
+                if refused:
+                    listener.refused()
             wait = min(LONGEST_WAIT_S, 2.0 ** min(failures, 10)) * (0.25 + 0.75 * self._jitter())
             if not self._closing.is_set():
                 self._again.wait(wait)

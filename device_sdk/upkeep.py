@@ -17,6 +17,12 @@ from device_sdk.wire.errors import WireError
 
 _RENEWAL_CHECK_S = 6 * 3600.0
 _RENEWAL_RETRY_S = 900.0
+_REFUSALS = 3
+"""So many in a row mean that the broker wants another certificate: its own clock may know better, or its
+authority has changed."""
+_REFUSED_SPREAD_S = 300.0
+"""A broker that cannot ask its hub refuses everybody; they must not all come to the hub at once."""
+_FORCED_S = (900.0, 6 * 3600.0)
 _KEYS_SPREAD_S = 30.0
 """All devices of a hub meet a new key at once; they ask for it within so many seconds."""
 _KEYS_RETRY_S = (60.0, 6 * 3600.0)
@@ -45,7 +51,7 @@ class Upkeep:
         wires: the rest of the device.
         monotonic: seconds that never go back.
         jitter: random numbers from 0 to 1.
-        renew: renews the certificate if that is due; tells whether it did.
+        renew: renews the certificate if that is due, or in any case; tells whether it did.
         hub_keys: asks the hub for its signing keys; None: it cannot be asked.
     """
 
@@ -56,7 +62,7 @@ class Upkeep:
         wires: Wires,
         monotonic: Callable[[], float],
         jitter: Callable[[], float],
-        renew: Callable[[], bool],
+        renew: Callable[[bool], bool],
         hub_keys: Callable[[], HubKeys] | None,
     ) -> None:
         self._trust = trust
@@ -67,6 +73,10 @@ class Upkeep:
         self._renew = renew
         self._hub_keys = hub_keys
         self._renewal_at = 0.0
+        self._refusals = 0
+        self._forced = False
+        self._forced_after = 0.0
+        self._forced_wait_s = _FORCED_S[0]
         self._keys_at: float | None = None
         self._keys_wait_s = _KEYS_RETRY_S[0]
         self._keep_time_s = _KEEP_TIME_S[0]
@@ -102,6 +112,19 @@ class Upkeep:
         """Ask no more: a state was taken."""
         self._keys_at, self._keys_wait_s = None, _KEYS_RETRY_S[0]
 
+    def refused(self) -> None:
+        """Take note that the broker refused; after a few times get another certificate."""
+        self._refusals += 1
+        now = self._monotonic()
+        if self._refusals < _REFUSALS or self._forced or now < self._forced_after:
+            return
+        self._forced = True
+        self._renewal_at = min(self._renewal_at, now + _REFUSED_SPREAD_S * self._jitter())
+
+    def accepted(self) -> None:
+        """Take note that the broker let the device in."""
+        self._refusals, self._forced, self._forced_wait_s = 0, False, _FORCED_S[0]
+
     def _try_keys(self, now: float) -> float | None:
         """Learn the hub's signing keys; returns when to try again, or None if that is done."""
         try:
@@ -117,8 +140,12 @@ class Upkeep:
 
     def _try_renewal(self) -> float:
         """Renew the certificate if due; returns seconds until the next look."""
+        forced, self._forced = self._forced, False
+        if forced:
+            self._forced_after = self._monotonic() + self._forced_wait_s
+            self._forced_wait_s = min(2 * self._forced_wait_s, _FORCED_S[1])
         try:
-            if self._renew():
+            if self._renew(forced):
                 self._wires.reload()
         except EnrolmentError as error:
             _log.warning("%s", error)

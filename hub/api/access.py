@@ -71,6 +71,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         # Public keys; what a device believes of them is signed.
         "get_signing_keys": Rule(PUBLIC),
         "rotate_signing_keys": Rule(OPERATORS),
+        "list_authorities": Rule(OPERATORS),
+        "rotate_authority": Rule(OPERATORS),
+        "retire_authority": Rule(OPERATORS),
         # A broker that asks for admission shows the secret it shares with the hub.
         "emqx_auth": Rule(PUBLIC),
         "emqx_acl": Rule(PUBLIC),

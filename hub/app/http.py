@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from hub.api import (
     access,
     alerts,
+    authorities,
     broker_hook,
     cases,
     catalogue,
@@ -50,6 +51,7 @@ _ROUTERS = (
     description.ROUTER,
     devices.ROUTER,
     signing_keys.ROUTER,
+    authorities.ROUTER,
     people.ROUTER,
     households.ROUTER,
     partners.ROUTER,

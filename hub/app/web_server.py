@@ -1,12 +1,14 @@
 """Serves the HTTP application over TLS, under the supervisor's rules.
 
 1. Signals are the process's business (`hub.app.child`), not uvicorn's: it is told to stop.
-2. Streams that never end by themselves (live events) are cut after a few seconds when stopping.
+2. A certificate that was renewed is shown from the next connection on; those that stand go on.
+3. Streams that never end by themselves (live events) are cut after a few seconds when stopping.
 """
 
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,8 @@ import uvicorn
 
 _GRACE_S = 3
 _BACKLOG = 2_048
+_CERTIFICATES_S = 2.0
+"""How soon a certificate that was renewed is shown."""
 
 
 class _Server(uvicorn.Server):
@@ -73,7 +77,15 @@ def serve(
 
     async def main() -> None:
         async def watch() -> None:
-            await asyncio.to_thread(stop.wait)
+            shown = _read(certificate, key)
+            while not await asyncio.to_thread(stop.wait, _CERTIFICATES_S):
+                present = _read(certificate, key)
+                if (
+                    present != shown
+                    and config.ssl is not None
+                    and _take(config.ssl, certificate, key)
+                ):
+                    shown = present
             server.should_exit = True
 
         watcher = asyncio.create_task(watch())
@@ -84,3 +96,18 @@ def serve(
             await watcher
 
     asyncio.run(main())
+
+
+def _read(*files: Path) -> list[bytes]:
+    return [file.read_bytes() for file in files]
+
+
+def _take(context: ssl.SSLContext, certificate: Path, key: Path) -> bool:
+    """Show another certificate from the next connection on; tells whether certificate and key fit."""
+    try:
+        # Tried apart first: a context that was given a certificate without its key shows neither.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key)
+    except (ssl.SSLError, OSError):
+        return False  # the two files are replaced one after the other
+    return True

@@ -1,6 +1,7 @@
 """The hub's own certificate authority: who is at the other end of a TLS connection.
 
-1. One P-256 authority per hub, made at first start; its key never leaves `pki/` and has mode 0600.
+1. One P-256 authority per hub, made at first start; its keys never leave `pki/` and have mode 0600.
+   It may have several generations (`generations.py`); which one issues is told by the instant.
 2. A CSR proves possession of a key and nothing else: its subject and extensions are ignored.
 3. The kind of a client stands in a URI name (`urn:homeport:device:ID` or
    `urn:homeport:internal:NAME`) that only this module writes, so no CSR can make a device
@@ -12,6 +13,7 @@ Whether a certificate is still welcome (revocation, status of its device) is not
 
 import datetime as dt
 import ipaddress
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +26,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hub.config import PkiSettings
-from hub.errors import InvalidInputError, StorageError
+from hub.errors import InvalidInputError
 from hub.ports.broker.port import DEVICE_URI, INTERNAL_URI
-from hub.ports.keyfile import create_private, read_private, replace_private
+from hub.ports.keyfile import replace_private
+from hub.services import generations
+from hub.services.generations import Generation, key_pem, load_key, usage
 
 MAX_CSR_BYTES = 8_192
-
-_BACKDATE = dt.timedelta(minutes=10)  # clocks of devices and servers differ a little
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,37 +52,45 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class IssuedPair:
-    """A certificate together with a key made here, for the hub's own use; PEM."""
+    """A certificate together with a key made here, for the hub's own use; PEM.
+
+    `chain_pem` is what is shown behind the certificate to those that trust an older generation.
+    """
 
     issued: Issued
     private_key_pem: bytes
+    chain_pem: str = ""
+
+    @property
+    def shown_pem(self) -> bytes:
+        """The certificate and the chain behind it, as a server's file holds them."""
+        return (self.issued.certificate_pem + self.chain_pem).encode()
 
 
 class CertificateAuthority:
     """Issues certificates to devices, to the hub's servers and to its internal clients.
 
+    Any thread may use it; what changes its generations is in `authority_rotation.py`.
+
     Args:
-        key: private key of the authority.
-        certificate: its self-signed certificate.
+        folder: where its keys are.
+        known: its generations, the oldest first.
         lifetimes: how long certificates hold.
     """
 
-    def __init__(
-        self,
-        key: ec.EllipticCurvePrivateKey,
-        certificate: x509.Certificate,
-        lifetimes: PkiSettings,
-    ) -> None:
-        self._key = key
-        self._certificate = certificate
-        self._lifetimes = lifetimes
+    def __init__(self, folder: Path, known: tuple[Generation, ...], lifetimes: PkiSettings) -> None:
+        self.folder = folder
+        self.lifetimes = lifetimes
+        self.rotating = threading.Lock()
+        self._known = known
+        self._signers = _signers(folder, known)
 
     @classmethod
     def load_or_create(cls, folder: Path, at: int, lifetimes: PkiSettings | None = None) -> Self:
         """Open the authority kept in a folder, or make one at first start.
 
         Args:
-            folder: where `ca.key` and `ca.pem` are; made with mode 0700 if missing.
+            folder: where its keys and certificates are; made with mode 0700 if missing.
             at: the present time, ns.
             lifetimes: days that certificates hold; defaults if None.
 
@@ -89,44 +98,55 @@ class CertificateAuthority:
             StorageError: the files are damaged, do not belong together, or others may read the key.
         """
         lifetimes = lifetimes or PkiSettings()
-        key_path, certificate_path = folder / "ca.key", folder / "ca.pem"
-        if not key_path.exists():
-            if certificate_path.exists():
-                raise StorageError(
-                    f"{certificate_path} is there but its key {key_path} is not. Restore the key "
-                    "from a backup: with a new authority every device would have to enrol again.",
-                    path=str(key_path),
-                )
-            create_private(key_path, _key_pem(ec.generate_private_key(ec.SECP256R1())))
-        key = _load_key(key_path)
-        if not certificate_path.exists():  # also after a crash between the two files
-            certificate = _self_signed(key, at, lifetimes)
-            create_private(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
-        try:
-            certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise StorageError(
-                f"{certificate_path} cannot be read as a certificate: {error}. Restore it from a "
-                "backup.",
-                path=str(certificate_path),
-            ) from error
-        if certificate.public_key() != key.public_key():
-            raise StorageError(
-                f"{certificate_path} and {key_path} do not belong together. Restore both from the "
-                "same backup.",
-                path=str(certificate_path),
-            )
-        return cls(key, certificate, lifetimes)
+        return cls(folder, generations.load_or_create(folder, at, lifetimes.ca_days), lifetimes)
+
+    @property
+    def generations(self) -> tuple[Generation, ...]:
+        """All generations, the oldest first."""
+        return self._known
+
+    def replace(self, known: tuple[Generation, ...]) -> None:
+        """Go on with other generations; their keys and the file that names them are written."""
+        signers = _signers(self.folder, known)
+        self._signers = self._signers | signers  # another thread may still hold the former list
+        self._known = known
+        self._signers = signers
+
+    def issuer(self, at: int) -> Generation:
+        """Return the generation that issues at an instant (ns)."""
+        able = [one for one in self._known if one.key_file]
+        issuing = [one for one in able if one.issues_from <= at]
+        return issuing[-1] if issuing else able[0]
+
+    def trusted(self) -> tuple[Generation, ...]:
+        """Return the generations that are to be trusted, the newest first."""
+        return tuple(one for one in reversed(self._known) if one.retired_at is None)
 
     @property
     def trust_bundle_pem(self) -> str:
         """Certificates that a device or browser must trust to reach this hub, PEM."""
-        return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
+        return "".join(one.certificate for one in self.trusted())
 
     @property
     def trust_bundle_der(self) -> tuple[bytes, ...]:
         """The same as DER, as the signed state carries it."""
-        return (self._certificate.public_bytes(serialization.Encoding.DER),)
+        loaded = x509.load_pem_x509_certificates(self.trust_bundle_pem.encode())
+        return tuple(one.public_bytes(serialization.Encoding.DER) for one in loaded)
+
+    def chain_pem(self, at: int) -> str:
+        """Return what a server shows behind its certificate, PEM: the way from older generations.
+
+        Args:
+            at: now, ns; a step that has expired, and all before it, lead nowhere and are left out.
+        """
+        upto = self._known.index(self.issuer(at))
+        steps = []
+        for one in reversed(self._known[1 : upto + 1]):
+            step = x509.load_pem_x509_certificate(one.crossed.encode())
+            if step.not_valid_after_utc <= generations.instant(at):
+                break
+            steps.append(one.crossed)
+        return "".join(steps)
 
     def issue_device(self, csr_pem: str, device_id: str, at: int) -> Issued:
         """Certify the key of a CSR as a device's.
@@ -145,7 +165,7 @@ class CertificateAuthority:
             [x509.UniformResourceIdentifier(DEVICE_URI + device_id)],
             [ExtendedKeyUsageOID.CLIENT_AUTH],
             at,
-            self._lifetimes.device_days,
+            self.lifetimes.device_days,
         )
 
     def issue_server(self, names: Sequence[str], at: int) -> IssuedPair:
@@ -157,9 +177,9 @@ class CertificateAuthority:
             [_general_name(name) for name in names],
             [ExtendedKeyUsageOID.SERVER_AUTH],
             at,
-            self._lifetimes.server_days,
+            self.lifetimes.server_days,
         )
-        return IssuedPair(issued, _key_pem(key))
+        return IssuedPair(issued, key_pem(key), self.chain_pem(at))
 
     def issue_internal(self, name: str, at: int) -> IssuedPair:
         """Make key and certificate of a part of the hub, such as `hub-ingest-0`."""
@@ -170,9 +190,9 @@ class CertificateAuthority:
             [x509.UniformResourceIdentifier(INTERNAL_URI + name)],
             [ExtendedKeyUsageOID.CLIENT_AUTH],
             at,
-            self._lifetimes.internal_days,
+            self.lifetimes.internal_days,
         )
-        return IssuedPair(issued, _key_pem(key))
+        return IssuedPair(issued, key_pem(key))
 
     def _issue(
         self,
@@ -183,33 +203,35 @@ class CertificateAuthority:
         at: int,
         days: int,
     ) -> Issued:
-        start = _instant(at) - _BACKDATE
-        end = min(_instant(at) + dt.timedelta(days=days), self._certificate.not_valid_after_utc)
+        own, signer = self._signers[self.issuer(at).name]
+        now = generations.instant(at)
+        start = now - generations.BACKDATE
+        end = min(now + dt.timedelta(days=days), own.not_valid_after_utc)
         certificate = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
-            .issuer_name(self._certificate.subject)
+            .issuer_name(own.subject)
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(start)
             .not_valid_after(end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(digital_signature=True), critical=True)
+            .add_extension(usage(digital_signature=True), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
             .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
                 critical=False,
             )
-            .sign(self._key, hashes.SHA256())
+            .sign(signer, hashes.SHA256())
         )
         return Issued(
             certificate_pem=certificate.public_bytes(serialization.Encoding.PEM).decode(),
             serial_hex=f"{certificate.serial_number:x}",
             fingerprint_sha256_hex=certificate.fingerprint(hashes.SHA256()).hex(),
-            not_before_ns=_nanoseconds(certificate.not_valid_before_utc),
-            not_after_ns=_nanoseconds(certificate.not_valid_after_utc),
+            not_before_ns=generations.nanoseconds(certificate.not_valid_before_utc),
+            not_after_ns=generations.nanoseconds(certificate.not_valid_after_utc),
         )
 
 
@@ -249,42 +271,8 @@ def save_pair(pair: IssuedPair, folder: Path, stem: str) -> tuple[Path, Path]:
     """
     certificate, key = folder / f"{stem}.pem", folder / f"{stem}.key"
     replace_private(key, pair.private_key_pem)
-    replace_private(certificate, pair.issued.certificate_pem.encode())
+    replace_private(certificate, pair.shown_pem)
     return certificate, key
-
-
-def _self_signed(
-    key: ec.EllipticCurvePrivateKey, at: int, lifetimes: PkiSettings
-) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Homeport device authority")])
-    start = _instant(at)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start - _BACKDATE)
-        .not_valid_after(start + dt.timedelta(days=lifetimes.ca_days))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(key_cert_sign=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-
-
-def _usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=key_cert_sign,
-        crl_sign=key_cert_sign,
-        encipher_only=False,
-        decipher_only=False,
-    )
 
 
 def _general_name(name: str) -> x509.GeneralName:
@@ -294,29 +282,15 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    try:
-        key = serialization.load_pem_private_key(read_private(path), password=None)
-    except (ValueError, TypeError) as error:
-        raise StorageError(
-            f"{path} cannot be read as a private key. Restore it from a backup.", path=str(path)
-        ) from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise StorageError(f"{path} is not an EC key. Restore it from a backup.", path=str(path))
-    return key
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-
-
-def _instant(at: int) -> dt.datetime:
-    return _EPOCH + dt.timedelta(microseconds=at // 1_000)
-
-
-def _nanoseconds(instant: dt.datetime) -> int:
-    return (instant - _EPOCH) // dt.timedelta(microseconds=1) * 1_000
+def _signers(
+    folder: Path, known: tuple[Generation, ...]
+) -> dict[str, tuple[x509.Certificate, ec.EllipticCurvePrivateKey]]:
+    """Return certificate and key of each generation that can still issue, by name."""
+    return {
+        one.name: (
+            x509.load_pem_x509_certificate(one.certificate.encode()),
+            load_key(folder / one.key_file),
+        )
+        for one in known
+        if one.key_file
+    }

@@ -9,6 +9,7 @@
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Engine, select, update
@@ -74,21 +75,25 @@ class StateIssuer:
         engine: the database.
         keys: sign.
         place: told to devices.
-        trust: DER certificates that devices are to trust.
+        trust: returns the DER certificates that devices are to trust at present.
     """
 
     def __init__(
-        self, engine: Engine, keys: SigningKeys, place: Place, trust: tuple[bytes, ...]
+        self,
+        engine: Engine,
+        keys: SigningKeys,
+        place: Place,
+        trust: Callable[[], tuple[bytes, ...]],
     ) -> None:
         self._engine = engine
         self._keys = keys
         self._place = place
         self._trust = trust
-        self._announced: tuple[SigningKey, ...] | None = None
+        self._announced: tuple[tuple[SigningKey, ...], tuple[bytes, ...]] | None = None
 
     def keys_turned(self, at: int) -> bool:
-        """Tell whether devices are to hear of other signing keys than when this was asked last."""
-        before, self._announced = self._announced, self._keys.public(at)
+        """Tell whether devices are to hear of other signing keys or authorities than when last asked."""
+        before, self._announced = self._announced, (self._keys.public(at), self._trust())
         return before is not None and before != self._announced
 
     def issue(self, device_id: str, at: int) -> IssuedState:
@@ -153,7 +158,7 @@ class StateIssuer:
                 for name, setting in settings.resolved(session, facts, device.desired, at).items()
             },
             update=None,
-            trust=self._trust,
+            trust=self._trust(),
             endpoint=Endpoint(place.broker_host, place.broker_port, place.root, shard, place.api),
             time=0,
             signing_keys=self._keys.public(at),

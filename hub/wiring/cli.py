@@ -19,6 +19,7 @@ from hub.config import load
 from hub.errors import HubError
 from hub.wiring import (
     backup_commands,
+    ca_commands,
     catalogue_commands,
     certificate_commands,
     compose,
@@ -54,6 +55,7 @@ app.add_typer(database_app, name="db")
 app.add_typer(deadletter_commands.app, name="deadletter")
 app.add_typer(certificate_commands.app, name="certificate")
 app.add_typer(keys_commands.app, name="keys")
+app.add_typer(ca_commands.app, name="ca")
 app.add_typer(token_commands.app, name="token")
 app.add_typer(backup_commands.app, name="backup")
 app.command("restore")(backup_commands.restore)

@@ -24,7 +24,7 @@ from hub.ports.broker.nats_server import (
     load_or_create_issuer,
 )
 from hub.ports.broker.nkeys import account_name
-from hub.ports.broker.port import INGEST
+from hub.ports.broker.port import CONTROL, INGEST, REVOKER
 from hub.ports.journal.durability import write_whole
 from hub.ports.keyfile import read_private, replace_private
 
@@ -74,6 +74,11 @@ def authority(settings: Settings) -> CertificateAuthority:
     from hub.services.pki import CertificateAuthority  # noqa: PLC0415  heavy, see rule 3
 
     return CertificateAuthority.load_or_create(settings.pki_dir, now(), settings.pki)
+
+
+def internal_parts(settings: Settings) -> list[str]:
+    """Return the names of the hub's parts that have a certificate for the broker."""
+    return [CONTROL, REVOKER, *(f"{INGEST}-{n}" for n in range(settings.ingest.workers))]
 
 
 def api_url(settings: Settings) -> str:
@@ -157,7 +162,7 @@ def mosquitto_configuration(settings: Settings, folder: Path, user: str) -> Mosq
         user=user,
         workers=settings.ingest.workers,
         ca_pem=(settings.pki_dir / "ca.pem").read_bytes(),
-        certificate_pem=pair.issued.certificate_pem.encode(),
+        certificate_pem=pair.shown_pem,
         key_pem=pair.private_key_pem,
         settings=settings.broker,
     )

@@ -19,6 +19,7 @@ from device_sdk.wire.topics import Down
 from hub.api.context import Hub
 from hub.app import web_server
 from hub.app.alert_clock import AlertClock
+from hub.app.certificate_clock import CertificateClock
 from hub.app.child import Child
 from hub.app.control_link import ControlLink
 from hub.app.dead_letter_desk import DeadLetterSweep, keep_dead_letters
@@ -80,7 +81,7 @@ def run(settings: Settings, child: Child) -> None:
         return link.publish(device_id, channel, payload)
 
     letters.announce(engine, live.publish)
-    issuer = StateIssuer(engine, keys, place, authority.trust_bundle_der)
+    issuer = StateIssuer(engine, keys, place, lambda: authority.trust_bundle_der)
     states = StateDesk(engine, issuer, send, compose.now)
     findings = FindingsDesk(send, live.publish, _counter(metrics))
     desk = DeviceDesk(engine, states, send, live.publish, findings)
@@ -111,6 +112,7 @@ def run(settings: Settings, child: Child) -> None:
             "alerts": AlertClock(engine, findings, compose.now).run,
             "dead letters": sweep.run,
             "lifetimes": LifetimeClock(engine, hub.store, compose.now).run,
+            "certificates": _certificates(settings, authority, engine).run,
             "gauges": Gauges(settings, engine, metrics).run,
             "looks": lambda stop: hub.looks.run(stop, compose.now, settings.support.looks_days),
             "metrics": _publisher(metrics, settings.run_dir / "metrics"),
@@ -136,6 +138,14 @@ def run(settings: Settings, child: Child) -> None:
         link.stop()
         for thread in threads:
             thread.join()
+
+
+def _certificates(
+    settings: Settings, authority: CertificateAuthority, engine: Engine
+) -> CertificateClock:
+    return CertificateClock(
+        authority, engine, settings.public_hosts, compose.internal_parts(settings), compose.now
+    )
 
 
 def _place(settings: Settings) -> Place:

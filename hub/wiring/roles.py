@@ -18,10 +18,11 @@ from pathlib import Path
 from hub.app.child import Child
 from hub.config import Settings, load
 from hub.errors import HubError
-from hub.ports.broker.port import CONTROL, INGEST, REVOKER
 from hub.wiring import compose, kernels, logs
 
 _log = logging.getLogger("homeport")
+_CERTIFICATES_S = 2.0
+"""How soon the broker takes up certificates that were renewed, and an authority that is trusted now."""
 _KINDNESS = 10
 """Niceness of the process that takes backups: devices come first."""
 
@@ -31,17 +32,14 @@ def prepare(settings: Settings, child: Child) -> None:
 
     Runs once before the other roles begin, so that they only ever read what it makes.
     """
+    from hub.app.certificate_clock import make_certificates  # noqa: PLC0415  heavy, and only here
     from hub.app.formats import mark, refuse_other  # noqa: PLC0415  heavy, and only here
     from hub.ports.database.engine import migrate, write_session  # noqa: PLC0415  heavy
     from hub.services.identity import incarnation  # noqa: PLC0415  heavy, and only here
-    from hub.services.pki import save_pair  # noqa: PLC0415  heavy, and only here
 
     refuse_other(settings)
     authority, at = compose.authority(settings), compose.now()
-    save_pair(authority.issue_server(settings.public_hosts, at), settings.pki_dir, "server")
-    parts = [CONTROL, REVOKER, *(f"{INGEST}-{worker}" for worker in range(settings.ingest.workers))]
-    for part in parts:
-        save_pair(authority.issue_internal(part, at), settings.pki_dir, part)
+    make_certificates(authority, settings.public_hosts, compose.internal_parts(settings), at)
     compose.renew_operator_token(settings)
     database = compose.engine(settings)
     migrate(database)  # of a new hub; an older one is refused before
@@ -64,7 +62,8 @@ def broker(settings: Settings, child: Child) -> None:
         child.stop.set()
 
     threading.Thread(target=end_with_server, daemon=True).start()
-    child.stop.wait()
+    while not child.stop.wait(_CERTIFICATES_S):
+        server.take_certificates()
     server.stop()
 
 

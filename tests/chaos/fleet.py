@@ -98,6 +98,10 @@ class WatchedLink:
         assert self._listener is not None
         self._listener.disconnected()
 
+    def refused(self) -> None:
+        assert self._listener is not None
+        self._listener.refused()
+
     def received(self, channel: str, payload: bytes) -> None:
         assert self._listener is not None
         if channel == "receipt":
@@ -158,7 +162,7 @@ class Product:
         )
         self.link = WatchedLink(real, self.ledger, self.conditions, self.seed)
         behaviour = Settings("2.4.0", linger_s=0.05)
-        engine = Engine(spool, trust, self.link, clocks, behaviour, lambda _: False)
+        engine = Engine(spool, trust, self.link, clocks, behaviour, lambda *_: False)
         self.device = Device(enrolment.device_id, engine, self.link, clocks)
 
     def close(self) -> None:

@@ -325,7 +325,7 @@ class Simulation:
         )
         spool = Spool(home / "spool.db", new_stream=lambda: self.chance.randbytes(8))
         trust = Trust(home / "state.json", DEVICES[SLOT], b"k" * 32, {})
-        self.engine = Engine(spool, trust, self, clocks, Settings("1"), lambda _: False)
+        self.engine = Engine(spool, trust, self, clocks, Settings("1"), lambda *_: False)
 
     def switch_off(self) -> None:
         """Close the device in order."""

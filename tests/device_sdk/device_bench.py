@@ -181,7 +181,7 @@ class Bench:
         trust = Trust(self.folder / "state.json", DEVICE, KEY_HASH, keys, marks)
         policy = "drop_oldest" if self.options.get("drop") else "refuse"
         behaviour = Settings("1.0", ("identify",), policy)  # type: ignore[arg-type]
-        engine = Engine(spool, trust, self.hub, self.time.clocks, behaviour, lambda _: False)
+        engine = Engine(spool, trust, self.hub, self.time.clocks, behaviour, lambda *_: False)
         self.engine = engine
         return engine
 

@@ -32,11 +32,13 @@ from hub.ports.journal.segments import (
     read_created_ns,
 )
 from hub.ports.store.manifest import MANIFEST_NAME, Manifest
+from hub.services.generations import FILE as GENERATIONS
 from hub.services.pki import CertificateAuthority
 from hub.services.signing_keys import FIRST, RING, SigningKeys, load_pepper
 
 FORMATS: Final = frozenset({1})
 _DATABASE: Final = "homeport.db"
+_FIRST_AUTHORITY: Final = ("pki/ca.key", "pki/ca.pem")
 _KEY_FOLDERS: Final = ("pki/", "keys/")
 
 
@@ -216,7 +218,8 @@ class _Reading:
     def _keys(self) -> None:
         """Open authority and keys as a hub does; nothing may be missing, or it would be made anew."""
         signing = RING if f"keys/{RING}" in self._names else FIRST
-        for name in ("pki/ca.key", "pki/ca.pem", f"keys/{signing}", "keys/claim-codes.key"):
+        pki = (f"pki/{GENERATIONS}",) if f"pki/{GENERATIONS}" in self._names else _FIRST_AUTHORITY
+        for name in (*pki, f"keys/{signing}", "keys/claim-codes.key"):
             if name not in self._names:
                 raise StorageError(
                     f"The backup lacks {name}: devices would not know the hub again."

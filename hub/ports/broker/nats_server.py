@@ -173,6 +173,7 @@ class NatsServer:
 
     def __init__(self, configuration: NatsConfiguration) -> None:
         self._configuration = configuration
+        self._certificates: list[bytes] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -184,6 +185,7 @@ class NatsServer:
         folder = self._configuration.folder
         file = folder / "nats.conf"
         replace_private(file, self._configuration.text().encode())
+        self._certificates = self._read_certificates()
         self._process = subprocess.Popen(  # noqa: S603  a fixed binary with a file of ours
             [str(find_binary()), "-c", str(file)],
             stdin=subprocess.DEVNULL,
@@ -200,6 +202,24 @@ class NatsServer:
                     f"{last_lines(folder / 'nats.log')}"
                 )
             time.sleep(_POLL_S)
+
+    def take_certificates(self) -> bool:
+        """Have the server read its certificates again if they changed; connections go on.
+
+        Returns:
+            Whether they had changed.
+        """
+        present = self._read_certificates()
+        if present == self._certificates:
+            return False
+        self._certificates = present
+        self._running().send_signal(signal.SIGHUP)  # NATS: read the configuration again
+        return True
+
+    def _read_certificates(self) -> list[bytes]:
+        configuration = self._configuration
+        files = (configuration.certificate_file, configuration.key_file, configuration.ca_file)
+        return [file.read_bytes() for file in files]
 
     @property
     def pid(self) -> int:

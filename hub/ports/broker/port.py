@@ -77,5 +77,12 @@ class EmbeddedBroker(Protocol):
     def wait(self) -> int:
         """Block until it ends and return its exit status."""
 
+    def take_certificates(self) -> bool:
+        """Have it read its certificates again if they changed; connections go on.
+
+        Returns:
+            Whether they had changed.
+        """
+
     def stop(self) -> None:
         """End it in order; kill it if it does not end within seconds."""

@@ -17,6 +17,7 @@ from hub.wiring.doctor.report import Line, ok, problem, warning
 
 _DAY = dt.timedelta(days=1)
 _SOON_DAYS = 30
+_AUTHORITY_SOON_DAYS = 365
 _AGAIN = "Stop the hub and start it again: it makes this certificate anew."
 _RESTORE = "Restore the folder pki from a backup."
 
@@ -28,48 +29,70 @@ def check(case: Case) -> Iterator[Line]:
         return
     folder = case.settings.pki_dir
     at = dt.datetime.fromtimestamp(case.now_ns / 1e9, dt.UTC)
-    authority = _load(folder / "ca.pem")
-    if authority is None:
+    trusted = _all(folder / "ca.pem")
+    if not trusted:
         yield problem("certificate ca", f"{folder / 'ca.pem'} is no certificate", _RESTORE)
+    else:
+        yield _authority(folder, trusted, at)
     for path in sorted(folder.glob("*.pem")):
-        certificate = authority if path.stem == "ca" else _load(path)
+        certificate = _load(path)
+        if path.stem == "ca":
+            continue
         if certificate is not None:
-            yield _one(case, path, certificate, authority, at)
-        elif path.stem != "ca":
+            yield _one(case, path, certificate, trusted, at)
+        else:
             yield problem(f"certificate {path.stem}", f"{path} is no certificate", _AGAIN)
     yield from _key_modes(case)
+
+
+def _authority(folder: Path, trusted: list[x509.Certificate], at: dt.datetime) -> Line:
+    """Judge the authority that issues: devices must know another long before it ends."""
+    name = "certificate ca"
+    last = max(one.not_valid_after_utc for one in trusted)
+    until = f"{last:%Y-%m-%d}"
+    if last <= at:
+        return problem(name, f"expired on {until}", f"Devices trust nothing else. {_RESTORE}")
+    if all(one.not_valid_before_utc > at for one in trusted):
+        return problem(name, "valid only later", "See the line on the clock.")
+    if not any(_belongs(key, one) for key in folder.glob("ca*.key") for one in trusted):
+        return problem(name, "does not belong to ca.key", _RESTORE)
+    if last - at < _AUTHORITY_SOON_DAYS * _DAY:
+        return warning(
+            name,
+            f"expires on {until}, in {(last - at).days} days",
+            "Run: homeport ca rotate. Devices learn the new one by themselves.",
+        )
+    return ok(name, f"valid until {until}" + (f", {len(trusted)} trusted" if trusted[1:] else ""))
 
 
 def _one(
     case: Case,
     path: Path,
     certificate: x509.Certificate,
-    authority: x509.Certificate | None,
+    trusted: list[x509.Certificate],
     at: dt.datetime,
 ) -> Line:
-    name, own = f"certificate {path.stem}", path.stem == "ca"
+    name = f"certificate {path.stem}"
     left = certificate.not_valid_after_utc - at
     until = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
     if left <= dt.timedelta():
-        advice = f"Devices trust nothing else. {_RESTORE}" if own else _AGAIN
-        return problem(name, f"expired on {until}", advice)
+        return problem(name, f"expired on {until}", _AGAIN)
     if certificate.not_valid_before_utc > at:
         since = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M}"
         return problem(name, f"valid only from {since} UTC on", "See the line on the clock.")
-    fault = _fault(case, path, certificate, authority)
+    fault = _fault(case, path, certificate, trusted)
     if fault is not None:
-        return problem(name, fault, _RESTORE if own else _AGAIN)
+        return problem(name, fault, _AGAIN)
     if left < _SOON_DAYS * _DAY:
-        advice = "Plan a new authority: devices must learn it before then." if own else _AGAIN
-        return warning(name, f"expires on {until}, in {left.days} days", advice)
+        return warning(name, f"expires on {until}, in {left.days} days", _AGAIN)
     return ok(name, f"valid until {until}")
 
 
 def _fault(
-    case: Case, path: Path, certificate: x509.Certificate, authority: x509.Certificate | None
+    case: Case, path: Path, certificate: x509.Certificate, trusted: list[x509.Certificate]
 ) -> str | None:
     """Tell what is wrong with a certificate, its dates aside."""
-    if authority is not None and not _issued_by(certificate, authority):
+    if trusted and not any(_issued_by(certificate, one) for one in trusted):
         return "not issued by this hub's authority"
     if not _belongs(path.with_suffix(".key"), certificate):
         return f"does not belong to {path.stem}.key"
@@ -84,6 +107,13 @@ def _load(path: Path) -> x509.Certificate | None:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError):
         return None
+
+
+def _all(path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):
+        return []
 
 
 def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:

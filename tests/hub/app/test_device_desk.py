@@ -42,7 +42,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         place = Place("hub.example.org", 8883, "https://hub.example.org")
-        issuer = StateIssuer(self.world.engine, self.keys, place, (b"certificate",))
+        issuer = StateIssuer(self.world.engine, self.keys, place, lambda: (b"certificate",))
         self.states = StateDesk(self.world.engine, issuer, self.send, lambda: T0)
         findings = FindingsDesk(self.send, self.told.append)
         self.desk = DeviceDesk(

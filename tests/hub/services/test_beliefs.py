@@ -49,7 +49,7 @@ class Product:
 
     def issuer(self) -> StateIssuer:
         keys = SigningKeys.load_or_create(self.folder / "keys")
-        return StateIssuer(self.world.engine, keys, PLACE, (b"der",))
+        return StateIssuer(self.world.engine, keys, PLACE, lambda: (b"der",))
 
     def issue(self, at: int) -> IssuedState:
         return self.issuer().issue(self.device_id, at)

@@ -246,7 +246,7 @@ def test_readers_see_whole_versions_while_others_are_published(tmp_path: Path) -
 
 def test_state_versions_rise_with_content_only(world: World, tmp_path: Path) -> None:
     keys = SigningKeys.load_or_create(tmp_path / "keys")
-    issuer = StateIssuer(world.engine, keys, PLACE, (b"der",))
+    issuer = StateIssuer(world.engine, keys, PLACE, lambda: (b"der",))
     caller, made = world.customer(), world.product()
     device = world.enrol(made).device_id
 

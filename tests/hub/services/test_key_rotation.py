@@ -51,7 +51,7 @@ class Fleet:
     def hear(self, trust: Trust, at: int) -> None:
         """What the hub sends at an instant, a fresh process of it."""
         keys = SigningKeys.load(self.home)
-        issuer = StateIssuer(self.world.engine, keys, PLACE, ())
+        issuer = StateIssuer(self.world.engine, keys, PLACE, tuple)
         trust.accept(issuer.issue(self.device_id, at).payload)
 
     def ask(self, trust: Trust, at: int) -> bool:
@@ -272,7 +272,7 @@ def test_a_missing_or_exchanged_key_is_told(fleet: Fleet) -> None:
 
 
 def test_devices_that_are_there_hear_when_keys_turn(fleet: Fleet) -> None:
-    issuer = StateIssuer(fleet.world.engine, fleet.keys, PLACE, ())
+    issuer = StateIssuer(fleet.world.engine, fleet.keys, PLACE, tuple)
     assert not issuer.keys_turned(T0)
     fleet.rotate(T0)
     turns = [issuer.keys_turned(T0 + i * LEAD_NS // 2) for i in range(6)]

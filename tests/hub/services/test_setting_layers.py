@@ -51,7 +51,7 @@ def test_what_wins_goes_down_in_the_state(apply: World, tmp_path: Path) -> None:
     world = apply
     keys = SigningKeys.load_or_create(tmp_path / "keys")
     place = Place("hub.example.org", 8883, "https://hub.example.org")
-    issuer = StateIssuer(world.engine, keys, place, (b"der",))
+    issuer = StateIssuer(world.engine, keys, place, lambda: (b"der",))
     product_id, device, caller = owned(world)
 
     def sent(at: int = T0) -> dict[str, Any]:

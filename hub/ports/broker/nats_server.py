@@ -204,7 +204,10 @@ class NatsServer:
             time.sleep(_POLL_S)
 
     def take_certificates(self) -> bool:
-        """Have the server read its certificates again if they changed; connections go on.
+        """Have the server read its certificates again if they changed.
+
+        NATS ends all connections at that, as it cannot tell that nothing else has changed; clients come
+        again within seconds, and what they sent meanwhile they send again.
 
         Returns:
             Whether they had changed.

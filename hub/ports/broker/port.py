@@ -78,7 +78,7 @@ class EmbeddedBroker(Protocol):
         """Block until it ends and return its exit status."""
 
     def take_certificates(self) -> bool:
-        """Have it read its certificates again if they changed; connections go on.
+        """Have it read its certificates again if they changed; clients may have to connect anew.
 
         Returns:
             Whether they had changed.

@@ -1,1 +1,1 @@
-"""What is counted of usage, and in which billing periods; pure."""
+"""What is counted of usage, in which billing periods, and what it costs; pure."""

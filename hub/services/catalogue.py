@@ -173,6 +173,11 @@ def _write(
             else:
                 catalogue_store.write_plan(session, name, result.plans[name], at)
         _write_contracts(session, removed, touched, result, at)
+        for region in touched["taxes"]:
+            if region in result.taxes:
+                catalogue_store.write_tax(session, region, result.taxes[region])
+            else:
+                catalogue_store.delete_tax(session, region)
     except IntegrityError as error:
         raise ConflictError(
             "The catalogue was not changed: something that it removes is still referred to. "
@@ -208,7 +213,8 @@ def _write_contracts(
 def _inconsistent(
     result: CatalogueDocument, stands: CatalogueDocument, wanted: CatalogueDocument
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield what the plan versions that are new say and no model can keep."""
+    """Yield what new plan versions say and no model can keep, and which taxes lack a class."""
+    yield from _untaxed(result, stands, wanted)
     for name, plan in wanted.plans.items():
         published = (
             {entry.version for entry in stands.plans[name].versions}
@@ -217,8 +223,34 @@ def _inconsistent(
         )
         for position, entry in enumerate(plan.versions):
             if entry.version not in published:
-                for part, key, wrong in _wrong_terms(result, entry):
+                for part, key, wrong in [
+                    *_wrong_terms(result, entry),
+                    *_uncounted(result, entry),
+                ]:
                     yield ("plans", name, "versions", position, part, key), wrong
+
+
+def _untaxed(
+    result: CatalogueDocument, stands: CatalogueDocument, wanted: CatalogueDocument
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield tax classes of plan versions for which a region has no rate, where either is new."""
+    for name, plan in result.plans.items():
+        before = stands.plans[name].versions if name in stands.plans else ()
+        published = {entry.version for entry in before}
+        for position, entry in enumerate(plan.versions):
+            for region, tax in result.taxes.items():
+                if not entry.tax or entry.tax in tax.rates:
+                    continue
+                if entry.version not in published and name in wanted.plans:
+                    yield (
+                        ("plans", name, "versions", position, "tax"),
+                        f"region {region} has no rate of the class {entry.tax!r}; add it there.",
+                    )
+                elif region in wanted.taxes:
+                    yield (
+                        ("taxes", region, "rates"),
+                        f"plan {name} version {entry.version} is of the class {entry.tax!r}: add it.",
+                    )
 
 
 def _broken(
@@ -267,6 +299,15 @@ def _wrong_terms(
             wrong = model.settings[name].refusal(value)
             if wrong is not None:
                 yield "settings", name, f"the setting {code}.{name} {wrong}."
+
+
+def _uncounted(
+    result: CatalogueDocument, version: PlanVersionEntry
+) -> Iterator[tuple[str, str, str]]:
+    """Yield meters whose overage a plan version sells and that no model has."""
+    for name in version.overage:
+        if not any(name in model.meters for model in result.models.values()):
+            yield "overage", name, f"no model has a meter {name!r}; correct the name or add it."
 
 
 def _mistakes(found: Iterable[tuple[tuple[str | int, ...], str]], text: str) -> InvalidInputError:

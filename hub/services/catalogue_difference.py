@@ -25,6 +25,7 @@ from hub.services.coverage_document import (
     ContractVersionEntry,
     WarrantyEntry,
 )
+from hub.services.price_document import PriceTerms, TaxEntry
 
 Version = PlanVersionEntry | ContractVersionEntry | WarrantyEntry
 
@@ -42,8 +43,8 @@ class Thing(NamedTuple):
 
     Args:
         kind: `model`, `metric`, `meter`, `feature`, `setting`, `warranty version`, `plan`, `plan version`,
-            `calendar`, `contract` or `contract version`.
-        of: the model, plan, calendar or contract.
+            `calendar`, `contract`, `contract version` or `tax`.
+        of: the model, plan, calendar, contract or region.
         name: of the metric, meter, feature or setting, number of the version; else empty.
     """
 
@@ -103,6 +104,8 @@ def compare(
         yield from _calendar(name, stands.calendars.get(name), calendar)
     for name, contract in wanted.contracts.items():
         yield from _versioned("contract", name, stands.contracts.get(name), contract)
+    for region, tax in wanted.taxes.items():
+        yield from _tax(region, stands.taxes.get(region), tax)
     if whole:
         yield from _left_out(stands, wanted)
 
@@ -198,7 +201,7 @@ def _versions(
     for at, entry in enumerate(wanted):
         thing = Thing(kind, name, str(entry.version))
         if entry.version not in old:
-            yield Edit(Act.ADDED, thing, (*place, at))
+            yield Edit(Act.ADDED, thing, (*place, at), _prices(stands, entry))
         elif terms := _changes(_version(old[entry.version]), _version(entry)):
             yield Edit(Act.CHANGED, thing, (*place, at), terms)
     for number in sorted(old.keys() - {entry.version for entry in wanted}):
@@ -212,6 +215,24 @@ def _version(entry: Version) -> dict[str, Any]:
     terms |= {f"feature {name}": _included(one.value) for name, one in entry.features.items()}
     terms |= {f"setting {name}": value for name, value in entry.settings.items()}
     return terms
+
+
+def _prices(stands: Sequence[Version], entry: Version) -> dict[str, tuple[Any, Any]]:
+    """Return how a new version's price differs from that of the newest there is."""
+    if not isinstance(entry, PlanVersionEntry):
+        return {}
+    plans = [one for one in stands if isinstance(one, PlanVersionEntry)]
+    before = max(plans, key=lambda one: one.version, default=PlanVersionEntry(version=1))
+    own = set(PlanVersionEntry.model_fields) - set(PriceTerms.model_fields)
+    return _changes(before.model_dump(exclude=own), entry.model_dump(exclude=own))
+
+
+def _tax(region: str, stands: TaxEntry | None, wanted: TaxEntry) -> Iterator[Edit]:
+    path = ("taxes", region)
+    if stands is None:
+        yield Edit(Act.ADDED, Thing("tax", region), path)
+    elif terms := _changes(stands.model_dump(), wanted.model_dump()):
+        yield Edit(Act.CHANGED, Thing("tax", region), path, terms)
 
 
 def _calendar(name: str, stands: CalendarEntry | None, wanted: CalendarEntry) -> Iterator[Edit]:

@@ -31,7 +31,7 @@
     budget = { messages_per_s = 50 }    # while the plan covers telemetry, before the model's
 
 Warranties, calendars of support and support contracts are in `coverage_document`, meters in
-`usage_document`.
+`usage_document`, prices and taxes in `price_document`.
 
 1. Unknown keys are refused: a typo never means "the default".
 2. A document is checked by itself here; what it means for what stands is `catalogue_difference`'s.
@@ -52,6 +52,7 @@ from hub.services.coverage_document import (
     WarrantyEntry,
     check_versions,
 )
+from hub.services.price_document import REGION, PriceTerms, TaxEntry
 from hub.services.usage_document import MeterEntry
 
 
@@ -281,8 +282,8 @@ class TermsEntry(Entry):
     value: Value = None
 
 
-class PlanVersionEntry(Entry):
-    """A version of a plan. Once published, only `withdrawn` changes."""
+class PlanTermsEntry(Entry):
+    """What a version of a plan includes."""
 
     version: Annotated[int, Field(ge=1, le=1_000_000)]
     withdrawn: bool = Field(
@@ -299,10 +300,17 @@ class PlanVersionEntry(Entry):
         return self.grace_days * _DAY_S
 
 
+class PlanVersionEntry(PriceTerms, PlanTermsEntry):
+    """A version of a plan and its price. Once published, only `withdrawn` changes."""
+
+
 class PlanEntry(Entry):
     """A plan."""
 
     title: Title = ""
+    addon: bool = Field(
+        default=False, description="Bought beside a plan, so many of it; its price is that of one."
+    )
     versions: Annotated[tuple[PlanVersionEntry, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
@@ -320,3 +328,4 @@ class CatalogueDocument(Entry):
     plans: dict[ModelName, PlanEntry] = {}
     calendars: dict[ModelName, CalendarEntry] = {}
     contracts: dict[ModelName, ContractEntry] = {}
+    taxes: dict[Annotated[str, Field(pattern=REGION)], TaxEntry] = {}

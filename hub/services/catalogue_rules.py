@@ -27,13 +27,13 @@ def judged(edit: Edit, stands: CatalogueDocument, uses: Uses) -> Edit:
     thing = edit.thing
     match thing.kind:
         case "plan":
-            return edit.judged(0, uses.of_plan(thing.of).now, "")
+            return edit.judged(0, uses.of_plan(thing.of).now, _of_plan(edit, uses))
         case "plan version":
             subscribers = uses.of_version(thing.of, int(thing.name))
             return edit.judged(0, subscribers.now, _of_version(edit, subscribers))
         case "contract version":
             return edit.judged(*_of_contract(edit, uses.bought(thing.of, int(thing.name))))
-        case "contract" | "calendar":
+        case "contract" | "calendar" | "tax":
             return edit.judged(0, 0, "")
         case _:
             return _of_product_model(edit, stands, uses)
@@ -156,6 +156,15 @@ def _users(
         yield f"{_counted(granted, 'grant')} of it to single products"
     if entry.safe or _comes_with(entry.default):
         yield f"{_products(uses.products(model))} that were sold with it"
+
+
+def _of_plan(edit: Edit, uses: Uses) -> str:
+    if edit.act is Act.CHANGED and "addon" in edit.terms and uses.of_plan(edit.thing.of).ever:
+        return (
+            f"{_subscriptions(uses.of_plan(edit.thing.of))} it, and what is bought beside a plan is "
+            "something else than a plan. Put it back, and add a plan with a new name."
+        )
+    return ""
 
 
 def _of_version(edit: Edit, subscribers: Subscribers) -> str:

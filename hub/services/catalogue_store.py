@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from hub.ports.database import billing_tables as b
 from hub.ports.database import catalogue_tables as c
 from hub.ports.database.usage_tables import UsageMeter
 from hub.services import catalogue_coverage
@@ -26,6 +27,7 @@ from hub.services.catalogue_document import (
     SettingEntry,
     TermsEntry,
 )
+from hub.services.price_document import PriceTerms, TaxEntry
 from hub.services.usage_document import MeterEntry
 
 _DAY_S = 86_400
@@ -62,7 +64,18 @@ def read(session: Session) -> CatalogueDocument:
         plans=_plans(session),
         calendars=catalogue_coverage.calendars(session),
         contracts=catalogue_coverage.contracts(session),
+        taxes=taxes(session),
     )
+
+
+def taxes(session: Session) -> dict[str, TaxEntry]:
+    """Return how customers are taxed, by region."""
+    return {
+        row.region: TaxEntry.model_construct(
+            title=row.title, rates=row.rates, reverse_charge=row.reverse_charge
+        )
+        for row in session.scalars(select(b.TaxRegion).order_by(b.TaxRegion.region))
+    }
 
 
 def _plans(session: Session) -> dict[str, PlanEntry]:
@@ -79,10 +92,13 @@ def _plans(session: Session) -> dict[str, PlanEntry]:
                 features=included[v.id],
                 settings=v.settings or {},
                 budget=BudgetEntry.model_construct(**(v.budget or {})),
+                **PriceTerms.model_construct(**(v.price or {})).model_dump(),
             )
         )
     return {
-        plan.name: PlanEntry.model_construct(title=plan.title, versions=tuple(versions[plan.id]))
+        plan.name: PlanEntry.model_construct(
+            title=plan.title, addon=plan.addon, versions=tuple(versions[plan.id])
+        )
         for plan in session.scalars(select(c.Plan).order_by(c.Plan.id))
     }
 
@@ -184,6 +200,7 @@ def write_plan(session: Session, name: str, entry: PlanEntry, at: int) -> None:
         plan = c.Plan(name=name, created_at=at)
         session.add(plan)
     plan.title = entry.title or name
+    plan.addon = entry.addon
     session.flush()
     query = select(c.PlanVersion).where(c.PlanVersion.plan_id == plan.id)
     present = {row.version: row for row in session.scalars(query)}
@@ -206,6 +223,7 @@ def _add_version(session: Session, plan: c.Plan, entry: PlanVersionEntry, at: in
         grace_s=entry.grace_s,
         settings=dict(entry.settings) or None,
         budget=entry.budget.stored(),
+        price=entry.stored(),
         published_at=at,
     )
     session.add(row)
@@ -238,3 +256,18 @@ def delete_plan(session: Session, name: str) -> None:
         _delete_version(session, row)
     session.delete(plan)
     session.flush()
+
+
+def write_tax(session: Session, region: str, entry: TaxEntry) -> None:
+    """Bring the taxes of one region to what its entry says."""
+    row = session.get(b.TaxRegion, region) or b.TaxRegion(region=region)
+    row.title = entry.title
+    row.rates = dict(entry.rates)
+    row.reverse_charge = entry.reverse_charge
+    session.add(row)
+    session.flush()
+
+
+def delete_tax(session: Session, region: str) -> None:
+    """Remove the taxes of one region: its customers are not taxed any more."""
+    session.execute(delete(b.TaxRegion).where(b.TaxRegion.region == region))

@@ -27,6 +27,8 @@ def written(document: CatalogueDocument) -> str:
         lines += _table(f"[calendars.{name}.hours]", hours)
     for name, contract in document.contracts.items():
         lines += _versioned(f"contracts.{name}", contract)
+    for region, tax in document.taxes.items():
+        lines += _table(f"[taxes.{region}]", tax.model_dump(exclude_defaults=True))
     return "\n".join(lines).lstrip("\n") + "\n"
 
 

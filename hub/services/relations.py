@@ -24,6 +24,8 @@ class Act(StrEnum):
     """Read what it measured, and findings about that."""
     BILLS = "bills"
     """Read what was agreed about paying for it."""
+    PAY = "pay"
+    """Say how the household pays, and pay."""
     PEOPLE = "people"
     """Know who its people are, and who looked at it."""
     ACKNOWLEDGE = "acknowledge"

@@ -1,4 +1,4 @@
-"""The hub's own secrets in `keys/`: the keys that sign states, and the pepper of claim codes.
+"""The hub's own secrets in `keys/`: the keys that sign states and the ledger, the pepper of claim codes.
 
 1. Mode 0600, made at first start, never shown or logged.
 2. A new key is announced in states first and signs only after a lead, so that devices that are asleep
@@ -34,6 +34,7 @@ FIRST = "state.key"
 LEAD_NS = 30 * 86_400_000_000_000
 """From the announcement of a key to its first signature, and from its last one to its retirement."""
 _PEPPER = "claim-codes.key"
+_LEDGER = "ledger.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +238,14 @@ def load_pepper(folder: Path) -> bytes:
     if len(pepper) != 32:
         raise _damaged(path)
     return pepper
+
+
+def load_ledger_key(folder: Path) -> Ed25519PrivateKey:
+    """Return the key that seals the ledger; made at first start. Devices never hear of it."""
+    path = folder / _LEDGER
+    if not path.exists():
+        create_private(path, Ed25519PrivateKey.generate().private_bytes_raw())
+    return _load(path)
 
 
 def facts(keys: SigningKeys, at: int) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@
 
 from datetime import date
 
-from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hub.ports.database.tables import (
@@ -96,21 +96,23 @@ class Feature(Base):
 
 
 class Plan(Base):
-    """Something a customer subscribes to."""
+    """Something a customer subscribes to; an add-on is bought beside another, so many of it."""
 
     __tablename__ = "plan"
 
     id: Mapped[Number]
     name: Mapped[Name] = mapped_column(unique=True)
     title: Mapped[Name]
+    addon: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[Instant]
 
 
 class PlanVersion(Base):
     """What a plan includes; subscriptions name a version and take its grace when they start.
 
-    `budget` is as in `ProductModel`; `settings` are values by name. A withdrawn version goes on
-    for those who have it, and nobody new gets it.
+    `budget` is as in `ProductModel`; `settings` are values by name; `price` is as
+    `PriceTerms.stored` in `hub.services.price_document` writes it, null for what costs nothing. A
+    withdrawn version goes on for those who have it, and nobody new gets it.
     """
 
     __tablename__ = "plan_version"
@@ -123,6 +125,7 @@ class PlanVersion(Base):
     grace_s: Mapped[int]
     settings: Mapped[OptionalDocument]
     budget: Mapped[OptionalDocument]
+    price: Mapped[OptionalDocument]
     published_at: Mapped[Instant]
 
 

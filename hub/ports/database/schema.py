@@ -6,6 +6,7 @@
 from hub.ports.database import (
     access_tables,
     alert_tables,
+    billing_tables,
     catalogue_tables,
     coverage_tables,
     idempotency_tables,
@@ -28,6 +29,7 @@ TABLE_MODULES = (
     usage_tables,
     access_tables,
     idempotency_tables,
+    billing_tables,
 )
 
 METADATA = Base.metadata

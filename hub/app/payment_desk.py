@@ -1,0 +1,91 @@
+"""Works off the outbox of payments and seals the ledger.
+
+1. The provider is called between two transactions, never within one: nobody waits for it.
+2. Whatever happens between the call and the record of its answer, the attempt is asked for again with
+   the same id, and the provider does it once.
+3. A provider that cannot be reached is asked again later and later; a decline is an answer.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Engine
+
+from hub.ports.database.engine import read_session, write_session
+from hub.ports.payment.port import Answer, Charge, Outcome, PaymentPort, PaymentUnreachableError
+from hub.services import ledger_seals, payments
+from hub.services.payments import Hooks, Request
+
+EVERY_S = 1.0
+
+_log = logging.getLogger("homeport.payments")
+
+
+class PaymentDesk:
+    """Runs the outbox on a thread of its own.
+
+    Args:
+        engine: the database.
+        port: the payment provider.
+        hooks: what follows from answers.
+        key: seals the ledger.
+        clock: the present time, ns.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        port: PaymentPort,
+        hooks: Hooks,
+        key: Ed25519PrivateKey,
+        clock: Callable[[], int],
+    ) -> None:
+        self._engine = engine
+        self._port = port
+        self._hooks = hooks
+        self._key = key
+        self._clock = clock
+
+    def step(self) -> int:
+        """Work off what is due and seal what was posted; returns how many answers were recorded."""
+        recorded = 0
+        with read_session(self._engine) as session:
+            due = payments.due(session, self._clock())
+        if due:
+            with write_session(self._engine) as session:
+                requests = payments.begin(session, self._clock())
+            recorded = sum(self._ask(request) for request in requests)
+        with read_session(self._engine) as session:
+            unsealed = ledger_seals.unsealed(session)
+        if unsealed:
+            with write_session(self._engine) as session:
+                ledger_seals.seal(session, self._key, self._clock())
+        return recorded
+
+    def run(self, stop: threading.Event) -> None:
+        """Work every `EVERY_S` seconds until `stop` is set."""
+        while not stop.wait(EVERY_S):
+            try:
+                self.step()
+            except Exception:  # noqa: BLE001  payments must not stop for good
+                _log.exception("payments could not be worked off; trying again")
+
+    def _ask(self, request: Request) -> bool:
+        try:
+            answer = self._answer(request)
+        except PaymentUnreachableError as error:
+            _log.warning(
+                "attempt %s is without an answer, asking again later: %s", request.attempt_id, error
+            )
+            return False
+        with write_session(self._engine) as session:
+            return payments.record(session, request.attempt_id, answer, self._clock(), self._hooks)
+
+    def _answer(self, request: Request) -> Answer:
+        if request.ask is None:
+            return Answer(Outcome.PAID)
+        if isinstance(request.ask, Charge):
+            return self._port.charge(request.ask)
+        return self._port.refund(request.ask)

@@ -1,0 +1,121 @@
+"""The payment provider as the hub sees it.
+
+1. Every call carries the id of an attempt. Called again with the same id, a provider does nothing a
+   second time and answers as it did the first.
+2. A provider that says no is an answer; one that cannot be reached is an error, and is asked again.
+3. An answer may come later (`PENDING`): as an event of the provider, or when it is asked again.
+What must never live here: what an answer means for invoices and subscriptions (`hub/services`).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from entitlements.billing.money import Money
+from hub.errors import HubError
+
+
+class PaymentUnreachableError(HubError):
+    """The provider did not answer, or not so that it is known what happened."""
+
+    code = "payment-unreachable"
+    title = "The payment provider does not answer"
+    status = 503
+
+
+class Outcome(StrEnum):
+    """What came of an attempt; the first two are words of `payment_attempt.outcome`."""
+
+    PAID = "paid"
+    FAILED = "failed"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Who pays, as the provider knows them.
+
+    Args:
+        owner_id: the household.
+        customer: the provider's reference of it; empty: it does not know them yet.
+        method: the provider's reference of the means of payment; empty: there is none.
+    """
+
+    owner_id: str
+    customer: str = ""
+    method: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One attempt to collect money without the customer being there.
+
+    Args:
+        attempt_id: see rule 1.
+        payer: who pays.
+        amount: how much; more than nothing.
+        text: what for, such as the number of the invoice.
+        reference: the provider's name of this attempt from an earlier answer; empty: none came.
+        begun_at: when it was first asked for it, ns.
+        at: now, ns.
+    """
+
+    attempt_id: str
+    payer: Payer
+    amount: Money
+    text: str
+    reference: str
+    begun_at: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """One attempt to give back (a part of) what a charge collected.
+
+    Args:
+        attempt_id: see rule 1.
+        charge_reference: the provider's name of the charge.
+        amount: how much; at most what is left of the charge.
+        reference: as in `Charge`.
+        begun_at: as in `Charge`.
+        at: now, ns.
+    """
+
+    attempt_id: str
+    charge_reference: str
+    amount: Money
+    reference: str
+    begun_at: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the provider said.
+
+    Args:
+        outcome: see `Outcome`.
+        reference: its name of the attempt; empty: it has none.
+        code: why it failed, in the provider's word, such as `card_declined`.
+    """
+
+    outcome: Outcome
+    reference: str = ""
+    code: str = ""
+
+
+class PaymentPort(Protocol):
+    """A payment provider. Safe to call from any thread; never within a transaction."""
+
+    def charge(self, charge: Charge) -> Answer:
+        """Collect money.
+
+        Raises:
+            PaymentUnreachableError: it is not known what happened; ask again.
+        """
+        ...
+
+    def refund(self, refund: Refund) -> Answer:
+        """Give money back; errors as `charge`."""
+        ...

@@ -1,0 +1,211 @@
+"""Billing accounts: in which currency a household pays, how it is taxed, and by what means.
+
+1. A household has one account, made with the vendor's defaults when it is first needed.
+2. The currency stands once money moved: a household with open invoices, or with credit, keeps it.
+3. No card or bank number ever comes here, only the payment provider's references.
+What must never live here: amounts; the ledger has them.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+from zoneinfo import available_timezones
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from entitlements.billing.money import DECIMALS
+from hub.errors import ConflictError, InvalidInputError, NotFoundError
+from hub.ports.database.billing_tables import BillingAccount, Invoice, LedgerEntry, TaxRegion
+from hub.ports.database.people_tables import Owner
+from hub.ports.database.record_tables import Setting
+from hub.services import audit
+from hub.services.caller import Caller, Scope
+from hub.services.ledger import Account
+from hub.services.price_document import TaxEntry
+from hub.services.relations import Act
+
+_SETTING = "billing.vendor"
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """Who sells, and what accounts begin with.
+
+    Args:
+        name: as it stands on invoices.
+        address: lines, as on invoices.
+        tax_id: as on invoices.
+        currency: of new accounts.
+        region: tax region of new accounts.
+        zone: time zone of new accounts, and the one whose new year starts another count of invoices.
+    """
+
+    name: str = ""
+    address: str = ""
+    tax_id: str = ""
+    currency: str = "EUR"
+    region: str = "DE"
+    zone: str = "UTC"
+
+
+def set_vendor(session: Session, vendor: Vendor) -> None:
+    """Keep what the hub's settings say, where every service finds it."""
+    text = json.dumps(asdict(vendor))
+    row = session.get(Setting, _SETTING)
+    if row is None or row.value != text:
+        session.merge(Setting(name=_SETTING, value=text))
+
+
+def vendor(session: Session) -> Vendor:
+    """Return who sells."""
+    row = session.get(Setting, _SETTING)
+    return Vendor() if row is None else Vendor(**json.loads(row.value))
+
+
+def of_owner(session: Session, owner_id: str, at: int) -> BillingAccount:
+    """Return the account of a household; made now if there is none.
+
+    Args:
+        session: a writing session.
+        owner_id: the household.
+        at: now, ns.
+
+    Raises:
+        NotFoundError: no such household.
+    """
+    account = session.get(BillingAccount, owner_id)
+    if account is not None:
+        return account
+    account = _new(session, owner_id, at)
+    session.add(account)
+    session.flush()
+    return account
+
+
+def shown(session: Session, caller: Caller, owner_id: str | None, at: int) -> BillingAccount:
+    """Return the account of a household to somebody who may know of it.
+
+    Args:
+        session: any session; an account that is not there yet is shown as it would begin.
+        caller: one of the household, or staff.
+        owner_id: the household; None: the caller's own.
+        at: now, ns.
+
+    Raises:
+        ForbiddenError: the caller's role in it does not permit that.
+        NotFoundError: no such household.
+    """
+    owner = household(caller, owner_id, Act.BILLS)
+    return session.get(BillingAccount, owner) or _new(session, owner, at)
+
+
+def household(caller: Caller, owner_id: str | None, act: Act) -> str:
+    """Return the household whose money a caller asks about.
+
+    Raises:
+        ForbiddenError: the caller's role in it does not permit that.
+        InvalidInputError: staff named none.
+        NotFoundError: it is not one of the caller's.
+    """
+    caller.require(Scope.PRODUCTS_READ)
+    if caller.is_staff:
+        if owner_id is None:
+            raise InvalidInputError("Say whose: name the household with `owner_id`.")
+        return owner_id
+    if owner_id is not None and not any(tie.owner_id == owner_id for tie in caller.ties):
+        raise NotFoundError(f"There is no household {owner_id}.", owner=owner_id)
+    return caller.household(act, owner_id)
+
+
+def change(
+    session: Session, caller: Caller, owner_id: str | None, at: int, wanted: dict[str, Any]
+) -> BillingAccount:
+    """Change the account of a household.
+
+    Args:
+        session: a writing session.
+        caller: an owner of the household, or staff.
+        owner_id: the household; None: the caller's own.
+        at: now, ns.
+        wanted: columns with their new values: `currency`, `zone`, `region`, `tax_id`, `name`, `address`, `email`,
+            `method`, `method_title`.
+
+    Raises:
+        ConflictError: another currency while money is owed, to its credit, or being collected.
+        InvalidInputError: no such currency or zone.
+    """
+    owner = household(caller, owner_id, Act.PAY)
+    if caller.is_staff:
+        caller.require(Scope.ENTITLEMENTS_WRITE)
+    account = of_owner(session, owner, at)
+    currency = wanted.get("currency", account.currency)
+    if currency not in DECIMALS:
+        raise InvalidInputError(f"{currency!r} is no currency of ISO 4217, such as EUR.")
+    if wanted.get("zone", account.zone) not in available_timezones():
+        raise InvalidInputError(f"{wanted['zone']!r} is no time zone, such as Europe/Berlin.")
+    if currency != account.currency and _moved(session, account):
+        raise ConflictError(
+            f"This household pays in {account.currency}, and there are open invoices or credit in it. "
+            "Settle them first.",
+            currency=account.currency,
+        )
+    changed = [name for name, value in wanted.items() if getattr(account, name) != value]
+    for name in changed:
+        setattr(account, name, wanted[name])
+    session.flush()
+    if changed:
+        details = {"changed": sorted(changed)}  # what it was is the household's own business
+        audit.record(session, at, caller.actor, "billing.change", f"owner:{owner}", details)
+    return account
+
+
+def tax(session: Session, account: BillingAccount, tax_class: str) -> tuple[int, str]:
+    """Return the tax rate of a class for an account, in ppm, and what the tax is called there."""
+    row = session.get(TaxRegion, account.region)
+    if row is None:
+        return 0, ""
+    entry = TaxEntry.model_construct(rates=row.rates, reverse_charge=row.reverse_charge)
+    return entry.ppm(tax_class, business=bool(account.tax_id)), row.title
+
+
+def _new(session: Session, owner_id: str, at: int) -> BillingAccount:
+    owner = session.get(Owner, owner_id)
+    if owner is None:
+        raise NotFoundError(f"There is no household {owner_id}.", owner=owner_id)
+    defaults = vendor(session)
+    return BillingAccount(
+        owner_id=owner_id,
+        currency=defaults.currency,
+        zone=defaults.zone,
+        region=defaults.region,
+        tax_id="",
+        name=owner.name,
+        address="",
+        email="",
+        customer=None,
+        method=None,
+        method_title=None,
+        created_at=at,
+    )
+
+
+def _moved(session: Session, account: BillingAccount) -> bool:
+    """Say whether there is something in the account's currency that is not settled."""
+    waiting = select(func.count()).where(
+        Invoice.owner_id == account.owner_id,
+        Invoice.paid_at.is_(None),
+        Invoice.voided_at.is_(None),
+        Invoice.written_off_at.is_(None),
+    )
+    if session.scalar(waiting):
+        return True
+    sums = (
+        select(func.sum(LedgerEntry.amount))
+        .where(
+            LedgerEntry.owner_id == account.owner_id,
+            LedgerEntry.account.in_((Account.CREDIT, Account.PAYOUT)),
+        )
+        .group_by(LedgerEntry.account, LedgerEntry.currency)
+    )
+    return any(session.scalars(sums))

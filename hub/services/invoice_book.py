@@ -1,0 +1,74 @@
+"""Reading invoices: who may read which, and what is in them.
+
+1. A household's invoices are for those whose relation to it permits `Act.BILLS`, and for staff.
+"""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from hub.errors import NotFoundError
+from hub.ports.database.billing_tables import Invoice, InvoiceLine, PaymentAttempt
+from hub.services import billing_accounts
+from hub.services.caller import Caller
+from hub.services.relations import Act
+
+
+def one(session: Session, caller: Caller, invoice_id: str) -> Invoice:
+    """Return an invoice to somebody who may read it.
+
+    Raises:
+        ForbiddenError: the caller's role in its household does not permit that.
+        NotFoundError: no such invoice, or not one of a household of the caller.
+    """
+    invoice = session.get(Invoice, invoice_id)
+    known = invoice is not None and (
+        caller.is_staff or any(tie.owner_id == invoice.owner_id for tie in caller.ties)
+    )
+    if invoice is None or not known:
+        raise NotFoundError(f"There is no invoice {invoice_id}.", invoice=invoice_id)
+    billing_accounts.household(caller, invoice.owner_id, Act.BILLS)
+    return invoice
+
+
+def lines(session: Session, invoice: Invoice) -> list[InvoiceLine]:
+    """Return the lines of an invoice, in their order."""
+    query = select(InvoiceLine).where(InvoiceLine.invoice_id == invoice.id)
+    return list(session.scalars(query.order_by(InvoiceLine.position)))
+
+
+def attempts(session: Session, invoice: Invoice) -> list[PaymentAttempt]:
+    """Return the tries to collect an invoice, the oldest first."""
+    query = select(PaymentAttempt).where(PaymentAttempt.invoice_id == invoice.id)
+    return list(session.scalars(query.order_by(PaymentAttempt.due_at, PaymentAttempt.cause)))
+
+
+def of_household(
+    session: Session,
+    caller: Caller,
+    owner_id: str | None,
+    *,
+    before: tuple[int, str] | None = None,
+    limit: int = 100,
+) -> list[Invoice]:
+    """List the invoices of a household, the newest first.
+
+    Args:
+        session: any session.
+        caller: one of the household, or staff.
+        owner_id: the household; None: the caller's own.
+        before: only those older than this one: when it was issued, and its number.
+        limit: at most so many.
+    """
+    owner = billing_accounts.household(caller, owner_id, Act.BILLS)
+    query = (
+        select(Invoice)
+        .where(Invoice.owner_id == owner)
+        .order_by(Invoice.issued_at.desc(), Invoice.number.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        at, number = before
+        query = query.where(
+            (Invoice.issued_at < at) | ((Invoice.issued_at == at) & (Invoice.number < number))
+        )
+    return list(session.scalars(query))

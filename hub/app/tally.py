@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from device_sdk.wire.codes import QuarantineReason
+from device_sdk.wire.codes import QuarantineReason, RejectCode
 from hub.metrics import Metrics
 from hub.pipeline.run import Turn
 from hub.ports.journal.telemetry import REASON_MASK, REASON_SHIFT, TelemetryBatch
@@ -57,6 +57,15 @@ class Tally:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._shed_at = -_SHED_FOR_S
+        # A counter that begins with its first event has no rate of it.
+        for name in _VERDICTS:
+            metrics.gated_frames.labels(verdict=name)
+        for name in _THROTTLED:
+            metrics.throttled_frames.labels(reason=name)
+        for code in RejectCode:
+            metrics.rejected_rows.labels(code=code.name.lower())
+        for reason in QuarantineReason:
+            metrics.quarantined_rows.labels(reason.name.lower())
 
     def shedding(self, monotonic_s: float) -> bool:
         """Whether devices were told to wait a moment ago because the worker cannot take all."""

@@ -88,9 +88,13 @@ def run(settings: Settings, file: Path | None, announce: Callable[[str], None]) 
     def on_restart(role: str) -> None:
         metrics.process_restarts.labels(role=role).inc()
 
+    roles = processes(settings, lambda name: (*command, name, *config))
+    for role in roles:  # a counter that begins with its first event has no rate of it
+        metrics.process_restarts.labels(role=role.name)
+
     try:
         Supervisor(
-            processes(settings, lambda name: (*command, name, *config)),
+            roles,
             settings.run_dir,
             on_ready,
             on_restart,

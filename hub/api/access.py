@@ -178,6 +178,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         # Telemetry and what follows from it
         "get_telemetry": Rule(SIGNED_IN),
         "get_usage": Rule(SIGNED_IN),
+        "simulate_plans": Rule(SIGNED_IN),
         "get_fleet_telemetry": Rule(STAFF),
         "list_findings": Rule(SIGNED_IN),
         "list_alerts": Rule(SIGNED_IN),

@@ -36,6 +36,7 @@ RULES: Mapping[str, Roles] = MappingProxyType(
         "do_claim": CUSTOMERS,
         "page_product": CUSTOMERS,
         "page_usage": CUSTOMERS,
+        "page_compare": CUSTOMERS,
         "page_hands": CUSTOMERS,
         "do_take": CUSTOMERS,
         "do_decline": CUSTOMERS,

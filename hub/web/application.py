@@ -21,6 +21,7 @@ from hub.web import (
     product,
     series,
     settling,
+    simulation,
     support,
     usage,
 )
@@ -34,6 +35,7 @@ _ROUTERS = (
     claims.ROUTER,
     product.ROUTER,
     usage.ROUTER,
+    simulation.ROUTER,
     hands.ROUTER,
     privacy.ROUTER,
     certificate.ROUTER,

@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_date, format_datetime, format_time, format_timedelta
-from babel.numbers import format_decimal
+from babel.numbers import format_currency, format_decimal
 
+from entitlements.billing.money import DECIMALS, Money
 from hub.services.quantities import decimals_of, symbol
 
 NS: Final = 1_000_000_000
@@ -52,6 +53,16 @@ class Formats:
         """Return what is billed: all of its decimals, with its unit."""
         shown = str(format_decimal(value, format="#,##0.#########", locale=self.locale))
         return f"{shown}\u00a0{symbol(unit)}".rstrip("\u00a0")
+
+    def money(self, amount: Money) -> str:
+        """Return an amount with its currency, in all of its decimals."""
+        pattern = self.locale.currency_formats["standard"].pattern
+        decimals = DECIMALS[amount.currency]
+        exact = pattern.replace("0.00", "0." + "0" * decimals if decimals else "0")
+        shown = format_currency(
+            amount.decimal, amount.currency, exact, self.locale, currency_digits=False
+        )
+        return str(shown)
 
     def moment(self, at: int) -> str:
         """Return day and time."""

@@ -90,6 +90,7 @@ CATALOGUE: dict[str, Any] = {
             "features": {"telemetry": {"title": "Usage and history", "default": True}},
         },
     },
+    "taxes": {"DE": {"title": "MwSt.", "rates": {"standard": "19"}}},
     "plans": {
         "comfort": {
             "title": "Comfort",
@@ -103,9 +104,40 @@ CATALOGUE: dict[str, Any] = {
                         "energy": {"value": 400},
                     },
                     "settings": {"quiet_at_night": True},
+                    "price": {"EUR": "9.90"},
+                    "tax": "standard",
+                    "overage": {"energy": {"EUR": "0.04"}},
                 },
             ],
-        }
+        },
+        "basic": {
+            "title": "Basic",
+            "versions": [
+                {
+                    "version": 1,
+                    "features": {"telemetry": {}, "energy": {"value": 150}},
+                    "price": {"EUR": "3.90"},
+                    "tax": "standard",
+                },
+            ],
+        },
+        "comfort-year": {
+            "title": "Comfort for a year",
+            "versions": [
+                {
+                    "version": 1,
+                    "features": {
+                        "telemetry": {},
+                        "remote_control": {},
+                        "boost_hours": {"value": 30},
+                        "energy": {"value": 600},
+                    },
+                    "price": {"EUR": "99.00"},
+                    "interval_months": 12,
+                    "tax": "standard",
+                },
+            ],
+        },
     },
 }
 

@@ -35,6 +35,7 @@ PAGES = (
     "home-empty",
     "product",
     "usage",
+    "compare",
     "claim",
     "hand-overs",
     "hand-overs-offered",

@@ -70,6 +70,8 @@ def untranslated(text: str) -> Iterator[str]:
         "/hand-overs?disputed=1",
         "/household",
         "/products/{}/looks?failed=1",
+        "/products/{}/usage",
+        "/products/{}/compare",
         f"/products/{'a' * 16}",
         "/support",
         "/support?q=HP",

@@ -230,6 +230,7 @@ API: dict[str, Row] = {
     # Telemetry and what follows from it
     "get_telemetry": product(Act.HISTORY, query="?metric=temp_c", but={"former": 200}),
     "get_usage": product(Act.BILLS),
+    "simulate_plans": product(Act.BILLS),
     "get_fleet_telemetry": role(query="?model=heat-pump&metric=temp_c"),
     "list_findings": product(Act.HISTORY, query="?device_id={device_id}"),
     "list_alerts": product(Act.ALERTS, query="?device_id={device_id}"),
@@ -302,6 +303,7 @@ PAGES: dict[str, Row] = {
     "do_decline_invitation": role(form={}, ok=SHOWN),
     "do_withdraw_invitation": household(Act.INVITE, form={}, ok=SHOWN),
     "page_usage": product(Act.BILLS, ok=SHOWN),
+    "page_compare": product(Act.BILLS, ok=SHOWN),
     "page_looks": product(Act.PEOPLE, ok=SHOWN),
     "do_consent": product(Act.CONSENT, form={}, ok=SHOWN),
     "page_hand_over": product(Act.TRANSFER, ok=SHOWN),

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hub.errors import HubError, StorageError
+from hub.pipeline.checkpoint import parse_checkpoint
 from hub.ports.archive.bundle import opened
 from hub.ports.database.duplicate import version_of
 from hub.ports.database.engine import versions
@@ -29,6 +30,7 @@ from hub.ports.journal.segments import (
     SEGMENT_HEADER_SIZE,
     Segment,
     intact_header,
+    parse_name,
     read_created_ns,
 )
 from hub.ports.store.manifest import MANIFEST_NAME, Manifest
@@ -108,7 +110,7 @@ class _Reading:
         self._scratch = scratch
         self._names: set[str] = set()
         self._ends: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        self._checkpoints: dict[str, list[int]] = defaultdict(list)
+        self._checkpoints: dict[str, list[tuple[int, int]]] = defaultdict(list)
         self._cursors: dict[str, int] = {}
         self._manifest = Manifest()
         self._schema = ""
@@ -127,7 +129,7 @@ class _Reading:
         elif leaf.endswith(".hpj"):
             self._segment(folder, Path(leaf), content)
         elif leaf.endswith(".checkpoint"):
-            self._checkpoints[folder.rpartition("/")[2]].append(int(Path(leaf).stem))
+            self._checkpoints[folder.rpartition("/")[2]].append(parse_checkpoint(leaf))
         elif name == f"store/{MANIFEST_NAME}":
             _keep(self._scratch / name, content)
             self._manifest = Manifest.read(self._scratch / "store")
@@ -162,8 +164,8 @@ class _Reading:
         """Yield the offsets at which a restored hub begins to read, with the journal."""
         for name, offset in self._manifest.journals.items():
             yield offset, f"journal/{name}"
-        for name, offsets in self._checkpoints.items():
-            yield max(offsets), f"journal/{name}"
+        for name, found in self._checkpoints.items():
+            yield max(found)[1], f"journal/{name}"
         for name, offset in self._cursors.items():
             yield offset, name
 
@@ -180,7 +182,7 @@ class _Reading:
         path = self._scratch / leaf
         _keep(path, content)
         data = memoryview(path.read_bytes())
-        segment = Segment(int(leaf.stem), path)
+        segment = Segment(*(parse_name(leaf.name) or (0, 0)), path)
         read_created_ns(segment)
         path.unlink()
         blocks, position = data[SEGMENT_HEADER_SIZE:], 0

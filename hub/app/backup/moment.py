@@ -10,6 +10,7 @@
 What must never live here: where the copy goes.
 """
 
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -26,8 +27,10 @@ from hub.ports.database.engine import read_session, write_session
 from hub.ports.journal.segments import (
     SEGMENT_HEADER_SIZE,
     Segment,
+    counted,
     intact_header,
     list_segments,
+    parse_name,
 )
 from hub.ports.store.manifest import MANIFEST_NAME, Manifest
 
@@ -181,20 +184,31 @@ def _cut_journals(settings: Settings, moment: Moment) -> None:
     for file in moment.files:
         if file.path.endswith(".hpj"):
             groups.setdefault(file.path.rpartition("/")[0], []).append(file)
-    for name, files in groups.items():
-        files.sort(key=lambda one: one.path)
-        segments = [
-            Segment(int(Path(one.path).stem), settings.data_dir / one.path) for one in files
-        ]
-        for file, segment, following in zip(files, segments, segments[1:], strict=False):
-            if segment.first + file.size - SEGMENT_HEADER_SIZE != following.first:
+    for name, found in groups.items():
+        files = {_segment(settings.data_dir / one.path): one for one in found}
+        segments = counted(files)
+        for void in files.keys() - set(segments):
+            moment.files.remove(files[void])
+        for segment, following in itertools.pairwise(segments):
+            file = files[segment]
+            size = following.first - segment.first + SEGMENT_HEADER_SIZE
+            # What a worker wrote after another one had taken its place is left behind.
+            if file.size < size or (file.size > size and segment.token == following.token):
                 raise _ChangedError(name)
-        last = files[-1]
+            moment.files[moment.files.index(file)] = replace(file, size=size)
+        last = files[segments[-1]]
         end = _whole_blocks(last, segments[-1].first)
         moment.files[moment.files.index(last)] = replace(
             last, size=end - segments[-1].first + SEGMENT_HEADER_SIZE
         )
         moment.journals[name] = (segments[0].first, end)
+
+
+def _segment(path: Path) -> Segment:
+    name = parse_name(path.name)
+    if name is None:
+        raise _ChangedError(path.parent.name)
+    return Segment(*name, path)
 
 
 def _whole_blocks(file: Pinned, first: int) -> int:

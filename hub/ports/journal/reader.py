@@ -3,11 +3,14 @@
 1. A block is returned whole and with a right CRC, or not at all.
 2. At the live end an unfinished block means "not yet"; anywhere else a bad block is an error
    that names file and offset.
-3. Sealed segments are memory-mapped. The live one is read by copy: the writer may cut a torn
+3. A segment is read up to where the next one begins: what stands behind that was written by a writer that had
+   already lost its place. Who has read such blocks is told to begin again.
+4. Sealed segments are memory-mapped. The live one is read by copy: the writer may cut a torn
    tail at any time, and touching a mapped page that was cut kills the process.
 What must never live here: writing, waiting, or knowledge of payloads.
 """
 
+import itertools
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +26,13 @@ from hub.ports.journal.segments import (
     read_tail,
     was_synced,
 )
+
+
+class OvertakenError(StorageError):
+    """The journal went on from before the place that was read; only who reads ahead of `synced` meets this."""
+
+    code = "journal-overtaken"
+    title = "The journal was taken over"
 
 
 class JournalReader:
@@ -63,19 +73,20 @@ class JournalReader:
         Raises:
             StorageError: the journal is damaged (names file and offset), or does not hold
                 `offset` any more, or not yet.
+            OvertakenError: blocks that were read do not count any more.
         """
         while until is None or self._offset < until:
             found = self._locate()
             if found is None:
                 return
-            segment, sealed = found
-            data = self._load(segment, sealed=sealed)
+            segment, end = found
+            data = self._load(segment, end)
             self._segment = segment
             position = 0
             while position < len(data) and (until is None or self._offset < until):
                 header = intact_header(data, position, self._offset)
                 if header is None:
-                    if sealed or was_synced(data, position, self._offset):
+                    if end is not None or was_synced(data, position, self._offset):
                         raise damage_at(segment, self._offset)
                     return
                 start = position + HEADER_SIZE
@@ -88,15 +99,20 @@ class JournalReader:
                     received_ns=header.received_ns,
                     payload=data[start : start + header.length],
                 )
-            if not sealed:
+            if end is None:
                 return
+            if self._offset < end and position >= len(data):
+                raise damage_at(segment, self._offset)
 
-    def _locate(self) -> tuple[Segment, bool] | None:
-        """Find the segment of the next block, and whether it is sealed."""
+    def _locate(self) -> tuple[Segment, int | None] | None:
+        """Find the segment of the next block, and where it ends if it is sealed."""
         segments = list_segments(self._folder)
-        earlier = [segment for segment in segments if segment.first <= self._offset]
-        if earlier:
-            return earlier[-1], len(earlier) < len(segments)
+        self._check_place(segments)
+        for segment, following in itertools.pairwise(segments):
+            if segment.first <= self._offset < following.first:
+                return segment, following.first
+        if segments and segments[-1].first <= self._offset:
+            return segments[-1], None
         if segments:
             raise StorageError(
                 f"The journal {self._folder.name} begins at offset {segments[0].first}; "
@@ -108,14 +124,28 @@ class JournalReader:
             raise self._beyond_end(0)
         return None
 
-    def _load(self, segment: Segment, *, sealed: bool) -> memoryview:
-        """Give the bytes of a segment from the next block on, as far as they are there."""
+    def _check_place(self, segments: list[Segment]) -> None:
+        """Refuse to go on behind blocks that a writer of a higher token has put itself in the place of."""
+        if self._segment is None or not segments or segments[-1].token <= self._segment.token:
+            return
+        token = self._segment.token
+        start = min(segment.first for segment in segments if segment.token > token)
+        if start < self._offset:
+            raise OvertakenError(
+                f"The journal {self._folder.name} goes on from offset {start} under another writer, "
+                f"before {self._offset} which was read; read again from there.",
+                journal=self._folder.name,
+                offset=start,
+            )
+
+    def _load(self, segment: Segment, end: int | None) -> memoryview:
+        """Give the bytes of a segment from the next block on, up to `end` or as far as they are there."""
         position = self._offset - segment.first + SEGMENT_HEADER_SIZE
         try:
             size = segment.path.stat().st_size
             if position > size:
                 raise self._beyond_end(segment.first + size - SEGMENT_HEADER_SIZE)
-            if not sealed:
+            if end is None:
                 return memoryview(read_tail(segment.path, position))
             with segment.path.open("rb") as file:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -126,7 +156,7 @@ class JournalReader:
                 file=segment.path.name,
                 offset=self._offset,
             ) from error
-        return memoryview(mapped)[position:]
+        return memoryview(mapped)[position : position + end - self._offset]
 
     def _beyond_end(self, end: int) -> StorageError:
         return StorageError(

@@ -8,13 +8,17 @@
    defect in it is damage. Only the last segment may have a torn tail.
 4. Any process may prune, also while the writer's and readers' are at work: the oldest segment goes first, the last one
    stays, and whoever listed a segment that is gone since passes over it.
+5. A name may carry a fencing token. A segment ends where one of a higher token begins, and is void if it begins there
+   or behind: so nothing counts that a writer appends, or seals, after another one has taken its place.
 What must never live here: the payloads of blocks.
 """
 
 import itertools
 import os
+import re
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,48 +32,72 @@ SEGMENT_MAGIC = b"HPJSEG1\0"
 SEGMENT_HEADER = struct.Struct("<8sIIQQ32x")
 SEGMENT_HEADER_SIZE = SEGMENT_HEADER.size
 VERSION = 1
-_NAME_DIGITS = 20
+_NAME_DIGITS, _TOKEN_DIGITS = 20, 10
+_NAME = re.compile(rf"([0-9]{{{_NAME_DIGITS}}})(?:-([0-9]{{{_TOKEN_DIGITS}}}))?{re.escape(SUFFIX)}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Segment:
-    """One file of a journal.
+    """One file of a journal; in the order of the journal.
 
     Args:
         first: offset of its first block.
+        token: fencing token of who wrote it; 0 for a writer that needed none.
         path: where it is.
     """
 
     first: int
+    token: int
     path: Path
 
 
-def segment_path(folder: Path, first: int) -> Path:
+def segment_path(folder: Path, first: int, token: int = 0) -> Path:
     """Name of the segment whose first block has this offset."""
-    return folder / f"{first:0{_NAME_DIGITS}d}{SUFFIX}"
+    fence = f"-{token:0{_TOKEN_DIGITS}d}" if token else ""
+    return folder / f"{first:0{_NAME_DIGITS}d}{fence}{SUFFIX}"
+
+
+def parse_name(name: str) -> tuple[int, int] | None:
+    """Return first offset and token of a segment by its file name; None if it is no segment."""
+    found = _NAME.fullmatch(name)
+    return None if found is None else (int(found[1]), int(found[2] or 0))
+
+
+def all_segments(folder: Path) -> list[Segment]:
+    """List the files of a journal by first offset and token, void ones too; empty if the folder does not exist."""
+    if not folder.is_dir():
+        return []
+    named = ((parse_name(path.name), path) for path in folder.iterdir())
+    return sorted(Segment(*name, path) for name, path in named if name is not None)
 
 
 def list_segments(folder: Path) -> list[Segment]:
-    """List the segments of a journal, oldest first; empty if the folder does not exist."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        Segment(int(path.stem), path)
-        for path in folder.iterdir()
-        if path.suffix == SUFFIX and len(path.stem) == _NAME_DIGITS and path.stem.isdigit()
-    )
+    """List the segments of a journal that count, oldest first; empty if the folder does not exist."""
+    return counted(all_segments(folder))
 
 
-def create_segment(folder: Path, first: int, created_ns: int) -> Segment:
+def counted(segments: Iterable[Segment]) -> list[Segment]:
+    """Leave out the segments of a journal that are void by what others of it say."""
+    kept: list[Segment] = []
+    for segment in sorted(segments):
+        if kept and segment.token < kept[-1].token:
+            continue
+        if kept and segment.first == kept[-1].first:
+            kept.pop()
+        kept.append(segment)
+    return kept
+
+
+def create_segment(folder: Path, first: int, created_ns: int, token: int = 0) -> Segment:
     """Make an empty segment, durably.
 
     Raises:
         OSError: it could not be made.
     """
-    path = segment_path(folder, first)
+    path = segment_path(folder, first, token)
     crc = _segment_crc(first, created_ns)
     write_whole(path, SEGMENT_HEADER.pack(SEGMENT_MAGIC, VERSION, crc, first, created_ns))
-    return Segment(first, path)
+    return Segment(first, token, path)
 
 
 def read_created_ns(segment: Segment) -> int:
@@ -110,7 +138,8 @@ def check_contiguous(segments: list[Segment]) -> None:
             end = segment.first + segment.path.stat().st_size - SEGMENT_HEADER_SIZE
         except FileNotFoundError:
             continue
-        if end != following.first:
+        # Who was deposed may have written on behind the place where its successor began.
+        if end < following.first or (end > following.first and following.token == segment.token):
             raise StorageError(
                 f"{segment.path.name} ends at offset {end} but {following.path.name} starts at "
                 f"{following.first}; restore the missing segment from a backup.",

@@ -6,6 +6,8 @@
 4. After a failed sync the writer is dead for good: the process ends and replays. Opening writes again whatever was not
    known to be synced: the kernel may hold it in memory, marked as written, though the disk never took it.
 5. One thread appends; another may call `sync` meanwhile.
+6. A folder is locked, or else the writer has a fencing token, higher than that of any writer before it: then it leaves
+   what they wrote as it is and begins a segment of its own. Who has the place of a live writer may so take it.
 What must never live here: a clock, retries of a sync, knowledge of payloads.
 """
 
@@ -17,17 +19,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from hub.errors import DiskFullError, StorageError
+from hub.errors import ConflictError, DiskFullError, StorageError
 from hub.ports.journal.block import ALIGNMENT, Buffer, encode
 from hub.ports.journal.durability import NO_ROOM, lock_folder, make_folder, sync_file
 from hub.ports.journal.segments import (
     SEGMENT_HEADER_SIZE,
     Segment,
+    all_segments,
     check_contiguous,
     create_segment,
     damage_at,
     intact_header,
     list_segments,
+    parse_name,
     read_created_ns,
     read_tail,
     was_synced,
@@ -85,6 +89,7 @@ class JournalWriter:
         first_offset: int = 0,
         rotation: Rotation = Rotation(),
         sync_fd: Callable[[int], None] = sync_file,
+        token: int | None = None,
     ) -> Self:
         """Open the journal in a folder for writing, making it if there is none.
 
@@ -94,9 +99,10 @@ class JournalWriter:
             first_offset: where a new journal starts; an existing one goes on where it ends.
             rotation: when segments are sealed.
             sync_fd: makes the bytes of a file durable or raises OSError.
+            token: fencing token of this writer; None locks the folder instead.
 
         Raises:
-            ConflictError: another writer has it open.
+            ConflictError: another writer has it open, or one with a higher token had.
             StorageError: synced data is damaged or missing (names file and offset), the files
                 cannot be read or written, or `first_offset` is no multiple of 8.
         """
@@ -104,24 +110,21 @@ class JournalWriter:
             raise StorageError(f"A journal cannot start at {first_offset}, no multiple of 8.")
         try:
             make_folder(folder)
-            lock_fd = lock_folder(folder)
+            lock_fd = lock_folder(folder) if token is None else os.open(folder, os.O_RDONLY)
         except OSError as error:
             raise _failed(folder, "opened", error) from error
         try:
-            for leftover in folder.glob("*.tmp"):
-                leftover.unlink()
+            _clear(folder, token)
             segments = list_segments(folder)
             if not segments:
-                segments = [create_segment(folder, first_offset, now_ns)]
+                segments = [create_segment(folder, first_offset, now_ns, token or 0)]
             check_contiguous(segments)
-            last = segments[-1]
-            created_ns = read_created_ns(last)
-            end, cut = _recover(last, sync_fd)
+            last, end, cut = _own(segments[-1], token, now_ns, sync_fd)
             return cls(
                 folder,
                 lock_fd,
                 last,
-                created_ns=created_ns,
+                created_ns=read_created_ns(last),
                 end=end,
                 cut=cut,
                 rotation=rotation,
@@ -217,7 +220,7 @@ class JournalWriter:
         self.sync()
         with self._syncing:
             try:
-                segment = create_segment(self._folder, self._end, now_ns)
+                segment = create_segment(self._folder, self._end, now_ns, self._segment.token)
                 fd = _open_for_append(segment)
             except OSError as error:
                 raise self._die("continued in a new segment", error) from error
@@ -298,7 +301,42 @@ def _write_all(fd: int, buffers: list[Buffer], size: int) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
-def _recover(segment: Segment, sync_fd: Callable[[int], None]) -> tuple[int, int]:
+def _clear(folder: Path, token: int | None) -> None:
+    """Delete what writers before this one left half made, and what does not count."""
+    for leftover in folder.glob("*.tmp"):
+        name = parse_name(leftover.stem)
+        if token is None or name is None or name[1] <= token:
+            leftover.unlink(missing_ok=True)
+    counted = set(list_segments(folder))
+    for segment in all_segments(folder):
+        if segment not in counted:
+            segment.path.unlink(missing_ok=True)
+
+
+def _own(
+    last: Segment, token: int | None, now_ns: int, sync_fd: Callable[[int], None]
+) -> tuple[Segment, int, int]:
+    """Find the end of a journal and make the segment in which this writer goes on.
+
+    Returns:
+        The segment, the end offset and the number of bytes cut.
+    """
+    if token is None or token == last.token:
+        return last, *_recover(last, sync_fd)
+    if token < last.token:
+        raise ConflictError(
+            f"The journal {last.path.parent.name} has passed from token {token} to {last.token}: another "
+            "worker writes it now. Take the lease anew before opening it.",
+            journal=last.path.parent.name,
+        )
+    # Whoever wrote it may be alive: nothing is cut, and what it appends from here on is behind the end.
+    end, _ = _recover(last, sync_fd, cut_torn=False)
+    return create_segment(last.path.parent, end, now_ns, token), end, 0
+
+
+def _recover(
+    segment: Segment, sync_fd: Callable[[int], None], *, cut_torn: bool = True
+) -> tuple[int, int]:
     """Find the end of the last segment; cut what is torn, refuse what is damaged.
 
     Returns:
@@ -315,7 +353,7 @@ def _recover(segment: Segment, sync_fd: Callable[[int], None]) -> tuple[int, int
         raise damage_at(segment, end)
     fd = os.open(segment.path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        if cut:
+        if cut and cut_torn:
             os.ftruncate(fd, position + SEGMENT_HEADER_SIZE)
         # The process that wrote these blocks may have died before it synced them, or because it could not: then the
         # next sync would find nothing to do, so they are written once more.

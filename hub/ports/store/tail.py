@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from hub.ports.journal.block import HEADER_SIZE, Kind
-from hub.ports.journal.reader import JournalReader
+from hub.ports.journal.reader import JournalReader, OvertakenError
 from hub.ports.journal.segments import SEGMENT_HEADER_SIZE, Segment, list_segments
 from hub.ports.journal.telemetry import U32, decode
 from hub.ports.store.columns import Columns, Index, Mask, Samples, expand, samples_of
@@ -118,6 +118,9 @@ class Tail:
             self._drop(base)
         try:
             self._index_new_blocks()
+        except OvertakenError as error:
+            self._restart(base)
+            raise OutdatedError from error
         except BaseException:
             self._restart(base)  # so that the next query meets the same block again
             raise

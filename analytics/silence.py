@@ -77,6 +77,12 @@ class SilenceWatch:
         self.reach(cohort.size)
         self._pulses["cohort"][: cohort.size] = cohort
 
+    def forget(self, slots: npt.NDArray[np.int64]) -> None:
+        """Watch some devices no more, until they are heard again."""
+        cohort = self._pulses["cohort"][slots]
+        self._pulses[slots] = silence_kernel.fresh(slots.size)
+        self._pulses["cohort"][slots] = cohort
+
     def hear(self, slot: npt.NDArray[np.uint32], received: int) -> Silences:
         """Take a block of rows.
 

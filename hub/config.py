@@ -11,6 +11,7 @@
 import os
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -144,8 +145,10 @@ class OwnershipSettings(Section):
 class IngestSettings(Section):
     """The ingest workers."""
 
-    workers: Annotated[int, Field(ge=1, le=1)] = 1
-    """Worker processes. One for now: shard leases come with the scaling work."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Worker processes. With several, products are dealt to lanes, and workers hold the lanes by leases."""
+    lease_ms: Annotated[int, Field(ge=500)] = 4_000
+    """How long the lease of a worker stands still until another one takes its lanes."""
     max_messages_per_s: Positive | None = None
     """What a worker takes of what is offered, for who shares the machine; the rest is shed, fairly,
     and its devices are told to wait. Empty: all that it can."""
@@ -368,6 +371,19 @@ class Settings(BaseSettings):
     def run_dir(self) -> Path:
         """Addresses, tokens and logs of the running hub."""
         return self.data_dir / "run"
+
+    @property
+    def lanes(self) -> int:
+        """Lanes that products are dealt to: a power of two, as many as workers or more; never less than there were."""
+        with suppress(OSError):
+            made = sum(1 for path in (self.data_dir / "journal").iterdir() if path.name.isdigit())
+            return 1 << (max(made, self.ingest.workers) - 1).bit_length()
+        return 1 << (self.ingest.workers - 1).bit_length()
+
+    @property
+    def leased(self) -> bool:
+        """Whether workers hold lanes by leases: always, but for one worker with one lane."""
+        return self.lanes > 1
 
     def journal_dir(self, worker: int) -> Path:
         """Journal segments of one worker."""

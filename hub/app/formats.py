@@ -149,7 +149,7 @@ def _parts(settings: Settings) -> Iterator[Part]:
     found = _mark(settings).get("format", FOLDER)
     yield _numbered("data folder", int(found), FOLDER)
     yield _database(settings)
-    for worker in range(settings.ingest.workers):
+    for worker in range(settings.lanes):
         folders = {
             "journal": settings.journal_dir(worker),
             "findings log": settings.findings_dir(worker),

@@ -74,7 +74,7 @@ class Gauges:
     def _logs(self) -> None:
         with read_session(self._engine) as session:
             cursors = {row.name: row.offset for row in session.scalars(select(Cursor))}
-        for worker in range(self._settings.ingest.workers):
+        for worker in range(self._settings.lanes):
             folders = {
                 f"findings/{worker}": self._settings.findings_dir(worker),
                 f"deadletters/{worker}": self._settings.deadletters_dir(worker),
@@ -86,7 +86,7 @@ class Gauges:
     def _store(self) -> None:
         manifest = Manifest.read(self._settings.store_dir)
         self._metrics.store_files.set(len(manifest.files))
-        for worker in range(self._settings.ingest.workers):
+        for worker in range(self._settings.lanes):
             name = str(worker)
             self._metrics.stored_offset.labels(name).set(manifest.journals.get(name, 0))
 

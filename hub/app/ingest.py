@@ -6,7 +6,9 @@
 4. A full disk is waited for without a subscription: nothing is receipted, so devices keep what they have. Some bytes
    are left free for findings, dead letters, checkpoints and the database. After a write that found no room, state is
    read again from what is on disk.
-5. What kills the process is tried more and more carefully, then set aside; see `hub.pipeline.attempts`.
+5. A worker with a lease on its lane does nothing while it cannot trust it, and shuts its predecessor out first; see
+   `hub.app.lane_hold` and decision 50.
+6. What kills the process is tried more and more carefully, then set aside; see `hub.pipeline.attempts`.
 Must never live here: what a stage does.
 """
 
@@ -17,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from numpy.typing import NDArray
 
 from analytics.snapshot import SnapshotError
 from device_sdk.wire.topics import ROOT, Up
+from hub.app.lane_hold import Hold
 from hub.app.tally import Laps, Tally
 from hub.errors import DiskFullError, StorageError
 from hub.metrics import Metrics
@@ -36,10 +40,10 @@ from hub.pipeline.identity import StreamTable
 from hub.pipeline.journal import JournalStage
 from hub.pipeline.react import ReactStage
 from hub.pipeline.receipt import ReceiptStage
-from hub.pipeline.receive import LinkAddress, LinkError, Receiver
+from hub.pipeline.receive import LinkAddress, LinkError, Receiver, supersede
 from hub.pipeline.run import Pipeline, Turn, fresh_detector, replay_block
 from hub.pipeline.share import FairShare
-from hub.pipeline.store import StoreStage, read_progress
+from hub.pipeline.store import StoreStage, newest_progress, read_progress
 from hub.ports.journal.block import Kind as BlockKind
 from hub.ports.journal.durability import NO_ROOM, free_bytes
 from hub.ports.journal.reader import JournalReader
@@ -51,6 +55,7 @@ from hub.services.snapshot_file import current_version
 
 log = logging.getLogger(__name__)
 
+_UNSURE_S = 0.02
 _LOOK_S = 0.25  # between two looks at the free space
 _BACK = 1.25  # times the reserve must be free again, so that the worker does not come and go
 _STABLE_S = 60.0
@@ -59,7 +64,18 @@ _LOG_ROTATION = Rotation(
 )  # of findings and dead letters: small, as only whole segments are deleted
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.5, 10.0
 
-FILTERS = [f"{ROOT}/+/+/up/{channel}" for channel in (Up.PACK, Up.JSON, Up.SENML, Up.PRESENCE)]
+SHARDS = 256
+"""Of the wire: the first byte of a hash of the device id."""
+_CHANNELS = (Up.PACK, Up.JSON, Up.SENML, Up.PRESENCE)
+FILTERS = tuple(f"{ROOT}/+/+/up/{channel}" for channel in _CHANNELS)
+
+
+def filters_of(lane: int, lanes: int) -> tuple[str, ...]:
+    """Return the topic filters of a lane: of all products, or of its shards."""
+    if lanes == 1:
+        return FILTERS
+    shards = range(lane, SHARDS, lanes)
+    return tuple(f"{ROOT}/{shard:02x}/+/up/{channel}" for shard in shards for channel in _CHANNELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +83,7 @@ class IngestConfig:
     """What a worker needs to know.
 
     Attributes:
-        worker: its number.
+        worker: number of its lane. lanes: among how many the products are dealt, by their shards.
         address: of the broker, with the worker's certificate.
         incarnation: of the hub, 8 bytes.
         gate: folder of gate snapshots.
@@ -82,6 +98,7 @@ class IngestConfig:
         checkpoint_s: pause between checkpoints.
         reserve_bytes: bytes of the disk that telemetry leaves free.
         clock: ns since 1970 UTC.
+        hold: its lease on the lane; None where nobody else could have it.
     """
 
     worker: int
@@ -104,6 +121,17 @@ class IngestConfig:
     checkpoint_s: float = 30.0
     reserve_bytes: int = 0
     clock: Callable[[], int] = field(default=time.time_ns)
+    hold: Hold | None = None
+    lanes: int = 1
+
+    @property
+    def token(self) -> int:
+        """Fencing token; 0 without a lease."""
+        return 0 if self.hold is None else self.hold.token
+
+    def held(self) -> bool:
+        """Whether the lane may be written and spoken for now."""
+        return self.hold is None or self.hold.good()
 
 
 def run_worker(
@@ -113,9 +141,12 @@ def run_worker(
 
     Raises:
         StorageError: the disk failed or the journal is damaged; the process must end.
+        LostLeaseError: another worker has the lane.
     """
     once = _Once(ready)
     pause = _FIRST_PAUSE_S
+    if config.hold is not None and not _shut_out(config, config.hold, stop):
+        return
     while not stop.is_set():
         began = time.monotonic()
         try:
@@ -144,6 +175,24 @@ def run_worker(
             stop.wait(_LOOK_S)
 
 
+def _shut_out(config: IngestConfig, hold: Hold, stop: threading.Event) -> bool:
+    """Make sure that no worker before this one is heard any more, by devices or by followers; False if told to stop."""
+    pause = 0.1
+    while not stop.is_set():
+        try:
+            supersede(config.address)
+        except LinkError as error:
+            log.warning("%s Trying again in %.1f s.", error.detail, pause)
+            stop.wait(pause)
+            pause = min(2 * pause, 5.0)
+            continue
+        hold.confirm()
+        # Before the end of the journal is looked for: no follower may be told of more than that.
+        StoreStage(config.progress, hold.token).close()
+        return True
+    return False
+
+
 class _Once:
     """Calls something the first time only."""
 
@@ -164,8 +213,11 @@ def _spare_bytes(config: IngestConfig, share: float = 1.0) -> int:
 
 def _say_paused(config: IngestConfig) -> None:
     """Tell whoever asks for the worker's progress that it waits; what it says else stays."""
-    with contextlib.suppress(OSError), contextlib.closing(StoreStage(config.progress)) as followers:
-        past = read_progress(config.progress)
+    with (
+        contextlib.suppress(OSError),
+        contextlib.closing(StoreStage(config.progress, config.token)) as followers,
+    ):
+        past = read_progress(newest_progress(config.progress))
         followers.checkpointed(past.checkpoint)
         followers.paused(full=True)
         followers.store(past.synced, config.clock())
@@ -180,11 +232,11 @@ def _run_until_full(config: IngestConfig, stop: threading.Event, ready: Callable
         StorageError: the disk failed or the journal is damaged.
     """
     now = config.clock()
-    rotation = Rotation(size=config.segment_bytes)
+    begin = partial(JournalWriter.open, now_ns=now, token=config.token or None)
     with (
-        JournalWriter.open(config.journal, now_ns=now, rotation=rotation) as journal,
-        JournalWriter.open(config.findings, now_ns=now, rotation=_LOG_ROTATION) as findings,
-        JournalWriter.open(config.dead_letters, now_ns=now, rotation=_LOG_ROTATION) as dead_letters,
+        begin(config.journal, rotation=Rotation(size=config.segment_bytes)) as journal,
+        begin(config.findings, rotation=_LOG_ROTATION) as findings,
+        begin(config.dead_letters, rotation=_LOG_ROTATION) as dead_letters,
         contextlib.closing(Attempts(config.checkpoints)) as attempts,
     ):
         directory = _first_directory(config, stop)
@@ -225,14 +277,19 @@ class _Worker:
         self._logs = (journal, findings, dead_letters)
         self._metrics = Metrics(f"ingest-{config.worker}")
         self._tally, self._laps = Tally(self._metrics), Laps(self._metrics)
-        self._followers = StoreStage(config.progress)
+        self._followers = StoreStage(config.progress, config.token)
         reactions = ReactStage(findings, config.worker)
         self._streams, self._detector, self._checkpoint = _restore(
             config, directory, reactions, attempts
         )
         self._keep_from(oldest_checkpoint(config.checkpoints))
         self._receipts = ReceiptStage(self._streams, config.incarnation, ROOT, config.cadence_ms)
-        self._receiver = Receiver(config.address, FILTERS, messages=config.messages)
+        self._receiver = Receiver(
+            config.address,
+            filters_of(config.worker, config.lanes),
+            messages=config.messages,
+            may_speak=config.held,
+        )
         self._pipeline = Pipeline(
             self._receiver,
             directory,
@@ -258,6 +315,9 @@ class _Worker:
         self._connect(stop)
         ready()
         while not stop.is_set():
+            if not self._config.held():
+                stop.wait(_UNSURE_S)  # until it is known whose the lane is
+                continue
             try:
                 frames = self._pipeline.receive(time.monotonic(), 0.05, self._config.linger_s)
             except LinkError as error:
@@ -369,6 +429,8 @@ class _Worker:
                 stop.wait(pause)
                 pause = min(2 * pause, 5.0)
             else:
+                if self._config.hold is not None:
+                    self._config.hold.confirm()
                 log.info("subscribed as %s", self._config.address.client_id)
                 self._streams.tell_all()
                 return
@@ -404,11 +466,11 @@ class _Worker:
     def save_checkpoint(self) -> None:
         """Save the state as of the end of the journal; only between two turns, or it would not be that."""
         offset = self._journal.synced
-        if offset == self._checkpoint:
+        if offset == self._checkpoint or not self._config.held():
             return
         arrays = {**self._streams.arrays(), **self._detector.arrays()}
         try:
-            oldest = save_checkpoint(self._config.checkpoints, offset, arrays)
+            oldest = save_checkpoint(self._config.checkpoints, offset, arrays, self._config.token)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
@@ -447,7 +509,7 @@ def _restore(
     """State as of the end of the journal: the newest checkpoint and a replay of what lies behind it."""
     segments = list_segments(config.journal)
     first = segments[0].first if segments else 0
-    loaded = load_checkpoint(config.checkpoints)
+    loaded = load_checkpoint(config.checkpoints, segments)
     if loaded is not None and loaded[0] >= first:
         offset, arrays = loaded
         streams, detector = StreamTable.restore(config.window, arrays), _detector(arrays)
@@ -475,8 +537,10 @@ def _restore(
             raise
         blocks += 1
     attempts.done()
+    foreign = directory.foreign(config.worker, config.lanes)
+    detector.forget(foreign)
     log.info("replayed %d blocks from offset %d", blocks, offset)
-    return streams, detector, offset
+    return streams.without(foreign), detector, offset
 
 
 def _remember(folder: Path, streams: StreamTable, first: int, until: int) -> None:

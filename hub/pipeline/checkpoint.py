@@ -3,8 +3,8 @@
 1. A checkpoint is taken between two micro-batches, after the findings log is synced: replaying from it loses nothing
    and finds the same findings again, under the same ids.
 2. Written beside and renamed, then synced: a crash leaves the last good one.
-3. A name holds the offset and, where workers have leases, the fencing token of who wrote it. A higher token is newer, and
-   one that reaches beyond the place where a higher token took over the journal does not count.
+3. A name holds the offset and, where workers have leases, the fencing token of who wrote it. A higher token is newer;
+   what reaches beyond the place where a higher token took over the journal does not count.
 4. The newest that can be read wins; a damaged one is passed over for an older one, at the price of a longer replay.
    So the journal must reach back to the oldest that is kept.
 """

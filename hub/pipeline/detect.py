@@ -183,6 +183,16 @@ class DetectStage:
         stage._base, stage._room = arrays["series_base"].copy(), arrays["series_room"].copy()
         return stage
 
+    def forget(self, foreign: NDArray[np.bool_]) -> None:
+        """Let go of devices that are another lane's now, bool[N] by slot; their records stay unused."""
+        gone = np.flatnonzero(foreign[: self._base.size] & (self._base[: foreign.size] >= 0))
+        for slot in gone.tolist():
+            first = int(self._base[slot])
+            for series in range(first, first + int(self._room[slot])):
+                self._cohorts.join(series, 0, 0)
+        self._base[gone], self._room[gone] = -1, 0
+        self._silences.forget(gone)
+
     @property
     def series(self) -> int:
         """Number of series that have records."""

@@ -121,6 +121,14 @@ class Directory:
         self.budgets.fit(renumbered=False)
         return replace(self, version=snapshot.version, snapshot=snapshot)
 
+    def foreign(self, lane: int, lanes: int) -> NDArray[np.bool_]:
+        """Tell which devices belong to another one of the lanes, bool[N] by slot."""
+        digits = np.frombuffer(b"0123456789abcdef", np.uint8)
+        value: NDArray[np.int64] = np.searchsorted(digits, self.shard)
+        foreign: NDArray[np.bool_] = (16 * value[:, 0] + value[:, 1]) % lanes != lane
+        foreign &= self.shard[:, 0] != 0
+        return foreign
+
 
 def _joined(before: NDArray[np.uint8], now: NDArray[np.uint8]) -> NDArray[np.int64] | None:
     """The slots whose devices joined, i64[K]; `None` if a device left, which only another hub's snapshot can do."""

@@ -346,6 +346,19 @@ class StreamTable:
             table.trail = Trail(PLACES, np.asarray(arrays["stream_trail"], np.int64))
         return table
 
+    def without(self, foreign: NDArray[np.bool_]) -> "StreamTable":
+        """The table without the streams of devices that are another lane's, bool[N] by slot; itself if it has none."""
+        slot = self.slot[: self.used].astype(np.int64)
+        gone = (slot < foreign.size) & foreign[np.minimum(slot, foreign.size - 1)]
+        if not gone.any():
+            return self
+        arrays = self.arrays()
+        marks = arrays.pop("stream_trail")
+        kept = {name: array[~gone] for name, array in arrays.items()}
+        table = StreamTable.restore(self.window, {**kept, "stream_trail": marks})
+        table._known, table.trail = self._known, self.trail  # noqa: SLF001  a table like this one
+        return table
+
     def _entry(self, slot: int, stream: int, received: int) -> int | None:
         """Find or make the entry of a stream; None if its device holds too many that are in use."""
         entry = int(_find(slot, stream, self._table, self.slot, self.stream))

@@ -10,6 +10,7 @@ import contextlib
 import select
 import socket
 import ssl
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,19 +119,22 @@ class Receiver:
         capacity: bytes of the receive buffer; must exceed the broker's largest message.
         messages: messages in a micro-batch, at most.
         keepalive_s: MQTT keep-alive.
+        may_speak: asked before anything is sent; what must wait for it stays queued.
     """
 
     def __init__(
         self,
         address: LinkAddress,
-        filters: list[str],
+        filters: Sequence[str],
         *,
         capacity: int = 8 << 20,
         messages: int = 32_768,
         keepalive_s: int = 30,
+        may_speak: Callable[[], bool] = lambda: True,
     ) -> None:
         self._address = address
-        self._filters = filters
+        self._filters = list(filters)
+        self._may_speak = may_speak
         self._keepalive_s = keepalive_s
         self._memory = bytearray(capacity)
         self._view = memoryview(self._memory)
@@ -175,6 +179,8 @@ class Receiver:
             raise LinkError(
                 f"The broker at {a.host}:{a.port} refused {a.client_id}. Is its certificate one of this hub's?"
             )
+        if not self._filters:
+            return
         sock.sendall(packets.subscribe(self._filters))
         if 0x80 in _await(sock, _SUBACK)[2:]:
             raise LinkError(
@@ -314,7 +320,7 @@ class Receiver:
             self._used, self._taken = rest, 0
 
     def _flush(self) -> None:
-        if not self._out or self._socket is None:
+        if not self._out or self._socket is None or not self._may_speak():
             return
         try:
             while self._out:
@@ -335,6 +341,19 @@ class Receiver:
             self._last_sent = now
             self._pings += 1
             self._out += packets.PINGREQ
+
+
+def supersede(address: LinkAddress, timeout_s: float = 10.0) -> None:
+    """End whatever connection a broker has of a client id (MQTT 3.1.1, section 3.1.4, rule 2).
+
+    When this returns, the broker takes nothing more from connections that were made before.
+
+    Raises:
+        LinkError: the broker refused, or did not answer in time.
+    """
+    link = Receiver(address, (), capacity=1024, messages=1)
+    link.connect(timeout_s)
+    link.close()
 
 
 def _await(sock: socket.socket, kind: int) -> bytes:

@@ -71,6 +71,16 @@ ConfigFile = Annotated[
 def serve(
     config: ConfigFile = None,
     *,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            max=64,
+            help="Ingest workers that share the products; when one dies the others go on with its "
+            "part. Without it the setting ingest.workers.",
+        ),
+    ] = None,
     while_stdin_open: Annotated[
         bool,
         typer.Option(
@@ -84,6 +94,9 @@ def serve(
     from hub.wiring import serve as hub  # noqa: PLC0415  this command alone needs it
 
     settings = load(config)
+    if workers is not None:
+        ingest = settings.ingest.model_copy(update={"workers": workers})
+        settings = settings.model_copy(update={"ingest": ingest})
     logs.configure("supervisor", settings.log_level, None)
     if while_stdin_open:
         hub.end_with_input()

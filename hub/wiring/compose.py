@@ -12,6 +12,7 @@ import resource
 import secrets
 import time
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
     from hub.app.backup.schedule import Schedule
     from hub.app.backup.take import Source
     from hub.app.ingest import IngestConfig
+    from hub.app.lane_worker import LaneWorker
     from hub.app.usage_meter import UsageMeter
     from hub.config import Settings
+    from hub.pipeline.store import Progress
     from hub.ports.broker.callout import Shown, Standing
     from hub.ports.broker.mosquitto import MosquittoConfiguration
     from hub.ports.broker.mosquitto_client import MosquittoBroker
@@ -160,7 +163,7 @@ def mosquitto_configuration(settings: Settings, folder: Path, user: str) -> Mosq
         host=settings.mqtt.host,
         port=settings.mqtt.port,
         user=user,
-        workers=settings.ingest.workers,
+        workers=settings.lanes,
         ca_pem=(settings.pki_dir / "ca.pem").read_bytes(),
         certificate_pem=pair.shown_pem,
         key_pem=pair.private_key_pem,
@@ -178,7 +181,7 @@ def tokens(settings: Settings) -> Tokens:
 
 def journals(settings: Settings) -> dict[str, Path]:
     """Return the telemetry journals by the names under which the store knows them."""
-    return {str(n): settings.journal_dir(n) for n in range(settings.ingest.workers)}
+    return {str(n): settings.journal_dir(n) for n in range(settings.lanes)}
 
 
 def store(settings: Settings) -> TelemetryStore:
@@ -248,16 +251,29 @@ def mirror(settings: Settings) -> Mirror:
 
 def synced(settings: Settings) -> dict[str, int]:
     """Return for each journal the offset below which it is on disk, as its worker says."""
-    from hub.pipeline.store import read_progress  # noqa: PLC0415  heavy, see rule 3
+    return {str(worker): progress(settings, worker).synced for worker in range(settings.lanes)}
 
-    return {
-        str(worker): read_progress(progress_file(settings, worker)).synced
-        for worker in range(settings.ingest.workers)
-    }
+
+def lane_worker(settings: Settings, number: int) -> LaneWorker:
+    """Return one of several workers."""
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415  heavy, see rule 3
+
+    from hub.app.lane_worker import LaneWorker  # noqa: PLC0415  heavy, see rule 3
+    from hub.services.lane_leases import LaneLeases  # noqa: PLC0415  heavy, see rule 3
+
+    workers = settings.ingest.workers
+    return LaneWorker(
+        f"worker-{number}",
+        frozenset(range(number, settings.lanes, workers)),
+        LaneLeases(engine(settings)),
+        settings.ingest.lease_ms / 1_000,
+        partial(ingest, settings),
+        unavailable=(DBAPIError,),
+    )
 
 
 def ingest(settings: Settings, worker: int) -> IngestConfig:
-    """Return what an ingest worker works with; the hub must have been prepared."""
+    """Return what a worker works with for one lane; the hub must have been prepared."""
     from hub.app.ingest import IngestConfig  # noqa: PLC0415  heavy, see rule 3
     from hub.pipeline.receive import LinkAddress  # noqa: PLC0415  heavy, see rule 3
     from hub.ports.broker.identities import internal_identity  # noqa: PLC0415  see rule 3
@@ -290,12 +306,20 @@ def ingest(settings: Settings, worker: int) -> IngestConfig:
         segment_bytes=settings.ingest.segment_bytes,
         reserve_bytes=settings.ingest.reserve_bytes,
         clock=now,
+        lanes=settings.lanes,
     )
 
 
-def progress_file(settings: Settings, worker: int) -> Path:
-    """Where an ingest worker says how far it has come."""
-    return settings.run_dir / f"ingest-{worker}.progress"
+def progress_file(settings: Settings, lane: int) -> Path:
+    """Where a worker without a lease says how far it has come; others add their token."""
+    return settings.run_dir / f"ingest-{lane}.progress"
+
+
+def progress(settings: Settings, lane: int) -> Progress:
+    """Return how far the worker has come that has a lane now."""
+    from hub.pipeline.store import newest_progress, read_progress  # noqa: PLC0415  heavy
+
+    return read_progress(newest_progress(progress_file(settings, lane)))
 
 
 def compactor(settings: Settings) -> Compactor:
@@ -307,11 +331,8 @@ def compactor(settings: Settings) -> Compactor:
 
 def prune_below(settings: Settings) -> dict[str, int]:
     """Return for each journal the offset below which nobody but the archive needs it."""
-    from hub.pipeline.store import read_progress  # noqa: PLC0415  heavy, see rule 3
-
     offsets = {
-        str(worker): read_progress(progress_file(settings, worker)).checkpoint
-        for worker in range(settings.ingest.workers)
+        str(worker): progress(settings, worker).checkpoint for worker in range(settings.lanes)
     }
     if settings.store.kind == "embedded":
         return offsets
@@ -324,26 +345,26 @@ def prune_below(settings: Settings) -> dict[str, int]:
 def problems(settings: Settings) -> list[str]:
     """Say what keeps the hub from doing all it should, one sentence each."""
     from hub.app import processes  # noqa: PLC0415  see rule 3
-    from hub.pipeline.store import read_progress  # noqa: PLC0415  heavy, see rule 3
 
     found = processes.problems(settings.run_dir)
     up = {one.role for one in processes.read(settings.run_dir) if one.up}
-    for worker in range(settings.ingest.workers):
-        progress = read_progress(progress_file(settings, worker))
-        silent_s = (now() - progress.beat_ns) / 1e9
-        if progress.paused:
+    for lane in range(settings.lanes):
+        seen = progress(settings, lane)
+        silent_s = (now() - seen.beat_ns) / 1e9
+        who = f"Worker {lane}" if not settings.leased else f"Lane {lane} of telemetry"
+        if seen.paused:
             found.append(
-                f"Worker {worker} takes no telemetry because the disk is full; devices keep theirs. "
+                f"{who} takes no telemetry because the disk is full; devices keep theirs. "
                 "It goes on by itself when there is room."
             )
-        elif f"ingest-{worker}" in up and silent_s > _STUCK_S:
+        elif up & _workers(settings, lane) and silent_s > _STUCK_S:
             found.append(
-                f"Worker {worker} has not turned for {silent_s:.0f} s: it is stopped or stuck; "
+                f"{who} has not turned for {silent_s:.0f} s: it is stopped or stuck; "
                 "devices keep what they measure."
             )
-        elif progress.overloaded:
+        elif seen.overloaded:
             found.append(
-                f"Worker {worker} is offered more than it can take: it tells products to wait, fairly; "
+                f"{who} is offered more than it can take: it tells products to wait, fairly; "
                 "they keep what they measure."
             )
     if settings.backup.folder is not None:
@@ -353,6 +374,15 @@ def problems(settings: Settings) -> list[str]:
         late = standing.problem(now(), settings.backup.every_hours)
         found += [late] if late else []
     return found
+
+
+def _workers(settings: Settings, lane: int) -> set[str]:
+    """Return the roles that may have a lane."""
+    return (
+        {f"ingest-{n}" for n in range(settings.ingest.workers)}
+        if settings.leased
+        else {f"ingest-{lane}"}
+    )
 
 
 def backup_source(settings: Settings) -> Source:

@@ -228,7 +228,7 @@ def _followers(
     def nearly_full() -> bool:
         return free_bytes(settings.data_dir) < settings.ingest.reserve_bytes
 
-    for worker in range(settings.ingest.workers):
+    for worker in range(settings.lanes):
         followers.append(
             Follower(
                 f"findings/{worker}",

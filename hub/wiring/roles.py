@@ -36,6 +36,7 @@ def prepare(settings: Settings, child: Child) -> None:
     from hub.app.formats import mark, refuse_other  # noqa: PLC0415  heavy, and only here
     from hub.ports.database.engine import migrate, write_session  # noqa: PLC0415  heavy
     from hub.services.identity import incarnation  # noqa: PLC0415  heavy, and only here
+    from hub.services.lane_leases import deal  # noqa: PLC0415  heavy, and only here
 
     refuse_other(settings)
     authority, at = compose.authority(settings), compose.now()
@@ -46,6 +47,8 @@ def prepare(settings: Settings, child: Child) -> None:
     mark(settings, compose.program_version())
     with write_session(database) as session:
         own = incarnation(session, compose.tokens(settings))
+        if settings.leased:
+            deal(session, settings.lanes)
     compose.write_incarnation(settings, own)
     child.ready()
 
@@ -85,10 +88,13 @@ def control(settings: Settings, child: Child) -> None:
 
 
 def ingest(settings: Settings, child: Child, worker: int) -> None:
-    """Run the pipeline of one worker."""
+    """Run one worker: the pipeline of the only lane, or of those it gets leases on."""
     from hub.app.ingest import run_worker  # noqa: PLC0415  heavy, and only here
 
     child.watch()
+    if settings.leased:
+        compose.lane_worker(settings, worker).run(child.stop, child.ready)
+        return
     run_worker(compose.ingest(settings, worker), child.stop, child.ready)
 
 
@@ -162,7 +168,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "broker": (),
     "authd": ("hub.app.authd", "hub.ports.database.engine", "hub.services.admission"),
     "control": ("hub.wiring.control",),
-    "ingest": ("hub.app.ingest",),
+    "ingest": ("hub.app.ingest",),  # and of several workers what they need of the database
     "compactor": ("hub.app.compactor", "hub.pipeline.store"),
     "meter": ("hub.app.usage_meter", "hub.ports.store.embedded"),
     "mirror": ("hub.app.mirror", "hub.ports.store.mirror"),

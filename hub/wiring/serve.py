@@ -161,6 +161,7 @@ def _free(holder: socket.socket, host: str) -> int:
 def _pass_on(settings: Settings) -> None:
     """Give the roles what was decided here, by the environment they inherit."""
     os.environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir)
+    os.environ[f"{PREFIX}INGEST__WORKERS"] = str(settings.ingest.workers)
     os.environ[f"{PREFIX}API__PORT"] = str(settings.api.port)
     os.environ[f"{PREFIX}MQTT__PORT"] = str(settings.mqtt.port)
     os.environ[f"{PREFIX}BROKER__CLIENT_PORT"] = str(settings.broker.client_port)

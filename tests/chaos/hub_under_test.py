@@ -37,16 +37,19 @@ class HubUnderTest:
         folder: for its data.
         seed: of the network's faults.
         small_disk: put the journal on a small disk of its own, where that is allowed.
+        settings: of the hub, beside the usual ones, by their names in the environment.
     """
 
-    def __init__(self, folder: Path, seed: int, *, small_disk: bool = False) -> None:
+    def __init__(
+        self, folder: Path, seed: int, *, small_disk: bool = False, **settings: str
+    ) -> None:
         self.data_dir = folder / "data"
         self.log = folder / "hub.log"
         api, mqtt, outside = free_ports(3)
         self.network = BadNetwork(mqtt, seed, outside)
         self._environment = hub_environment(
             self.data_dir,
-            **SETTINGS,
+            **(SETTINGS | settings),
             API__PORT=str(api),
             MQTT__PORT=str(mqtt),
             MQTT__PUBLIC_PORT=str(outside),

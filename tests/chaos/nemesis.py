@@ -74,10 +74,13 @@ class Nemesis:
         folder: for the hub and the products.
         seed: of everything drawn.
         small_disk: put the journal on a small disk of its own, where that is allowed.
+        settings: of the hub, by their names in the environment.
     """
 
-    def __init__(self, folder: Path, seed: int, *, small_disk: bool = False) -> None:
-        self.hub = HubUnderTest(folder, seed, small_disk=small_disk)
+    def __init__(
+        self, folder: Path, seed: int, *, small_disk: bool = False, **settings: str
+    ) -> None:
+        self.hub = HubUnderTest(folder, seed, small_disk=small_disk, **settings)
         self.folder = folder
         self.random = random.Random(seed)  # noqa: S311  seeded, so that failures repeat
         self._world: World | None = None

@@ -107,7 +107,7 @@ def pinned(settings: Settings, engine: Engine) -> Iterator[Moment]:
 
 
 def _take(settings: Settings, engine: Engine, descriptors: ExitStack) -> Moment:
-    workers = range(settings.ingest.workers)
+    workers = range(settings.lanes)
     telemetry = [settings.journal_dir(worker) for worker in workers]
     logs = [settings.usage_dir, *(settings.findings_dir(worker) for worker in workers)]
     logs += [settings.deadletters_dir(worker) for worker in workers]

@@ -10,6 +10,7 @@ from hub.ports.database import (
     catalogue_tables,
     coverage_tables,
     idempotency_tables,
+    lane_tables,
     ownership_tables,
     people_tables,
     product_tables,
@@ -30,6 +31,7 @@ TABLE_MODULES = (
     access_tables,
     idempotency_tables,
     billing_tables,
+    lane_tables,
 )
 
 METADATA = Base.metadata

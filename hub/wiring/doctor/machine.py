@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from hub.pipeline.store import read_progress
 from hub.ports.journal.durability import free_bytes, sync_file
 from hub.wiring import compose, kernels
 from hub.wiring.doctor.case import Case
@@ -86,10 +85,7 @@ def check_clock(case: Case) -> Iterator[Line]:
     now = case.now_ns
     shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now / 1e9))
     settings = case.settings
-    beats = [
-        read_progress(compose.progress_file(settings, worker)).beat_ns
-        for worker in range(settings.ingest.workers)
-    ]
+    beats = [compose.progress(settings, worker).beat_ns for worker in range(settings.lanes)]
     ahead = max(beats, default=0) - now
     if not _EARLIEST_SANE_NS < now < _LATEST_SANE_NS:
         yield problem("clock", f"it is {shown}, says this machine", "Set the clock.")

@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 from hub.app import formats
 from hub.errors import HubError, StorageError
-from hub.pipeline.store import read_progress
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.segments import (
     SEGMENT_HEADER_SIZE,
@@ -81,7 +80,7 @@ def check_formats(case: Case) -> Iterator[Line]:
 def check_journal(case: Case) -> Iterator[Line]:
     """Look at the segments of each journal, and read the last one to its end."""
     settings = case.settings
-    for worker in range(settings.ingest.workers):
+    for worker in range(settings.lanes):
         folders = {
             f"journal {worker}": settings.journal_dir(worker),
             f"findings {worker}": settings.findings_dir(worker),
@@ -96,8 +95,8 @@ def check_lags(case: Case) -> Iterator[Line]:
     settings = case.settings
     if not case.exists:
         return
-    for worker in range(settings.ingest.workers):
-        progress = read_progress(compose.progress_file(settings, worker))
+    for worker in range(settings.lanes):
+        progress = compose.progress(settings, worker)
         if progress.paused:
             yield problem(
                 "ingest", "takes nothing: its disk is full", "Free some space; see the disk's line."

@@ -11,10 +11,10 @@ from hub.ports.journal.reader import JournalReader, OvertakenError
 from hub.ports.journal.segments import check_contiguous, list_segments
 from hub.ports.journal.writer import JournalWriter, Rotation
 
-_SMALL = Rotation(size=256)
+_LARGE, _SMALL = Rotation(), Rotation(size=256)
 
 
-def _open(folder: Path, token: int | None, rotation: Rotation = Rotation()) -> JournalWriter:
+def _open(folder: Path, token: int | None, rotation: Rotation = _LARGE) -> JournalWriter:
     return JournalWriter.open(folder, now_ns=1, token=token, rotation=rotation)
 
 
@@ -54,7 +54,7 @@ def test_a_deposed_writer_may_seal_and_go_on_in_void_segments(tmp_path: Path) ->
     _put(third, "end")
     assert _texts(tmp_path) == ["a", "b", *(f"{n:03}" for n in range(30)), "end"]
     # What does not count was deleted on the way.
-    assert {path for path in tmp_path.glob("*.hpj")} == {s.path for s in list_segments(tmp_path)}
+    assert set(tmp_path.glob("*.hpj")) == {s.path for s in list_segments(tmp_path)}
 
 
 def test_a_successor_begins_where_a_torn_block_of_a_live_writer_stands(tmp_path: Path) -> None:

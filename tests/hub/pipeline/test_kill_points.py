@@ -172,7 +172,7 @@ def test_a_kill_in_the_middle_of_a_checkpoint_leaves_the_older_one(
 def _die_saving(folder: Path, port: int) -> None:
     save, count = save_checkpoint, 0
 
-    def save_or_die(where: Path, offset: int, arrays: dict[str, Any]) -> int:
+    def save_or_die(where: Path, offset: int, arrays: dict[str, Any], token: int = 0) -> int:
         nonlocal count
         count += 1
         if count == 3:

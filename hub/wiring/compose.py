@@ -81,7 +81,7 @@ def authority(settings: Settings) -> CertificateAuthority:
 
 def internal_parts(settings: Settings) -> list[str]:
     """Return the names of the hub's parts that have a certificate for the broker."""
-    return [CONTROL, REVOKER, *(f"{INGEST}-{n}" for n in range(settings.ingest.workers))]
+    return [CONTROL, REVOKER, *(f"{INGEST}-{n}" for n in range(settings.lanes))]
 
 
 def api_url(settings: Settings) -> str:

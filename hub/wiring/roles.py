@@ -32,6 +32,7 @@ def prepare(settings: Settings, child: Child) -> None:
 
     Runs once before the other roles begin, so that they only ever read what it makes.
     """
+    from hub.app import lane_dealing  # noqa: PLC0415  heavy, and only here
     from hub.app.certificate_clock import make_certificates  # noqa: PLC0415  heavy, and only here
     from hub.app.formats import mark, refuse_other  # noqa: PLC0415  heavy, and only here
     from hub.ports.database.engine import migrate, write_session  # noqa: PLC0415  heavy
@@ -45,6 +46,7 @@ def prepare(settings: Settings, child: Child) -> None:
     database = compose.engine(settings)
     migrate(database)  # of a new hub; an older one is refused before
     mark(settings, compose.program_version())
+    lane_dealing.deal(settings)
     with write_session(database) as session:
         own = incarnation(session, compose.tokens(settings))
         if settings.leased:

@@ -86,6 +86,13 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "revoke_api_key": Rule(SIGNED_IN),
         "create_person": Rule(OPERATORS),
         "disable_person": Rule(OPERATORS),
+        "export_me": Rule(SIGNED_IN),
+        "export_person": Rule(OPERATORS),
+        "preview_my_erasure": Rule(SIGNED_IN),
+        "erase_me": Rule(SIGNED_IN),
+        "preview_erasure": Rule(OPERATORS),
+        "erase_person": Rule(OPERATORS),
+        "get_erasure": Rule(OPERATORS),
         # Households
         "list_households": Rule(CUSTOMERS),
         "list_household_people": Rule(CUSTOMERS_AND_STAFF),

@@ -2,31 +2,21 @@
 
 1. Columns are numpy arrays of one length; `time` and `start` are int64 ns and leave as RFC 3339
    (JSON, CSV) or UTC timestamps (Parquet).
-2. CSV and Parquet are written page by page as the pages come, so an export of any length takes
-   the memory of one page.
+2. CSV and Parquet are written by `hub/services/column_files.py`, page by page as the pages come.
 3. JSON has no NaN or infinity: they leave as null.
 """
 
 import enum
-import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from hub.api import instants
 from hub.api.problems import NotAcceptableError
-
-Columns = Mapping[str, npt.NDArray[Any]]
-
-_INSTANTS = frozenset({"time", "start"})
-_STREAM = "stream"
+from hub.services.column_files import INSTANTS, STREAM, Columns
 
 
 class Format(enum.StrEnum):
@@ -98,9 +88,9 @@ def json_text(head: Mapping[str, Any], columns: Columns) -> bytes:
 
 
 def _json_column(name: str, column: npt.NDArray[Any]) -> list[Any]:
-    if name in _INSTANTS:
+    if name in INSTANTS:
         return instants.texts_of(column)
-    if name == _STREAM:
+    if name == STREAM:
         return [f"{stream:016x}" for stream in column.tolist()]
     values: list[Any] = column.tolist()
     if column.dtype.kind == "f":
@@ -108,84 +98,3 @@ def _json_column(name: str, column: npt.NDArray[Any]) -> list[Any]:
         if not finite.all():
             return [value if fine else None for value, fine in zip(values, finite, strict=True)]
     return values
-
-
-def csv_pages(pages: Iterable[Columns]) -> Iterator[bytes]:
-    """Yield CSV text (header, then rows) of pages that have the same columns."""
-    options = {True: pa_csv.WriteOptions(), False: pa_csv.WriteOptions(include_header=False)}
-    first = True
-    for columns in pages:
-        arrays = {name: _csv_column(name, column) for name, column in columns.items()}
-        sink = pa.BufferOutputStream()
-        pa_csv.write_csv(pa.table(arrays), sink, options[first])
-        first = False
-        yield sink.getvalue().to_pybytes()
-
-
-def _csv_column(name: str, column: npt.NDArray[Any]) -> pa.Array:
-    if name in _INSTANTS:
-        text = pc.cast(pa.array(column).cast(pa.timestamp("ns", tz="UTC")), pa.string())
-        # Arrow puts a blank between date and time.
-        return pc.binary_replace_slice(text, start=10, stop=11, replacement="T")
-    if name == _STREAM:
-        return _stream_texts(column).cast(pa.string())
-    return pa.array(column)
-
-
-def _stream_texts(column: npt.NDArray[np.uint64]) -> pa.DictionaryArray:
-    streams, positions = np.unique(column, return_inverse=True)
-    texts = pa.array([f"{stream:016x}" for stream in streams.tolist()], pa.string())
-    return pa.DictionaryArray.from_arrays(positions.astype(np.int32), texts)
-
-
-def parquet_pages(pages: Iterable[Columns], facts: Mapping[str, str]) -> Iterator[bytes]:
-    """Yield the bytes of a Parquet file with one row group a page.
-
-    Args:
-        pages: tables with the same columns; at least one.
-        facts: what the table is about (device, metric, unit), kept in the file's metadata.
-    """
-    sink = _Drain()
-    writer: pq.ParquetWriter | None = None
-    for columns in pages:
-        table = pa.table({name: _parquet_column(name, data) for name, data in columns.items()})
-        if writer is None:
-            schema = table.schema.with_metadata(dict(facts))
-            writer = pq.ParquetWriter(sink, schema, compression="zstd")
-        writer.write_table(table.replace_schema_metadata(dict(facts)))
-        yield sink.drained()
-    if writer is not None:
-        writer.close()
-    yield sink.drained()
-
-
-def _parquet_column(name: str, column: npt.NDArray[Any]) -> pa.Array:
-    if name in _INSTANTS:
-        return pa.array(column).cast(pa.timestamp("ns", tz="UTC"))
-    if name == _STREAM:
-        return _stream_texts(column)
-    return pa.array(column)
-
-
-class _Drain(io.RawIOBase):
-    """A file that is read away while it is written."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._length = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        part = bytes(data)
-        self._parts.append(part)
-        self._length += len(part)
-        return len(part)
-
-    def tell(self) -> int:
-        return self._length
-
-    def drained(self) -> bytes:
-        parts, self._parts = self._parts, []
-        return b"".join(parts)

@@ -16,6 +16,7 @@ from hub.api.limits import RateLimit
 from hub.metrics import Metrics
 from hub.ports.store.port import TelemetryStore
 from hub.services.causes import CauseBoard
+from hub.services.erasure_parts import Horizon
 from hub.services.events import Broadcaster
 from hub.services.idempotency import Running
 from hub.services.look_book import LookBook
@@ -52,6 +53,7 @@ class Limits:
     sign_in_address: RateLimit = field(default_factory=_limits("sign in", 120, 60))
     invitation_code: RateLimit = field(default_factory=_limits("answer invitations", 20, 600))
     sign_in_email: RateLimit = field(default_factory=_limits("sign in", 20, 600))
+    export: RateLimit = field(default_factory=_limits("export", 10, 3_600))
     flags: RateLimit = field(default_factory=_limits("evaluate flags", 6_000, 60))
 
 
@@ -89,6 +91,7 @@ class Hub:
         causes: what faulty products have in common.
         archive: the hub's own archive, which keeps every row; `None`: the store does.
         accounts: reads what the meter has counted.
+        horizon: how long what cannot be erased at once stays.
         dispute_days: how long an owner has to answer a dispute.
         button_hints: how the button of a product is pressed, by language tag.
         running: the writes with an idempotency key that are being answered at the moment.
@@ -121,6 +124,7 @@ class Hub:
     causes: CauseBoard = field(default_factory=CauseBoard)
     archive: TelemetryStore | None = None
     accounts: Accounts = nothing_counted
+    horizon: Horizon = field(default_factory=Horizon)
     dispute_days: int = 14
     button_hints: Mapping[str, str] = field(default_factory=dict)
     running: Running = field(default_factory=Running)

@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from hub.api import columns, description
 from hub.api import telemetry_query as query
 from hub.api.bodies import DeviceId
-from hub.api.columns import MEDIA_TYPES, Columns, Format
+from hub.api.columns import MEDIA_TYPES, Format
 from hub.api.guard import CallerDep, GuardedRoute, HubDep
 from hub.api.instants import text_of
 from hub.api.lookup import product_id_of
@@ -25,6 +25,7 @@ from hub.api.telemetry_query import Span, Telemetry
 from hub.errors import InvalidInputError
 from hub.ports.database.engine import read_session
 from hub.services import telemetry
+from hub.services.column_files import Columns, csv_pages, parquet_pages
 
 ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["telemetry"])
 
@@ -180,11 +181,7 @@ def _json(text: bytes) -> Response:
 def _export(about: _About, form: Format, pages: Iterator[Columns]) -> Response:
     first = next(pages)
     whole: Iterable[Columns] = itertools.chain([first], pages)
-    text = (
-        columns.csv_pages(whole)
-        if form is Format.CSV
-        else columns.parquet_pages(whole, about.facts())
-    )
+    text = csv_pages(whole) if form is Format.CSV else parquet_pages(whole, about.facts())
     headers = _headers(
         {"Content-Disposition": f'attachment; filename="{about.file_name}.{form.value}"'}
     )

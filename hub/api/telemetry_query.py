@@ -14,11 +14,11 @@ from typing import Annotated, ClassVar
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from hub.api.columns import Columns
 from hub.api.instants import Instant
 from hub.api.paging import Key
 from hub.errors import InvalidInputError
 from hub.ports.store.port import BucketColumns, Cursor, RawColumns, TelemetryStore, Visibility
+from hub.services.column_files import Columns
 
 MAX_BUCKETS = 20_000
 MAX_ROWS = 100_000

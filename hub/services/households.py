@@ -179,11 +179,7 @@ def remove(
     _keep_owner(session, owner_id)
     person = session.get_one(Person, person_id)
     if person.owner_id == owner_id:
-        new = Owner(id=tokens.new_id(), name=person.name, created_at=at)
-        session.add(new)
-        session.flush()
-        person.owner_id = new.id
-        begin(session, caller.actor, new.id, person_id, Place(Relation.OWNER), at, tokens)
+        give_own(session, caller, person, at, tokens)
     details = {"person": person_id, "relation": row.relation}
     action = "household.leave" if leaves else "household.remove"
     audit.record(session, at, caller.actor, action, f"owner:{owner_id}", details)
@@ -310,6 +306,15 @@ def begin(
     session.flush()
     ties.note(session, person_id)
     return row
+
+
+def give_own(session: Session, caller: Caller, person: Person, at: int, tokens: Tokens) -> None:
+    """Give a customer whose own household is no longer theirs a new one, empty."""
+    new = Owner(id=tokens.new_id(), name=person.name, created_at=at)
+    session.add(new)
+    session.flush()
+    person.owner_id = new.id
+    begin(session, caller.actor, new.id, person.id, Place(Relation.OWNER), at, tokens)
 
 
 def end(session: Session, caller: Caller, row: Membership, at: int) -> None:

@@ -179,6 +179,17 @@ def change_password(engine: Engine, caller: Caller, old: str, new: str, at: int)
         audit.record(session, at, caller.actor, "person.password", f"person:{person.id}", {})
 
 
+def check_password(engine: Engine, caller: Caller, password: str) -> None:
+    """Let a caller show once more that it is them, before something that cannot be undone.
+
+    Raises:
+        NotAuthenticatedError: the password is wrong.
+    """
+    with read_session(engine) as session:
+        email = session.get_one(Person, caller.person_id).email
+    _checked(engine, email, password)
+
+
 def create_api_key(
     session: Session,
     caller: Caller,
@@ -270,3 +281,8 @@ def _caller(session: Session, person: Person, scopes: Collection[str] | None, at
     if scopes is not None:
         allowed = frozenset(scope for scope in allowed if scope in scopes)
     return Caller(role, person.id, person.owner_id, allowed, ties.of(session, person, at))
+
+
+def caller_of(session: Session, person: Person, at: int) -> Caller:
+    """Return a person as a caller, for what is read on their behalf."""
+    return _caller(session, person, None, at)

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from hub.ports.store.mirror import Mirror
     from hub.ports.store.port import TelemetryStore
     from hub.ports.store.victoria import VictoriaStore
+    from hub.services.erasure_parts import Horizon
     from hub.services.pki import CertificateAuthority
     from hub.services.tokens import Tokens
 
@@ -410,6 +411,15 @@ def backup_schedule(settings: Settings) -> Schedule:
         clock=now,
         metrics=Metrics("backup"),
     )
+
+
+def erasure_horizon(settings: Settings) -> Horizon:
+    """Return how long what cannot be erased at once stays."""
+    from hub.services.erasure_parts import Horizon  # noqa: PLC0415  heavy, see rule 3
+
+    backup = settings.backup
+    kept_ns = int(backup.keep * backup.every_hours * 3_600e9)
+    return Horizon(kept_ns if backup.folder else None, mirror=settings.store.kind != "embedded")
 
 
 def passphrase(file: Path | None) -> bytes | None:

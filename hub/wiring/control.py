@@ -196,6 +196,7 @@ def _hub(
         hook_secret_hash=_hook_secret_hash(settings),
         data_dir=settings.data_dir,
         problems=lambda: [*_broker_problem(link), *compose.problems(settings)],
+        horizon=compose.erasure_horizon(settings),
         dispute_days=settings.ownership.dispute_days,
         button_hints=settings.ownership.button_hints,
     )

@@ -111,8 +111,9 @@ class PlanVersion(Base):
     """What a plan includes; subscriptions name a version and take its grace when they start.
 
     `budget` is as in `ProductModel`; `settings` are values by name; `price` is as
-    `PriceTerms.stored` in `hub.services.price_document` writes it, null for what costs nothing. A
-    withdrawn version goes on for those who have it, and nobody new gets it.
+    `PriceTerms.stored` in `hub.services.price_document` writes it, null for what costs nothing;
+    `retention` says for how many days telemetry is kept, by level. A withdrawn version goes on for
+    those who have it, and nobody new gets it.
     """
 
     __tablename__ = "plan_version"
@@ -126,6 +127,7 @@ class PlanVersion(Base):
     settings: Mapped[OptionalDocument]
     budget: Mapped[OptionalDocument]
     price: Mapped[OptionalDocument]
+    retention: Mapped[OptionalDocument]
     published_at: Mapped[Instant]
 
 

@@ -13,6 +13,7 @@ from hub.ports.database import (
     lane_tables,
     ownership_tables,
     people_tables,
+    privacy_tables,
     product_tables,
     record_tables,
     usage_tables,
@@ -32,6 +33,7 @@ TABLE_MODULES = (
     idempotency_tables,
     billing_tables,
     lane_tables,
+    privacy_tables,
 )
 
 METADATA = Base.metadata

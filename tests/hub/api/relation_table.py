@@ -102,6 +102,13 @@ API: dict[str, Row] = {
     "revoke_api_key": role(ok=frozenset({404})),
     "create_person": role(body={"email": "new@example.org", "name": "New", "role": "support"}),
     "disable_person": role(),
+    "export_me": role(but=NOT_A_PERSON),
+    "export_person": role(ok=frozenset({200, 404})),
+    "preview_my_erasure": role(but=NOT_A_PERSON),
+    "erase_me": role(body={"password": "x"}, ok=frozenset({401}), but=NOT_A_PERSON),  # a wrong one
+    "preview_erasure": role(ok=frozenset({200, 404})),
+    "erase_person": role(body={"email": "nobody@example.org"}, ok=frozenset({404, 422})),
+    "get_erasure": role(ok=frozenset({404})),
     # Households and partners
     "list_households": role(),
     "list_my_invitations": role(),

@@ -10,6 +10,7 @@ import pytest
 from hub.api import columns
 from hub.api.columns import Format
 from hub.api.problems import NotAcceptableError
+from hub.services.column_files import csv_pages, parquet_pages
 
 PAGES = [
     {
@@ -44,7 +45,7 @@ def test_json_has_null_for_what_is_not_finite() -> None:
 
 
 def test_csv_has_one_header_over_all_pages() -> None:
-    lines = b"".join(columns.csv_pages(PAGES)).decode().splitlines()
+    lines = b"".join(csv_pages(PAGES)).decode().splitlines()
     assert lines == [
         '"time","value","stream","seq"',
         '"1970-01-01T00:00:00.000000000Z",21.5,"0000000000000001",0',
@@ -56,7 +57,7 @@ def test_csv_has_one_header_over_all_pages() -> None:
 
 
 def test_parquet_has_a_row_group_per_page_and_says_what_it_is_about() -> None:
-    data = b"".join(columns.parquet_pages(PAGES, {"metric": "temp_c", "unit": "Cel"}))
+    data = b"".join(parquet_pages(PAGES, {"metric": "temp_c", "unit": "Cel"}))
     file = pq.ParquetFile(io.BytesIO(data))
     assert file.num_row_groups == len(PAGES)
     table = file.read(use_threads=False)

@@ -64,6 +64,7 @@ NOWHERE = {
     "version": "0",
     "key": "telemetry",
     "answer": "refuse",
+    "erasure_id": "a" * 16,
     "offer_id": "a" * 16,
     "dispute_id": "a" * 16,
     "receipt_id": "a" * 16,

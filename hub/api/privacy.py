@@ -50,6 +50,8 @@ class Released(Answer):
     product_id: str
     serial: str
 
+    model_config = examples({"product_id": "kx3q8m0d5c7r2v1z", "serial": "HP-000017"})
+
 
 class PassedOn(Answer):
     """A household that goes on without the person."""
@@ -58,12 +60,16 @@ class PassedOn(Answer):
     name: str
     to: str | None = Field(description="Who becomes its owner; null: it has another one.")
 
+    model_config = examples({"owner_id": "h7d2n4v9s0b6j1t5", "name": "Ada", "to": None})
+
 
 class Later(Answer):
     """Something that cannot be erased at once."""
 
     part: Part
     until: Instant | None = Field(description="By when it is; null: the hub cannot say.")
+
+    model_config = examples({"part": "backups", "until": "2026-02-07T08:00:00Z"})
 
 
 class ErasureOutcome(Answer):

@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import Boolean, ColumnElement, and_, exists, literal, or_, select
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.sql.functions import GenericFunction
 
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Device
@@ -23,6 +25,26 @@ Column: TypeAlias = InstrumentedAttribute[Any]
 Condition: TypeAlias = ColumnElement[bool]
 ERASED = "erased"
 """What stands in the place of a text that may not be empty."""
+
+
+class _OctetsIn(GenericFunction[bool]):
+    """Whether some bytes stand in others: `_OctetsIn(needle, whole)`."""
+
+    type = Boolean()
+    inherit_cache = True
+    name = "octets_in"
+
+
+@compiles(_OctetsIn)
+def _position(element: Any, compiler: Any, **more: Any) -> str:
+    needle, whole = (compiler.process(one, **more) for one in element.clauses)
+    return f"position({needle} in {whole}) > 0"
+
+
+@compiles(_OctetsIn, "sqlite")
+def _instr(element: Any, compiler: Any, **more: Any) -> str:
+    needle, whole = (compiler.process(one, **more) for one in element.clauses)
+    return f"instr({whole}, {needle}) > 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +162,16 @@ def of_time(at: Column, *, slot: Column | None = None, product: Column | None = 
 def of_product(product: Column) -> Rows:
     """Rows of a product that is the subject's now."""
     return _owned(lambda own, _subject: own.ended_at.is_(None), None, product)
+
+
+def names(octets: Column) -> Rows:
+    """Rows with bytes in which the person or one of the households is named."""
+    return lambda subject: or_(
+        *(
+            _OctetsIn(literal(needle.encode()), octets)
+            for needle in (subject.email, subject.person_id, *subject.households)
+        )
+    )
 
 
 def child_of(column: Column, parent: Column, rows: Rows) -> Rows:

@@ -17,7 +17,13 @@ from hub.ports.database import (
     alert_tables as alerts,
 )
 from hub.ports.database import (
+    billing_tables as billing,
+)
+from hub.ports.database import (
     coverage_tables as coverage,
+)
+from hub.ports.database import (
+    idempotency_tables as idempotency,
 )
 from hub.ports.database import (
     ownership_tables as ownership,
@@ -46,6 +52,7 @@ from hub.services.personal_data import (
     any_of,
     by_person,
     child_of,
+    names,
     of_epoch,
     of_household,
     of_person,
@@ -56,6 +63,7 @@ from hub.services.personal_data import (
 
 _PROOF: Final = "a secret, or what one could be tried against"
 _INTERNAL: Final = "how the hub keeps it"
+_NO_BUYER: Final = {"name": ERASED, "address": "", "tax_id": "", "region": "", "zone": "UTC"}
 _BLANK_TEXT: Final = Blank({"reason": ERASED})
 
 
@@ -186,6 +194,58 @@ HOLDINGS: Final[tuple[Holding, ...]] = (
         Keep("its words are erased by `audit_erasure`, which keeps the chain whole"),
         "looks",
         {"reason_key": _INTERNAL, "quarter": _INTERNAL, "previous": _INTERNAL, "digest": _INTERNAL},
+    ),
+    # Money: what the law wants kept stays, and names nobody
+    Holding(
+        billing.BillingAccount,
+        of_household(billing.BillingAccount.owner_id),
+        Blank(
+            {
+                "name": ERASED,
+                "address": "",
+                "email": "",
+                "tax_id": "",
+                "customer": None,
+                "method": None,
+                "method_title": None,
+            }
+        ),
+        "billing_account",
+    ),
+    Holding(
+        billing.Invoice,
+        of_household(billing.Invoice.owner_id),
+        Blank({"buyer": _NO_BUYER}),
+        "invoices",
+    ),
+    Holding(
+        billing.InvoiceLine,
+        child_of(
+            billing.InvoiceLine.invoice_id,
+            billing.Invoice.id,
+            of_household(billing.Invoice.owner_id),
+        ),
+        Keep("the law wants invoices kept; lines name products, not people"),
+        "invoice_lines",
+    ),
+    Holding(
+        billing.PaymentAttempt,
+        of_household(billing.PaymentAttempt.owner_id),
+        Keep("the law wants it kept; it holds amounts and the provider's references"),
+        "payments",
+        {"reference": _INTERNAL},
+    ),
+    Holding(
+        billing.LedgerEntry,
+        of_household(billing.LedgerEntry.owner_id),
+        Keep("the law wants it kept; it holds amounts and ids only"),
+        "ledger",
+        {"previous": _INTERNAL, "digest": _INTERNAL},
+    ),
+    Holding(
+        idempotency.KeptAnswer,
+        any_of(by_person(idempotency.KeptAnswer.actor), names(idempotency.KeptAnswer.body)),
+        Delete(),
     ),
     # Whose products are whose
     Holding(
@@ -366,7 +426,9 @@ IMPERSONAL: Final[Mapping[str, str]] = {
     "meter": "counters that the product's warranty reads",
     "meter_reading": "counters that the product's warranty reads",
     "metric": "the catalogue",
+    "ledger_seal": "signatures over the whole ledger",
     "partner": "an organisation, not a person",
+    "payment_event": "which events of the payment provider were taken",
     "plan": "the catalogue",
     "plan_feature": "the catalogue",
     "plan_version": "the catalogue",
@@ -374,6 +436,7 @@ IMPERSONAL: Final[Mapping[str, str]] = {
     "product_use": "when the product's warranty began",
     "recalled": "which firmware a product ran",
     "setting": "of the hub itself",
+    "tax_region": "the vendor's terms",
     "telemetry_erasure": "which rows went; holds numbers only",
     "usage_meter": "the catalogue",
     "warranty_version": "the vendor's terms",

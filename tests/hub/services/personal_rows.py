@@ -63,7 +63,7 @@ def plant(session: Session, ids: dict[str, Any], at: int) -> list[str]:
 
 
 def _order(holding: Holding) -> int:
-    first = ("alert", "support_contract", "subscription", "support_case")
+    first = ("alert", "invoice", "support_contract", "subscription", "support_case")
     name = holding.table.__tablename__
     return first.index(name) if name in first else len(first)
 

@@ -422,6 +422,7 @@ IMPERSONAL: Final[Mapping[str, str]] = {
     "cursor": "positions in logs",
     "feature": "the catalogue",
     "incident": "about many products at once",
+    "ingest_lane": "which worker has which lane",
     "issued_token": "what a product may do, by its owner epoch",
     "meter": "counters that the product's warranty reads",
     "meter_reading": "counters that the product's warranty reads",

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from hub.web import (
     access,
+    bills,
     certificate,
     claims,
     delivery,
@@ -36,6 +37,7 @@ _ROUTERS = (
     product.ROUTER,
     usage.ROUTER,
     simulation.ROUTER,
+    bills.ROUTER,
     hands.ROUTER,
     privacy.ROUTER,
     certificate.ROUTER,

@@ -35,6 +35,7 @@ def pages(units: dict[str, str]) -> dict[str, tuple[str, str]]:
         "product": (ada, f"/products/{units[FAILING]}"),
         "usage": (ada, f"/products/{units[FAILING]}/usage"),
         "compare": (ada, f"/products/{units[FAILING]}/compare"),
+        "bills": (ada, "/bills"),
         "claim": (ada, "/claim"),
         "hand-overs": (ada, "/hand-overs"),
         "hand-overs-offered": ("ben@example.org", "/hand-overs"),

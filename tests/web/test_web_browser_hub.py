@@ -36,6 +36,7 @@ PAGES = (
     "product",
     "usage",
     "compare",
+    "bills",
     "claim",
     "hand-overs",
     "hand-overs-offered",

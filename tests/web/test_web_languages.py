@@ -72,6 +72,7 @@ def untranslated(text: str) -> Iterator[str]:
         "/products/{}/looks?failed=1",
         "/products/{}/usage",
         "/products/{}/compare",
+        "/bills?saved=1",
         f"/products/{'a' * 16}",
         "/support",
         "/support?q=HP",

@@ -68,6 +68,7 @@ NOWHERE = {
     "offer_id": "a" * 16,
     "dispute_id": "a" * 16,
     "receipt_id": "a" * 16,
+    "invoice_id": "a" * 16,
     "contract_id": "a" * 16,
     "link": "a" * 64,
 }

@@ -43,6 +43,7 @@ from firmware_sim.descriptors import DescriptorLimitError
 from firmware_sim.fleet import FleetError
 from firmware_sim.households import NAMED
 from firmware_sim.hub_client import HubAnswerError, HubClient
+from firmware_sim.hub_time import HubTime
 from firmware_sim.interruption import until_interrupted
 from firmware_sim.local_hub import LocalHub, LocalHubError
 from firmware_sim.onboarding import OnboardingError
@@ -59,15 +60,16 @@ SETTLING_TIMEOUT_S: Final = 600.0
 QUIET_S: Final = 40.0  # time to sign in and see that all is well
 QUIET_WITHOUT_AUDIENCE_S: Final = 8.0
 
-BUTTON_HINTS: Final = {
+SETTINGS: Final = {
+    "DEMO": "true",
     "OWNERSHIP__BUTTON_HINTS": json.dumps(
         {
             "en": "In this demo you press it in another terminal: homeport press {serial}",
             "de": "In dieser Demo drücken Sie sie in einem anderen Terminal: homeport press {serial}",
         }
-    )
+    ),
 }
-"""What the page that waits for a button says in the demo, by language tag."""
+"""The clock may be moved; and what the page that waits for a button says in the demo, by language tag."""
 
 
 class DemoError(Exception):
@@ -166,6 +168,7 @@ class Demo:
     def __init__(self, stack: ExitStack, folder: Path, plan: Plan, screen: Screen) -> None:
         self._stack, self._folder, self._plan, self._screen = stack, folder, plan, screen
         self._notices: queue.Queue[tuple[SimulatedProduct, Notice, int]] = queue.Queue()
+        self._clock = HubTime()
         self._told: set[str] = set()
         self._concerned: set[str] = set()
 
@@ -173,9 +176,7 @@ class Demo:
         """Start everything, tell the story, and stay until the end."""
         plan, screen, stack = self._plan, self._screen, self._stack
         descriptors.allow_devices(plan.products)
-        hub = LocalHub(
-            self._folder / "hub", BUTTON_HINTS, fixed_ports=local_hub.default_ports_free()
-        )
+        hub = LocalHub(self._folder / "hub", SETTINGS, fixed_ports=local_hub.default_ports_free())
         stack.callback(hub.stop)
         hub.launch()
         fleet = fleet_plan.demo()  # while the hub starts
@@ -188,8 +189,8 @@ class Demo:
             self._folder,
             homes,
             hours=plan.hours,
-            heard=lambda product, notice: self._notices.put((product, notice, time.time_ns())),
-            clock=time.time_ns,
+            heard=lambda product, notice: self._notices.put((product, notice, self._clock())),
+            clock=self._clock,
         )
         stack.callback(settling.stop)
         with screen.step("Making the first product, selling it and switching it on"):
@@ -202,7 +203,7 @@ class Demo:
         cast = Cast(home, home.products[0], agent)
         self._settling = settling
         self._playing = Playing(settling.fleet)
-        story = Story(address, cast, self._playing, screen, plan.quiet_s).tell()
+        story = Story(address, cast, self._playing, screen, plan.quiet_s, self._clock).tell()
         with screen.bars():
             self._live(hub, vendor, settling, self._door(), story)
 
@@ -259,7 +260,7 @@ class Demo:
         if name is None:
             return {"scenarios": dict(demo_scenarios.listed())}
         try:
-            self._playing.begin(scenario_player.load_shipped(str(name)), time.time_ns())
+            self._playing.begin(scenario_player.load_shipped(str(name)), self._clock())
         except (UnknownScenarioError, FleetError) as error:
             return {"error": str(error)}
         self._screen.event(f"[bold magenta]Trigger[/] {escape(str(name))}")
@@ -274,7 +275,7 @@ class Demo:
         return done
 
     def _tell_what_happened(self) -> None:
-        for event, products in self._playing.advance(time.time_ns()):
+        for event, products in self._playing.advance(self._clock()):
             self._screen.happened(event, products)
             self._concerned.update(product.serial for product in products)
         with suppress(queue.Empty):

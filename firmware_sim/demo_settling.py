@@ -22,6 +22,7 @@ from firmware_sim.fleet import HISTORY_CHUNK, Fleet
 from firmware_sim.fleet_plan import FleetPlan, Member
 from firmware_sim.households import Household, households
 from firmware_sim.hub_client import HubClient
+from firmware_sim.hub_time import HubTime
 from firmware_sim.local_hub import Address
 from firmware_sim.onboarding import Customer, Login, Made, OnboardingError
 from firmware_sim.products.history import NS_PER_S
@@ -119,7 +120,7 @@ class Settling:
         homes: all of them, the first one first.
         hours: hours of history of each product.
         heard: told of each notice a product gets, at once and on any thread.
-        clock: ns since 1970 UTC.
+        clock: ns since 1970 UTC; follows the hub's.
     """
 
     def __init__(
@@ -130,12 +131,12 @@ class Settling:
         *,
         hours: float,
         heard: Callable[[SimulatedProduct, "Notice"], None],
-        clock: Callable[[], int],
+        clock: HubTime,
     ) -> None:
         self._address, self._folder, self.homes = address, folder / "devices", homes
         self._heard, self._clock = heard, clock
         self._past = _parts(hours)
-        self.fleet = Fleet([], clock)
+        self.fleet = Fleet([], clock, clock.hear)
         self.failure: Exception | None = None
         self._handed = 0
         self._opened: list[SimulatedProduct] = []

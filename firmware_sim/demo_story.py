@@ -62,11 +62,19 @@ class Story:
         playing: lets the product fail.
         screen: shows what happens.
         quiet_s: how long all is well first.
+        clock: ns since 1970 UTC.
     """
 
     def __init__(
-        self, address: Address, cast: Cast, playing: Playing, screen: Screen, quiet_s: float
+        self,
+        address: Address,
+        cast: Cast,
+        playing: Playing,
+        screen: Screen,
+        quiet_s: float,
+        clock: Callable[[], int],
     ) -> None:
+        self._clock = clock
         self._address, self._cast, self._playing = address, cast, playing
         self._screen, self._quiet_s = screen, quiet_s
 
@@ -86,7 +94,7 @@ class Story:
                 onboarding.sign_in(self._address, cast.agent.email, cast.agent.password)
             )
             yield from self._all_is_well(product)
-            now_ns = time.time_ns()
+            now_ns = self._clock()
             onset_ns = now_ns + int(ONSET_S * NS_PER_S)
             text = FAULT.format(serial=product.serial, onset=ONSET_S)
             self._playing.begin(scenario.parse(text, "story"), now_ns)
@@ -97,7 +105,7 @@ class Story:
                 found.append,
                 f"Nothing was found for the failing bearing of {product.serial}",
             )
-            screen.found(found[0], (time.time_ns() - onset_ns) / NS_PER_S)
+            screen.found(found[0], (self._clock() - onset_ns) / NS_PER_S)
             # A page speaks up from a warning on; what is only remarkable, it lists.
             yield from self._until(
                 lambda: _warning(agent, device, onset_ns),

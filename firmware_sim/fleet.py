@@ -34,11 +34,18 @@ class Fleet:
     Args:
         products: the products.
         clock: ns since 1970 UTC.
+        hear: told what each product heard of the hub's time, as it lives (`HubTime.hear`).
     """
 
-    def __init__(self, products: Sequence[SimulatedProduct], clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        products: Sequence[SimulatedProduct],
+        clock: Callable[[], int],
+        hear: Callable[[tuple[int, int | None] | None], None] = lambda _heard: None,
+    ) -> None:
         self.products = list(products)
         self._clock = clock
+        self._hear = hear
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self.failure: Exception | None = None
@@ -164,6 +171,7 @@ class Fleet:
                 for product in self.products:
                     product.attend(self._clock())
                 for product in self.products[turn::TURNS]:
+                    self._hear(product.device.hub_time())
                     product.live(self._clock())
         except Exception as error:  # noqa: BLE001  shown by whoever watches; a thread cannot raise
             self.failure = error

@@ -44,6 +44,7 @@ from firmware_sim.descriptors import DescriptorLimitError, allow_devices
 from firmware_sim.fleet import Fleet, FleetError
 from firmware_sim.fleet_plan import FleetFileError, FleetPlan
 from firmware_sim.hub_client import HubAnswerError, HubClient
+from firmware_sim.hub_time import HubTime
 from firmware_sim.interruption import until_interrupted
 from firmware_sim.local_hub import Address, LocalHubError
 from firmware_sim.onboarding import Made, OnboardingError
@@ -150,6 +151,7 @@ class _Run:
     def __init__(self, console: Console, plan: FleetPlan, address: Address, state: Path) -> None:
         self._console, self._plan, self._address, self._state = console, plan, address, state
         self._made: list[Made] = []
+        self._clock = HubTime()
 
     def bring_up(
         self, stack: ExitStack, vendor: HubClient, owner: str | None, history: float | None
@@ -168,11 +170,11 @@ class _Run:
                 made,
                 folder,
                 self._address,
-                time.time_ns,
+                self._clock,
                 report_s=self._plan.report_s,
                 progress=lambda more: progress.advance(task, more),
             )
-        fleet = Fleet(products, time.time_ns)
+        fleet = Fleet(products, self._clock, self._clock.hear)
         stack.callback(fleet.stop)
         if owner is not None:
             self._sell(vendor, owner, made, products)
@@ -194,7 +196,7 @@ class _Run:
         self, fleet: Fleet, script: Scenario | None, for_s: float | None, door: Door | None
     ) -> None:
         """Live until somebody interrupts or the time is up; do what is asked at the door."""
-        began_ns = time.time_ns()
+        began_ns = self._clock()
         player = ScenarioPlayer(script, fleet, began_ns) if script else None
         fleet.start(self._plan.report_s)
         self._console.print(
@@ -206,7 +208,7 @@ class _Run:
         while time.monotonic() < end:
             if fleet.failure is not None:
                 raise FleetCommandError(f"The fleet stopped: {fleet.failure}") from fleet.failure
-            for event, products in player.advance(time.time_ns()) if player else ():
+            for event, products in player.advance(self._clock()) if player else ():
                 serials = ", ".join(product.serial for product in products[:6])
                 more = f" and {len(products) - 6} more" if len(products) > 6 else ""
                 self._console.print(f"[yellow]{escape(str(event))}[/] ({serials}{more})")
@@ -251,7 +253,7 @@ class _Run:
     ) -> None:
         """Make a customer who claims every product and has the largest plan for it."""
         customer = onboarding.customer(vendor, email, email.partition("@")[0])
-        now = time.time_ns()
+        now = self._clock()
         with onboarding.sign_in(self._address, customer.email, customer.password) as home:
             for product in products:  # all before the first claim: the hub hears of it meanwhile
                 if catalogue.has_button(product.member.model):

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 METER: Final = "meter"  # file beside the device's own
 SLOWEST_STEP_S: Final = 600.0
+GAP_S: Final = 3_600.0
+"""A product that did not live for longer catches up on it, as one does that was out of reach."""
+CHUNK: Final = 8_192
 PRESS_S: Final = 600
 """How long a product can be claimed after its button was pressed."""
 # How long a fault takes from its beginning to the end, if nobody hurries it.
@@ -189,6 +193,9 @@ class SimulatedProduct:
         elapsed_s = (now_ns - self._lived_ns) / NS_PER_S if self._lived_ns else self._report_s
         if elapsed_s <= 0.0:  # the clock stepped back: nothing has happened yet
             return
+        if elapsed_s > GAP_S:
+            self._catch_up(now_ns)
+            elapsed_s = (now_ns - self._lived_ns) / NS_PER_S
         with self._lock:
             self.latest = self.product.step(min(elapsed_s, SLOWEST_STEP_S), now_ns)
             offset_ns = self._clock.offset_ns if self._clock else 0
@@ -198,6 +205,13 @@ class SimulatedProduct:
         if self.product.module.restarts != self._restarts:
             self._restarts = self.product.module.restarts
             self.device.event("restarted", {"count": self._restarts})
+
+    def _catch_up(self, now_ns: int) -> None:
+        """Live through a leap of time, and send what was measured meanwhile as it was recorded."""
+        end_ns = now_ns - int(SLOWEST_STEP_S * NS_PER_S)
+        rows = self.history(self._lived_ns, end_ns, SLOWEST_STEP_S).rows()
+        while chunk := list(islice(rows, CHUNK)):
+            self.device.record(chunk, historical=True)
 
     def press(self) -> bool:
         """Press its button: it can be claimed for a while; tells whether it could tell the hub."""

@@ -261,6 +261,9 @@ class Settings(BaseSettings):
     """Everything the hub keeps; made with mode 0700."""
     cache_dir: Path = Field(default_factory=_user_cache)
     """Compiled kernels. Safe to delete; shared by all hubs of one user."""
+    demo: bool = False
+    """The hub shows what it can do, with made-up products: its clock may be moved ahead. Never set this
+    where anything is real."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     public_hosts: Annotated[tuple[str, ...], NoDecode] = ("localhost", "127.0.0.1")
     """Names and addresses that devices and people use for the hub; they stand in its certificates.
@@ -326,6 +329,11 @@ class Settings(BaseSettings):
     def pki_dir(self) -> Path:
         """CA, server and internal client certificates."""
         return self.data_dir / "pki"
+
+    @property
+    def clock_file(self) -> Path:
+        """How far a demo hub's clock is ahead."""
+        return self.data_dir / "clock"
 
     @property
     def keys_dir(self) -> Path:

@@ -211,6 +211,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "get_dead_letter": Rule(STAFF),
         "replay_dead_letter": Rule(OPERATORS),
         "list_audit": Rule(OPERATORS),
+        "advance_clock": Rule(OPERATORS),
         "get_health": Rule(PUBLIC),
         "get_readiness": Rule(PUBLIC),
         "get_metrics": Rule(OPERATORS),

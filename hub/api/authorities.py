@@ -103,7 +103,7 @@ def list_authorities(hub: HubDep, caller: CallerDep) -> Authorities:
 def rotate_authority(hub: HubDep, caller: CallerDep, body: RotateAuthority) -> Authorities:
     """Trust a new authority beside the old one; it issues after a lead."""
     authority_rotation.rotate(
-        hub.ca, hub.engine, caller, hub.clock(), body.lead_days, body.overlap_days
+        hub.ca, hub.engine, caller, hub.ca.world(hub.clock()), body.lead_days, body.overlap_days
     )
     return _shown(hub)
 
@@ -115,13 +115,15 @@ def retire_authority(
     hub: HubDep, caller: CallerDep, name: str, body: RetireAuthority
 ) -> Authorities:
     """Trust an authority no more and destroy its key; refused while devices depend on it."""
-    authority_rotation.retire(hub.ca, hub.engine, caller, name, hub.clock(), force=body.force)
+    authority_rotation.retire(
+        hub.ca, hub.engine, caller, name, hub.ca.world(hub.clock()), force=body.force
+    )
     return _shown(hub)
 
 
 def _shown(hub: HubDep) -> Authorities:
     with read_session(hub.engine) as session:
-        found = authority_rotation.shown(hub.ca, session, hub.clock())
+        found = authority_rotation.shown(hub.ca, session, hub.ca.world(hub.clock()))
     return Authorities(
         authorities=[Authority.model_validate(one, from_attributes=True) for one in found]
     )

@@ -13,8 +13,10 @@ from sqlalchemy import Engine
 
 from entitlements.decision_arrays import Decisions
 from hub.api.limits import RateLimit
+from hub.errors import ConflictError
 from hub.metrics import Metrics
 from hub.ports.store.port import TelemetryStore
+from hub.services.caller import Caller
 from hub.services.causes import CauseBoard
 from hub.services.erasure_parts import Horizon
 from hub.services.events import Broadcaster
@@ -57,6 +59,15 @@ class Limits:
     flags: RateLimit = field(default_factory=_limits("evaluate flags", 6_000, 60))
 
 
+def no_demo(_caller: Caller, _by_ns: int) -> int:
+    """Refuse to move the clock.
+
+    Raises:
+        ConflictError: always.
+    """
+    raise ConflictError("The clock of this hub cannot be moved: it is no demo hub.")
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """The collaborators of one application.
@@ -94,6 +105,8 @@ class Hub:
         horizon: how long what cannot be erased at once stays.
         dispute_days: how long an owner has to answer a dispute.
         button_hints: how the button of a product is pressed, by language tag.
+        advance: moves the clock ahead on behalf of a caller by so many ns, and returns how often it
+            halted; refuses unless this is a demo hub.
         running: the writes with an idempotency key that are being answered at the moment.
     """
 
@@ -127,4 +140,5 @@ class Hub:
     horizon: Horizon = field(default_factory=Horizon)
     dispute_days: int = 14
     button_hints: Mapping[str, str] = field(default_factory=dict)
+    advance: Callable[[Caller, int], int] = no_demo
     running: Running = field(default_factory=Running)

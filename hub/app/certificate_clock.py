@@ -37,7 +37,7 @@ class CertificateClock:
         engine: the database, which tells what devices depend on.
         hosts: names and addresses of the server.
         parts: the hub's own clients of the broker.
-        clock: the present time, ns.
+        clock: the time of the world, ns.
     """
 
     def __init__(

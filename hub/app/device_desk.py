@@ -90,6 +90,16 @@ class StateDesk:
             if self._issuer.keys_turned(at):
                 self._products.add(changes.EVERY_PRODUCT)
 
+    def turn(self, at: int) -> None:
+        """Send the states in which something has turned by itself at an instant (now, ns)."""
+        self.ask_due(at)
+        self.step()
+
+    def next_due(self, after: int) -> int | None:
+        """Return when a state turns by itself next, after an instant; None: none does."""
+        with read_session(self._engine) as session:
+            return state.next_due(session, after)
+
     def step(self) -> int:
         """Send all that is asked for now; returns how many states were handed to the broker."""
         self._due.clear()

@@ -16,6 +16,7 @@ from hub.api import (
     catalogue,
     causes,
     certificates,
+    clock,
     coverage,
     description,
     devices,
@@ -79,6 +80,7 @@ _ROUTERS = (
     pushes.ROUTER,
     catalogue.ROUTER,
     records.ROUTER,
+    clock.ROUTER,
     broker_hook.ROUTER,
 )
 

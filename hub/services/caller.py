@@ -43,6 +43,7 @@ class Scope(StrEnum):
     RECORDS_REPLAY = "records:replay"
     METRICS_READ = "metrics:read"
     KEYS_ROTATE = "keys:rotate"
+    CLOCK_MOVE = "clock:move"
 
 
 _CUSTOMER = frozenset(

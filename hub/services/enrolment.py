@@ -100,7 +100,7 @@ def enrol(
         session.flush()
     except IntegrityError:
         raise _enrolled_before(session, at, product) from None
-    issued = ca.issue_device(csr, device.device_id, at)
+    issued = ca.issue_device(csr, device.device_id, ca.world(at))
     _keep(session, device, issued, at)
     details = {"serial": serial, "model": model, "device": device.device_id}
     _record_done(session, at, product.id, "device.enrol", details)
@@ -163,7 +163,7 @@ def renew(
         .where(Certificate.slot == device.slot, Certificate.superseded_at.is_(None))
         .values(superseded_at=at)
     )
-    issued = ca.issue_device(csr, device.device_id, at)
+    issued = ca.issue_device(csr, device.device_id, ca.world(at))
     _keep(session, device, issued, at)
     details = {"device": device_id, "certificate": issued.serial_hex}
     _record_done(session, at, device.product_id, "device.renew", details)

@@ -14,7 +14,7 @@ Whether a certificate is still welcome (revocation, status of its device) is not
 import datetime as dt
 import ipaddress
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -76,9 +76,18 @@ class CertificateAuthority:
         folder: where its keys are.
         known: its generations, the oldest first.
         lifetimes: how long certificates hold.
+        ahead: how far the hub's time is ahead of the world's, ns (`MovableClock`). Whoever checks a certificate goes
+            by the world's time, so all instants here are the world's.
     """
 
-    def __init__(self, folder: Path, known: tuple[Generation, ...], lifetimes: PkiSettings) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        known: tuple[Generation, ...],
+        lifetimes: PkiSettings,
+        ahead: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._ahead = ahead
         self.folder = folder
         self.lifetimes = lifetimes
         self.rotating = threading.Lock()
@@ -86,19 +95,32 @@ class CertificateAuthority:
         self._signers = _signers(folder, known)
 
     @classmethod
-    def load_or_create(cls, folder: Path, at: int, lifetimes: PkiSettings | None = None) -> Self:
+    def load_or_create(
+        cls,
+        folder: Path,
+        at: int,
+        lifetimes: PkiSettings | None = None,
+        ahead: Callable[[], int] = lambda: 0,
+    ) -> Self:
         """Open the authority kept in a folder, or make one at first start.
 
         Args:
             folder: where its keys and certificates are; made with mode 0700 if missing.
             at: the present time, ns.
             lifetimes: days that certificates hold; defaults if None.
+            ahead: how far the hub's time is ahead of the world's, ns.
 
         Raises:
             StorageError: the files are damaged, do not belong together, or others may read the key.
         """
         lifetimes = lifetimes or PkiSettings()
-        return cls(folder, generations.load_or_create(folder, at, lifetimes.ca_days), lifetimes)
+        return cls(
+            folder, generations.load_or_create(folder, at, lifetimes.ca_days), lifetimes, ahead
+        )
+
+    def world(self, at: int) -> int:
+        """Return what time it is in the world when it is `at` at the hub (ns)."""
+        return at - self._ahead()
 
     @property
     def generations(self) -> tuple[Generation, ...]:

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session
 
 from device_sdk.wire import cose, topics
@@ -187,6 +187,14 @@ def _device(session: Session, device_id: str) -> Device:
     if device is None:
         raise NotFoundError(f"There is no device {device_id}.", device=device_id)
     return device
+
+
+def next_due(session: Session, after: int) -> int | None:
+    """Return the first instant after one at which the state of a connected device turns by itself."""
+    query = select(func.min(Device.state_due)).where(
+        Device.state_due > after, Device.online.is_(True)
+    )
+    return session.scalar(query)
 
 
 def due(session: Session, at: int) -> list[str]:

@@ -22,6 +22,7 @@ from hub.wiring import (
     ca_commands,
     catalogue_commands,
     certificate_commands,
+    clock_commands,
     compose,
     deadletter_commands,
     kernels,
@@ -57,6 +58,7 @@ app.add_typer(certificate_commands.app, name="certificate")
 app.add_typer(keys_commands.app, name="keys")
 app.add_typer(ca_commands.app, name="ca")
 app.add_typer(token_commands.app, name="token")
+app.add_typer(clock_commands.app, name="clock")
 app.add_typer(backup_commands.app, name="backup")
 app.command("restore")(backup_commands.restore)
 app.command("upgrade")(upgrade_command.upgrade)

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from hub.ports.broker.mosquitto import MosquittoConfiguration
     from hub.ports.broker.mosquitto_client import MosquittoBroker
     from hub.ports.broker.port import Broker, EmbeddedBroker
+    from hub.ports.clock import MovableClock
     from hub.ports.journal.writer import JournalWriter
     from hub.ports.store.compaction import Compactor
     from hub.ports.store.mirror import Mirror
@@ -61,9 +62,36 @@ _STUCK_S = 10.0
 """A worker looks at its link many times a second, also when nothing comes."""
 
 
+_moved: MovableClock | None = None
+"""The clock of this process's hub, if it is one that can be moved."""
+
+
+def follow_clock(settings: Settings) -> None:
+    """Go by the hub's clock from now on, in this process, if it has one of its own."""
+    global _moved  # noqa: PLW0603  time enters a process in one place
+    from hub.ports.clock import MovableClock  # noqa: PLC0415  see rule 3
+
+    _moved = MovableClock.found(settings.clock_file)
+
+
 def now() -> int:
-    """Return the present time, ns since 1970 UTC."""
+    """Return the present time of the hub, ns since 1970 UTC."""
+    return time.time_ns() if _moved is None else _moved()
+
+
+def ahead() -> int:
+    """Return how far the hub's time is ahead of the world's, ns."""
+    return 0 if _moved is None else _moved.ahead_ns
+
+
+def world_now() -> int:
+    """Return the time of the world, by which certificates go, ns since 1970 UTC."""
     return time.time_ns()
+
+
+def clock_to_move(settings: Settings) -> MovableClock | None:
+    """Return the hub's clock if it may be moved."""
+    return _moved if settings.demo else None
 
 
 def engine(settings: Settings) -> Engine:
@@ -77,7 +105,7 @@ def authority(settings: Settings) -> CertificateAuthority:
     """Open the hub's certificate authority; made at first start."""
     from hub.services.pki import CertificateAuthority  # noqa: PLC0415  heavy, see rule 3
 
-    return CertificateAuthority.load_or_create(settings.pki_dir, now(), settings.pki)
+    return CertificateAuthority.load_or_create(settings.pki_dir, world_now(), settings.pki, ahead)
 
 
 def internal_parts(settings: Settings) -> list[str]:
@@ -158,7 +186,7 @@ def mosquitto_configuration(settings: Settings, folder: Path, user: str) -> Mosq
     """Return what Mosquitto's configuration is made of, with a new certificate for it."""
     from hub.ports.broker.mosquitto import MosquittoConfiguration  # noqa: PLC0415  see rule 3
 
-    pair = authority(settings).issue_server(settings.public_hosts, now())
+    pair = authority(settings).issue_server(settings.public_hosts, world_now())
     return MosquittoConfiguration(
         folder=folder,
         host=settings.mqtt.host,

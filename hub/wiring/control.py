@@ -21,6 +21,7 @@ from hub.app import web_server
 from hub.app.alert_clock import AlertClock
 from hub.app.certificate_clock import CertificateClock
 from hub.app.child import Child
+from hub.app.clock_mover import ClockMover, Duty
 from hub.app.control_link import ControlLink
 from hub.app.dead_letter_desk import DeadLetterSweep, keep_dead_letters
 from hub.app.device_desk import DeviceDesk, StateDesk
@@ -101,7 +102,17 @@ def run(settings: Settings, child: Child) -> None:
     # change, and every request, for a quarter of a second at a million products.
     gc.collect()
     gc.freeze()
-    hub = _hub(settings, engine, tokens, authority, keys, place, live, metrics, link, broker, gate)
+    alerts = AlertClock(engine, findings, compose.now)
+    duties = [
+        Duty("states", lambda: states.turn(compose.now()), states.next_due),
+        Duty("alerts", alerts.step),
+    ]
+    mover = ClockMover(
+        engine, compose.clock_to_move(settings), duties, lambda: gate.settle(_SETTLE_S)
+    )
+    hub = _hub(
+        settings, engine, tokens, authority, keys, place, live, metrics, link, broker, gate, mover
+    )
     threads = [
         threading.Thread(target=loop, args=(child.stop,), name=name)
         for name, loop in {
@@ -109,7 +120,7 @@ def run(settings: Settings, child: Child) -> None:
             "states": states.run,
             "reactor": reactor.run,
             "meter terms": terms.run,
-            "alerts": AlertClock(engine, findings, compose.now).run,
+            "alerts": alerts.run,
             "dead letters": sweep.run,
             "lifetimes": LifetimeClock(engine, hub.store, compose.now).run,
             "certificates": _certificates(settings, authority, engine).run,
@@ -144,7 +155,11 @@ def _certificates(
     settings: Settings, authority: CertificateAuthority, engine: Engine
 ) -> CertificateClock:
     return CertificateClock(
-        authority, engine, settings.public_hosts, compose.internal_parts(settings), compose.now
+        authority,
+        engine,
+        settings.public_hosts,
+        compose.internal_parts(settings),
+        compose.world_now,
     )
 
 
@@ -165,6 +180,7 @@ def _hub(
     link: ControlLink,
     broker: Broker,
     gate: GatePublisher,
+    mover: ClockMover,
 ) -> Hub:
     with read_session(engine) as session:
         own = incarnation(session, tokens)
@@ -199,6 +215,7 @@ def _hub(
         horizon=compose.erasure_horizon(settings),
         dispute_days=settings.ownership.dispute_days,
         button_hints=settings.ownership.button_hints,
+        advance=mover.advance,
     )
 
 

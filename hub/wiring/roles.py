@@ -35,12 +35,14 @@ def prepare(settings: Settings, child: Child) -> None:
     from hub.app import lane_dealing  # noqa: PLC0415  heavy, and only here
     from hub.app.certificate_clock import make_certificates  # noqa: PLC0415  heavy, and only here
     from hub.app.formats import mark, refuse_other  # noqa: PLC0415  heavy, and only here
+    from hub.ports.clock import MovableClock  # noqa: PLC0415  only here
     from hub.ports.database.engine import migrate, write_session  # noqa: PLC0415  heavy
+    from hub.services.clock import kept_ahead  # noqa: PLC0415  heavy, and only here
     from hub.services.identity import incarnation  # noqa: PLC0415  heavy, and only here
     from hub.services.lane_leases import deal  # noqa: PLC0415  heavy, and only here
 
     refuse_other(settings)
-    authority, at = compose.authority(settings), compose.now()
+    authority, at = compose.authority(settings), compose.world_now()
     make_certificates(authority, settings.public_hosts, compose.internal_parts(settings), at)
     compose.renew_operator_token(settings)
     database = compose.engine(settings)
@@ -48,10 +50,12 @@ def prepare(settings: Settings, child: Child) -> None:
     mark(settings, compose.program_version())
     lane_dealing.deal(settings)
     with write_session(database) as session:
-        own = incarnation(session, compose.tokens(settings))
+        compose.write_incarnation(settings, incarnation(session, compose.tokens(settings)))
         if settings.leased:
             deal(session, settings.lanes)
-    compose.write_incarnation(settings, own)
+        ahead = kept_ahead(session)
+    if settings.demo or ahead:
+        MovableClock(settings.clock_file).put_ahead(ahead)
     child.ready()
 
 
@@ -215,6 +219,7 @@ def run(name: str, file: Path | None) -> int:
         for module in PROGRAMS[name.partition("-")[0]]:
             importlib.import_module(module)
         child.await_turn()
+        compose.follow_clock(settings)
         _entry(name)(settings, child)
     except HubError as error:
         sys.stderr.write(f"{error.detail}\n")

@@ -14,6 +14,7 @@ from firmware_sim.device_clock import DeviceClock
 from firmware_sim.display import Display
 from firmware_sim.fleet import Fleet, FleetError
 from firmware_sim.fleet_plan import Member, Region
+from firmware_sim.hub_time import HubTime
 from firmware_sim.products.heat_pump import HeatPump
 from firmware_sim.scenario_player import ScenarioPlayer
 from firmware_sim.simulated import Home, SimulatedProduct
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from device_sdk.client import Device
 
 NOW = 1_768_000_000 * 10**9
+DAY = 86_400 * 10**9
 HP_1 = Member("HP-1", "heat-pump", "2.4.0", "A", Region("north", "nordic", "Europe/Oslo"))
 Row = tuple[int, dict[str, float]]
 
@@ -41,6 +43,7 @@ class DeviceOnTheBench:
         self.closed = False
         self.grants: dict[str, FeatureGrant] = {}
         self.owner_epoch = 0
+        self.heard: tuple[int, int | None] | None = None
 
     def on_configuration(self, handler: Callable[[Mapping[str, Any]], Any]) -> None:
         self.configure = handler
@@ -64,6 +67,9 @@ class DeviceOnTheBench:
     def record(self, rows: Iterable[Row], *, historical: bool) -> None:
         assert historical
         self.historical.extend(rows)
+
+    def hub_time(self) -> tuple[int, int | None] | None:
+        return self.heard
 
     def set_network(self, *, available: bool) -> None:
         self.network.append(available)
@@ -106,6 +112,38 @@ def test_a_clock_that_steps_back_makes_no_row(bench: DeviceOnTheBench) -> None:
     product.live(NOW)
     product.live(NOW - 10**9)
     assert len(bench.rows) == 1
+
+
+def test_a_product_catches_up_on_a_leap_of_time(bench: DeviceOnTheBench) -> None:
+    product = product_on(bench)
+    product.live(NOW)
+    energy = bench.rows[0][1]["energy_kwh"]
+    product.live(NOW + DAY)
+    assert [at for at, _ in bench.rows] == [NOW, NOW + DAY]
+    between = [at for at, _ in bench.historical]
+    assert between == list(range(NOW + 600 * 10**9, NOW + DAY, 600 * 10**9))
+    readings = [row["energy_kwh"] for _, row in bench.historical]
+    assert energy < readings[0] < readings[-1] <= bench.rows[1][1]["energy_kwh"]
+
+
+def test_a_fleet_follows_the_clock_of_its_hub() -> None:
+    time = HubTime(lambda: NOW)
+    for heard in (None, (NOW + DAY, None), (NOW + 59 * 10**9, 0), (NOW - DAY, 0)):
+        time.hear(heard)  # nothing certain, or what a network explains
+        assert time() == NOW
+    time.hear((NOW + 40 * DAY, 5))
+    time.hear((NOW + 3 * DAY, 5))
+    assert time() == NOW + 40 * DAY
+
+
+def test_products_tell_their_fleet_what_the_hub_says(bench: DeviceOnTheBench) -> None:
+    time = HubTime(lambda: NOW)
+    bench.heard = (NOW + 40 * DAY, 0)
+    fleet = Fleet([product_on(bench)], time, time.hear)
+    fleet.start(cadence_s=0.01)
+    assert bench.measured.wait(10)
+    fleet.stop()
+    assert bench.rows[0][0] == NOW + 40 * DAY
 
 
 def test_a_push_changes_the_physics_and_tells_what_is_wrong(bench: DeviceOnTheBench) -> None:

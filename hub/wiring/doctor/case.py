@@ -25,22 +25,24 @@ class Case:
         settings: its settings; ports are those in use if it runs.
         card: what `run/hub.json` says; empty if it is not there or cannot be read.
         running: whether a hub runs with this data folder.
-        now_ns: the present time, ns since 1970 UTC.
+        now_ns: the present time of the hub, ns since 1970 UTC.
+        ahead_ns: how far that is ahead of the world's, by which certificates go.
     """
 
     settings: Settings
     card: Mapping[str, Any]
     running: bool
     now_ns: int
+    ahead_ns: int = 0
 
     @classmethod
-    def of(cls, settings: Settings, now_ns: int) -> Self:
+    def of(cls, settings: Settings, now_ns: int, ahead_ns: int = 0) -> Self:
         """Look at the data folder of some settings."""
         card = _card(settings.run_dir / "hub.json")
         running = _locked(settings.run_dir / LOCK_NAME)
         if running and card:
             settings = _with_ports(settings, card)
-        return cls(settings, card, running, now_ns)
+        return cls(settings, card, running, now_ns, ahead_ns)
 
     @property
     def exists(self) -> bool:

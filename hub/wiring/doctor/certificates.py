@@ -28,7 +28,7 @@ def check(case: Case) -> Iterator[Line]:
         yield ok("certificates", "none yet; the first start makes them")
         return
     folder = case.settings.pki_dir
-    at = dt.datetime.fromtimestamp(case.now_ns / 1e9, dt.UTC)
+    at = dt.datetime.fromtimestamp((case.now_ns - case.ahead_ns) / 1e9, dt.UTC)
     trusted = _all(folder / "ca.pem")
     if not trusted:
         yield problem("certificate ca", f"{folder / 'ca.pem'} is no certificate", _RESTORE)

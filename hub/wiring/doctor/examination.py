@@ -52,7 +52,8 @@ def examine(settings: Settings) -> Iterator[Line]:
     Yields:
         Each line as soon as it is known.
     """
-    case = Case.of(settings, compose.now())
+    compose.follow_clock(settings)
+    case = Case.of(settings, compose.now(), compose.ahead())
     for check in CHECKS:
         try:
             yield from check(case)

@@ -262,6 +262,9 @@ API: dict[str, Row] = {
     "get_dead_letter": role(ok=frozenset({404})),
     "replay_dead_letter": role(ok=frozenset({404})),
     "list_audit": role(),
+    "advance_clock": role(
+        body={"by": "40d"}, ok=frozenset({409})
+    ),  # the hub of the scene is no demo
     "get_signing_keys": anybody(),
     "rotate_signing_keys": role(body={"lead_days": 30}),
     "list_authorities": role(),

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from hub.metrics import Metrics
 from hub.ports.store.port import TelemetryStore
 from hub.services.causes import CauseBoard
+from hub.services.erasure_parts import Horizon
 from hub.services.events import Broadcaster
 from hub.services.look_book import LookBook
 from hub.services.signing_keys import SigningKeys
@@ -39,6 +40,10 @@ class Brakes(Protocol):
     @property
     def sign_in_email(self) -> Brake:
         """By e-mail address."""
+
+    @property
+    def export(self) -> Brake:
+        """Of exports, by person."""
 
     @property
     def invitation_code(self) -> Brake:
@@ -99,6 +104,10 @@ class Hub(Protocol):
     @property
     def names_in_looks(self) -> bool:
         """Whether owners read names, not pseudonyms."""
+
+    @property
+    def horizon(self) -> Horizon:
+        """How long what cannot be erased at once stays."""
 
     @property
     def dispute_days(self) -> int:

@@ -51,6 +51,10 @@ class Visitor:
             raise NotAuthenticatedError("Sign in first.")
         return self.caller
 
+    def left(self) -> "Visitor":
+        """Return the same browser with nobody signed in."""
+        return replace(self, caller=None, person=None, token="")
+
 
 def arrived(request: Request, hub: Hub, pages: Pages) -> Visitor:
     """Work out who a request is from."""

@@ -18,6 +18,8 @@ from entitlements.coverage_sentences import TEMPLATES as COVERS
 from entitlements.sentences import TEMPLATES as DECISIONS
 from hub.services.alert_sentences import INCIDENTS
 from hub.services.alert_sentences import TEMPLATES as FINDINGS
+from hub.services.personal_data import Keep
+from hub.services.personal_tables import HOLDINGS
 
 WEB = Path(__file__).parents[2] / "hub" / "web"
 LOCALES = WEB / "locales"
@@ -44,7 +46,8 @@ def messages() -> Iterator[Message]:
         for _, message, _, _ in extract_from_file(method, path, options=options):
             found.setdefault(message)
     sentences = (FINDINGS, INCIDENTS, DECISIONS, COVERS)
-    for template in [text for templates in sentences for text in templates.values()]:
+    kept = [one.fate.why for one in HOLDINGS if one.file and isinstance(one.fate, Keep)]
+    for template in [*kept, *(text for templates in sentences for text in templates.values())]:
         found.setdefault(template)
     yield from found
 

@@ -36,6 +36,8 @@ def pages(units: dict[str, str]) -> dict[str, tuple[str, str]]:
         "usage": (ada, f"/products/{units[FAILING]}/usage"),
         "compare": (ada, f"/products/{units[FAILING]}/compare"),
         "bills": (ada, "/bills"),
+        "my-data": (ada, "/my-data"),
+        "erase": (ada, "/my-data/erase"),
         "claim": (ada, "/claim"),
         "hand-overs": (ada, "/hand-overs"),
         "hand-overs-offered": ("ben@example.org", "/hand-overs"),

@@ -37,6 +37,8 @@ PAGES = (
     "usage",
     "compare",
     "bills",
+    "my-data",
+    "erase",
     "claim",
     "hand-overs",
     "hand-overs-offered",

@@ -73,6 +73,8 @@ def untranslated(text: str) -> Iterator[str]:
         "/products/{}/usage",
         "/products/{}/compare",
         "/bills?saved=1",
+        "/my-data",
+        "/my-data/erase",
         f"/products/{'a' * 16}",
         "/support",
         "/support?q=HP",

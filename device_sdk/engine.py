@@ -136,7 +136,9 @@ class Engine:
         self._events: deque[bytes] = deque(maxlen=_MOST_EVENTS)
         self._commit_at: float | None = None
         self._asked_at = 0.0
-        self._sender = Sender(spool, lambda data: link.publish(Up.PACK, data), clocks.jitter)
+        self._sender = Sender(
+            spool, lambda data: link.publish(Up.PACK, data), clocks.jitter, trust.device_id
+        )
         self.control = Control(trust, spool, link.publish)
         self.upkeep = Upkeep(
             trust,

@@ -14,6 +14,7 @@
    no network.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from device_sdk import sealing
 from device_sdk.spool import Spool
 from device_sdk.wire.codes import RejectCode
 from device_sdk.wire.receipt import Receipt, StreamReceipt
+from device_sdk.wire.trace import trace_id
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_WINDOW = 8_192
 DEFAULT_CADENCE = 1.0
@@ -51,6 +55,7 @@ class Sender:
         spool: where packs wait.
         publish: hands a pack to the connection; False if there is none.
         jitter: random numbers from 0 to 1.
+        device_id: the device, for the log.
     """
 
     def __init__(
@@ -58,10 +63,12 @@ class Sender:
         spool: Spool,
         publish: Callable[[bytes], bool],
         jitter: Callable[[], float],
+        device_id: str,
     ) -> None:
         self._spool = spool
         self._publish = publish
         self._jitter = jitter
+        self._device_id = device_id
         self._progress: dict[bytes, _Progress] = {}
         self._online = False
         self._window = DEFAULT_WINDOW
@@ -159,7 +166,7 @@ class Sender:
                 base = first
             if pack.end - base > window and pack.first > base:
                 break
-            if not self._send(data):
+            if not self._send(data, stream, pack):
                 break
             progress.cursor = pack.end
         return progress.cursor > first
@@ -174,11 +181,19 @@ class Sender:
             gone.append((progress.watermark, first))
         return without(gone, [(0, progress.watermark or 0), *progress.settled])
 
-    def _send(self, data: bytes) -> bool:
+    def _send(self, data: bytes, stream: bytes, pack: sealing.SealedPack) -> bool:
         if not self._publish(data):
             return False
         self.packs_sent += 1
+        self._tell("pack sent", stream, pack.first, pack.end)
         return True
+
+    def _tell(self, what: str, stream: bytes, first: int, end: int) -> None:
+        """Log something of the rows from `first` up to `end`; the name of the first is what the hub calls it."""
+        if _log.isEnabledFor(logging.DEBUG):
+            trace = trace_id(self._device_id, stream, first)
+            rows = {"stream": stream.hex(), "first": first, "end": end}
+            _log.debug("%s", what, extra={"trace": trace, **rows})
 
     def _settle(self, entry: StreamReceipt, now: float, *, abandoned: bool) -> None:
         rejections = [(start, end) for start, end, _ in entry.rejections]
@@ -193,13 +208,15 @@ class Sender:
             self._progress.pop(entry.stream, None)
             return
         progress = self._progress.setdefault(entry.stream, _Progress())
-        progress.watermark = max(entry.watermark, progress.watermark or 0)
+        before = progress.watermark or 0
+        progress.watermark = max(entry.watermark, before)
         settled = merge([(0, progress.watermark), *progress.settled, *entry.ranges, *rejections])
         if abandoned:
             # Rows in conflict are sound, only their identity is not: they move with the rest.
             settled = without(settled, _conflicts(entry))
             progress.watermark = 0
         self.rows_settled += self._spool.settle(entry.stream, settled)
+        self._tell("receipt", entry.stream, before, progress.watermark)
         progress.settled = [(start, end) for start, end in settled if end > progress.watermark]
         for start, end, code in entry.rejections:
             self.rejected[code] += end - start
@@ -215,7 +232,7 @@ class Sender:
         while (pack := self._spool.next_pack(stream, seq)) and pack.first < min(
             top, progress.cursor
         ):
-            if not self._send(pack.data):
+            if not self._send(pack.data, stream, pack):
                 return
             seq = pack.end
 

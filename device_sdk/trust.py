@@ -76,6 +76,11 @@ class Trust:
         self._load()
 
     @property
+    def device_id(self) -> str:
+        """This device."""
+        return self._device_id
+
+    @property
     def state(self) -> State | None:
         """The state in force."""
         return self._in_force.state if self._in_force else None

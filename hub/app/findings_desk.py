@@ -4,6 +4,7 @@
 2. A notice that does not arrive now is sent again at the device's next birth.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 
 from sqlalchemy.orm import Session
@@ -17,6 +18,8 @@ from hub.services.alerts import AlertChange
 from hub.services.caller import HUB
 from hub.services.events import Event
 from hub.services.found import Found
+
+_log = logging.getLogger("homeport.findings")
 
 Send = Callable[[str, Down, bytes], bool]
 """Hands a payload to the broker for a device; says whether it took it."""
@@ -58,11 +61,15 @@ class FindingsDesk:
     def publish(self, changes: Changes) -> None:
         """Send notices to devices and tell live listeners."""
         for change, event in changes:
-            self._count(kind_word(change.alert.kind), change.change)
+            kind = kind_word(change.alert.kind)
+            self._count(kind, change.change)
+            sent = None
             if change.notice is not None:
                 payload = pushes.notice_payload(change.notice)
-                self._send(change.device_id, Down.NOTICE, payload)
+                sent = self._send(change.device_id, Down.NOTICE, payload)
             self._tell(event)
+            facts = {"device": change.device_id, "alert": change.alert.id, "trace": change.trace}
+            _log.info("alert %s", change.change, extra={"kind": kind, "notice_sent": sent, **facts})
 
 
 def _seen(session: Session, change: AlertChange) -> AlertView:

@@ -32,6 +32,8 @@ _FIELDS: Mapping[int, Mapping[str, type]] = {
         "hidden": bool,
         "cohort": int,
         "members": int,
+        "stream": bytes,
+        "seq": int,
     },
     Kind.DEAD_LETTERS: {
         "id": bytes,
@@ -56,8 +58,15 @@ _FIELDS: Mapping[int, Mapping[str, type]] = {
         "late": int,
     },
 }
-_ABSENT: Mapping[str, Any] = {"hidden": False, "cohort": 0, "members": 0, "stream": b"", "rows": []}
-"""What logs of versions before 0.2 do not hold."""
+_ABSENT: Mapping[str, Any] = {
+    "hidden": False,
+    "cohort": 0,
+    "members": 0,
+    "stream": b"",
+    "seq": 0,
+    "rows": [],
+}
+"""What logs of earlier versions do not hold."""
 
 
 class Entry(NamedTuple):

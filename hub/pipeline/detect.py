@@ -145,6 +145,8 @@ class DetectStage:
             metric=batch.metric[findings["sample"]],
             historical=(batch.flags[rows] & (HISTORICAL | REASON_MASK)) != 0,
             hidden=(batch.flags[rows] & REASON_MASK) != 0,
+            stream=batch.stream[rows],
+            seq=batch.seq[rows],
         )
         of_cohorts = FoundIn.of(
             shifts.findings, cohort=shifts.cohort, metric=shifts.metric, members=shifts.members

@@ -15,7 +15,7 @@ from analytics.findings import FINDING
 from device_sdk.wire.codes import RejectCode
 from hub.pipeline.frames import U16, U32
 from hub.ports.journal.block import Buffer
-from hub.ports.journal.telemetry import TelemetryBatch
+from hub.ports.journal.telemetry import U64, TelemetryBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,7 @@ class FoundIn:
         hidden: bool[F], about rows that were quarantined: for staff only.
         cohort: u32[F], for findings about many products (their slot is 0), 0 for all products.
         members: u32[F], how many products such a finding is about.
+        stream: u64[F]. seq: u64[F]. The row that completed the evidence; zero where no row did.
     """
 
     findings: NDArray[np.void]
@@ -134,6 +135,8 @@ class FoundIn:
     hidden: NDArray[np.bool_]
     cohort: U32
     members: U32
+    stream: U64
+    seq: U64
 
     @classmethod
     def of(cls, findings: NDArray[np.void], **columns: NDArray[Any]) -> "FoundIn":
@@ -145,6 +148,8 @@ class FoundIn:
             "hidden": np.bool_,
             "cohort": np.uint32,
             "members": np.uint32,
+            "stream": np.uint64,
+            "seq": np.uint64,
         }
         zeros: dict[str, NDArray[Any]] = {
             name: np.zeros(len(findings), dtype) for name, dtype in dtypes.items()

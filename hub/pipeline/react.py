@@ -95,6 +95,8 @@ class ReactStage:
             "high": math.nan,
             "offset": 0,
             "historical": False,
+            "stream": stream.to_bytes(8, "big"),
+            "seq": seq,
         }
 
     def _record(self, found: FoundIn, i: int, offset: int) -> dict[str, object]:
@@ -116,6 +118,9 @@ class ReactStage:
             "hidden": bool(found.hidden[i]),
             "cohort": int(found.cohort[i]),
             "members": int(found.members[i]),
+            # Anonymous rows have no stream, and no name.
+            "stream": int(found.stream[i]).to_bytes(8, "big") if found.stream[i] else b"",
+            "seq": int(found.seq[i]),
         }
 
     def _identity(self, found: FoundIn, i: int, offset: int) -> bytes:

@@ -53,7 +53,10 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AlertChange:
-    """What happened to an alert, and whose it is; `notice` is to be sent to the device."""
+    """What happened to an alert, and whose it is.
+
+    `notice` is to be sent to the device; `trace` names the row that it comes of, if one does.
+    """
 
     change: Change
     alert: Alert
@@ -61,6 +64,7 @@ class AlertChange:
     product_id: str
     owner_id: str | None
     notice: Notice | None = None
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,7 @@ def apply_findings(session: Session, findings: Sequence[Found], at: int) -> list
             who.product_id,
             who.owner_id if found.kind < FIRST_OF_HUB else None,  # for support alone
             notice,
+            found.trace(who.device_id),
         )
     for found in ended:
         alert = alerts.get((found.slot, found.metric, found.kind))

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from analytics import findings as f
+from device_sdk.wire.trace import trace_id
 from hub.services.alert_kinds import FIRST_OF_HUB, kind_word
 
 NO_METRIC = 0xFFFF
@@ -41,11 +42,18 @@ class Found:
     members: int = 0
     evidence: str = ""
     """What a suspicion of the hub's own rests on; not of the log."""
+    stream: bytes = b""
+    seq: int = 0
+    """The row that completed the evidence; without a stream, none did."""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
         """Take a record of the findings log."""
         return cls(**{name: record[name] for name in cls.__slots__ if name != "evidence"})
+
+    def trace(self, device_id: str) -> str:
+        """Return the trace id of the row that completed the evidence; empty if none did."""
+        return trace_id(device_id, self.stream, self.seq) if self.stream else ""
 
 
 class Resolution(StrEnum):

@@ -29,6 +29,7 @@ from hub.wiring import (
     keys_commands,
     logs,
     token_commands,
+    trace_command,
     upgrade_command,
 )
 from hub.wiring.backup_commands import existing as _existing
@@ -62,6 +63,7 @@ app.add_typer(clock_commands.app, name="clock")
 app.add_typer(backup_commands.app, name="backup")
 app.command("restore")(backup_commands.restore)
 app.command("upgrade")(upgrade_command.upgrade)
+app.command("trace")(trace_command.trace)
 
 ConfigFile = Annotated[
     Path | None,

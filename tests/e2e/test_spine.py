@@ -3,8 +3,11 @@
 What a product measures is found again, and what is pushed to it is applied.
 """
 
+import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -22,6 +25,7 @@ from device_sdk.wire.messages import Notice
 from firmware_sim.hub_client import HubAnswerError
 from firmware_sim.recording import Row, time_ns
 from hub.ports.journal.telemetry import REASON_SHIFT
+from tests.conftest import ROOT, RunningHub, hub_environment
 from tests.e2e.world import (
     DAY_NS,
     PATIENCE_S,
@@ -109,6 +113,34 @@ def test_a_sample_goes_from_measure_to_its_owner(street: Street) -> None:
         assert found["owner"]["owner_id"] == home.who.owner_id
         assert (found["online"], found["firmware"]) == (True, "2.4.0")
         assert disk.count(device_id) == before[device_id] + 2
+
+
+def test_a_row_has_one_name_from_the_device_to_the_hubs_files(
+    street: Street, hub: RunningHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="device_sdk.sending"):
+        street.pump.device.measure("temp_c", 22.5)
+        assert street.pump.device.flush(PATIENCE_S)
+    sent = next(vars(record) for record in caplog.records if record.message == "pack sent")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "hub",
+            "trace",
+            street.pump.unit.id,
+            sent["stream"],
+            str(sent["first"]),
+        ],
+        cwd=ROOT,
+        env=hub_environment(hub.data_dir),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.startswith(f"trace {sent['trace']} of {street.pump.unit.id}")
+    assert "journalled" in done.stdout or "stored" in done.stdout
 
 
 def test_a_configuration_is_applied_and_reported_back(street: Street) -> None:

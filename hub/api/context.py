@@ -54,7 +54,6 @@ class Limits:
     enrol_serial: RateLimit = field(default_factory=_limits("enrol", 10, 600))
     sign_in_address: RateLimit = field(default_factory=_limits("sign in", 120, 60))
     invitation_code: RateLimit = field(default_factory=_limits("answer invitations", 20, 600))
-    sign_in_email: RateLimit = field(default_factory=_limits("sign in", 20, 600))
     export: RateLimit = field(default_factory=_limits("export", 10, 3_600))
     flags: RateLimit = field(default_factory=_limits("evaluate flags", 6_000, 60))
 

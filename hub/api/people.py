@@ -1,7 +1,8 @@
 """Signing in and out, who one is, and the people of the hub.
 
 1. A token, a key and a one-time password are shown once, in the answer that makes them.
-2. Sign-in is slowed down by address and by e-mail; refusals say nothing about who exists.
+2. Floods are slowed down by address here, guessing by the service; refusals say nothing about who
+   exists.
 """
 
 from typing import Annotated
@@ -15,7 +16,7 @@ from hub.api import callers
 from hub.api.bodies import ID_PATTERN, Answer, Email, Id, Line, Request, examples
 from hub.api.guard import CallerDep, GuardedRoute, HubDep
 from hub.api.instants import Instant
-from hub.errors import ForbiddenError, NotAuthenticatedError
+from hub.errors import ForbiddenError, NotAuthenticatedError, RateLimitedError
 from hub.ports.database.engine import read_session, write_session
 from hub.services import people, sessions
 from hub.services.caller import Caller, Role, Scope
@@ -148,10 +149,17 @@ def sign_in(hub: HubDep, request: HttpRequest, response: Response, body: SignIn)
     """Open a session; browsers get it as a cookie, programs use the token as bearer."""
     at = hub.clock()
     hub.limits.sign_in_address.take(address_of(request), at)
-    hub.limits.sign_in_email.take(people.normal_email(body.email), at)
     try:
-        opened = sessions.sign_in(hub.engine, body.email, body.password, at, hub.tokens)
-    except NotAuthenticatedError:
+        opened = sessions.sign_in(
+            hub.engine,
+            body.email,
+            body.password,
+            at,
+            hub.tokens,
+            address=address_of(request),
+            agent=request.headers.get("user-agent", ""),
+        )
+    except (NotAuthenticatedError, RateLimitedError):
         hub.metrics.sign_ins.labels("refused").inc()
         raise
     hub.metrics.sign_ins.labels("ok").inc()
@@ -223,7 +231,6 @@ def change_password(
 ) -> None:
     """Change the password and end all of the caller's sessions, this one too."""
     at = hub.clock()
-    hub.limits.sign_in_email.take(person_of(caller), at)
     sessions.change_password(hub.engine, caller, body.old, body.new, at)
     callers.drop_cookie(response)
 

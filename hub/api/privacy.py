@@ -155,7 +155,6 @@ def preview_my_erasure(hub: HubDep, caller: CallerDep) -> ErasureOutcome:
 def erase_me(hub: HubDep, caller: CallerDep, response: Response, body: EraseMe) -> ErasureOutcome:
     """Erase the caller everywhere. There is no way back."""
     at = hub.clock()
-    hub.limits.sign_in_email.take(person_of(caller), at)
     hub.looks.flush()
     done = erasure.erase_own(hub.engine, caller, body.password, at, hub.tokens, hub.horizon)
     callers.drop_cookie(response)

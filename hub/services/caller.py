@@ -85,6 +85,8 @@ class Caller:
         scopes: what is permitted.
         ties: what ties them to products; staff need none.
         reason: why they look at products, if they said so with the request.
+        by_key: a program with an API key: it manages neither sessions nor passkeys.
+        key_until: when that key expires, ns; None: never.
     """
 
     role: Role
@@ -93,6 +95,8 @@ class Caller:
     scopes: frozenset[Scope]
     ties: tuple[Tie, ...] = ()
     reason: Reason | None = field(default=None, compare=False)
+    by_key: bool = False
+    key_until: int | None = None
 
     @property
     def is_staff(self) -> bool:
@@ -143,6 +147,16 @@ class Caller:
     def actor(self) -> str:
         """How the audit names the caller."""
         return f"person:{self.person_id}" if self.person_id else "hub"
+
+    def require_person(self) -> str:
+        """Return the person's id; raise unless a person is signed in, not a program or the hub.
+
+        Raises:
+            ForbiddenError: it is an API key or the operator token.
+        """
+        if not self.person_id or self.by_key:
+            raise ForbiddenError("Only a person who is signed in can do this. Sign in first.")
+        return self.person_id
 
     def require(self, scope: Scope) -> None:
         """Raise unless the scope is given.

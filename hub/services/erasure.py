@@ -102,7 +102,7 @@ def erase_own(
     """
     with read_session(engine) as session:
         _person(session, caller, caller.person_id)
-    sessions.check_password(engine, caller, password)
+    sessions.check_password(engine, caller, password, at)
     with write_session(engine) as session:
         return erase(session, caller, caller.person_id, at, tokens, horizon)
 

@@ -88,7 +88,7 @@ class Listener:
     def offer(self, event: Event) -> None:
         """Queue an event if the caller may hear it."""
         act, scope = _NEEDS.get(event.kind, _USUAL)
-        if not self._caller.is_staff and scope not in self._caller.scopes:
+        if scope not in self._caller.scopes:
             return
         if not self._caller.hears(event.owner_id, event.product_id, act):
             return

@@ -348,12 +348,7 @@ def check_not_last(session: Session, person_id: str) -> None:
     Raises:
         ConflictError: they are.
     """
-    owned = select(Membership.owner_id).where(
-        Membership.person_id == person_id,
-        Membership.relation == Relation.OWNER,
-        Membership.ended_at.is_(None),
-    )
-    for owner_id in session.scalars(owned).all():
+    for owner_id in owned_by(session, person_id):
         others = session.scalar(_owners(owner_id).where(Membership.person_id != person_id))
         if not others and _is_used(session, owner_id, person_id):
             raise ConflictError(
@@ -361,6 +356,16 @@ def check_not_last(session: Session, person_id: str) -> None:
                 "people. Make somebody else its owner, or release its products, and try again.",
                 owner=owner_id,
             )
+
+
+def owned_by(session: Session, person_id: str) -> Sequence[str]:
+    """Return the ids of the households that somebody is an owner of."""
+    owned = select(Membership.owner_id).where(
+        Membership.person_id == person_id,
+        Membership.relation == Relation.OWNER,
+        Membership.ended_at.is_(None),
+    )
+    return session.scalars(owned).all()
 
 
 def in_force(at: int) -> Select[Membership]:

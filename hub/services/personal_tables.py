@@ -41,6 +41,9 @@ from hub.ports.database import (
     record_tables as records,
 )
 from hub.ports.database import (
+    sign_in_tables as sign_in,
+)
+from hub.ports.database import (
     usage_tables as usage,
 )
 from hub.services.personal_data import (
@@ -369,6 +372,26 @@ HOLDINGS: Final[tuple[Holding, ...]] = (
         {"token_hash": _PROOF},
     ),
     Holding(
+        sign_in.SignInFlow,
+        of_person(sign_in.SignInFlow.person_id),
+        Delete(),
+        "sign_in_flows",
+        {"token_hash": _PROOF, "details": _PROOF},
+    ),
+    Holding(
+        sign_in.Passkey,
+        of_person(sign_in.Passkey.person_id),
+        Delete(),
+        "passkeys",
+        {"credential_hash": _INTERNAL, "credential_id": _INTERNAL, "public_key": _INTERNAL},
+    ),
+    Holding(
+        sign_in.ExternalIdentity,
+        of_person(sign_in.ExternalIdentity.person_id),
+        Delete(),
+        "external_identities",
+    ),
+    Holding(
         people.ApiKey,
         of_person(people.ApiKey.person_id),
         Delete(),
@@ -437,6 +460,7 @@ IMPERSONAL: Final[Mapping[str, str]] = {
     "product_use": "when the product's warranty began",
     "recalled": "which firmware a product ran",
     "setting": "of the hub itself",
+    "sign_in_failure": "hashes of what was typed and from where; forgotten after a day",
     "tax_region": "the vendor's terms",
     "telemetry_erasure": "which rows went; holds numbers only",
     "usage_meter": "the catalogue",

@@ -2,23 +2,26 @@
 
 1. Tokens are stored hashed, expire, and can be revoked; they are shown once.
 2. An unknown e-mail address costs the same work as a wrong password, and answers the same.
-3. Passwords are checked outside of any transaction: argon2 must not hold the write lock.
+3. Passwords are checked and hashed outside of any transaction: argon2 must not hold the write lock.
+   Who guesses is slowed down (`lockout`), before anything is checked.
 4. An API key never permits more than its person may do at the moment of the call.
 5. What ties somebody to products is read anew for each call: what ends, ends at once.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from argon2.exceptions import VerificationError
 from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
-from hub.errors import InvalidInputError, NotAuthenticatedError, NotFoundError
+from hub.errors import ForbiddenError, InvalidInputError, NotAuthenticatedError, NotFoundError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.people_tables import ApiKey, Person, WebSession
-from hub.services import audit, households, ties
+from hub.services import audit, households, lockout, promises, ties
 from hub.services.caller import ROLE_SCOPES, Caller, Role, Scope
+from hub.services.lockout import Brake
 from hub.services.people import HASHER, MAX_PASSWORD, check_new_password, normal_email
 from hub.services.tokens import Tokens, secret_hash
 
@@ -53,8 +56,17 @@ class NewApiKey:
     expires_at: int | None
 
 
-def sign_in(engine: Engine, email: str, password: str, at: int, tokens: Tokens) -> SignedIn:
-    """Open a session.
+def sign_in(
+    engine: Engine,
+    email: str,
+    password: str,
+    at: int,
+    tokens: Tokens,
+    *,
+    address: str = "",
+    agent: str = "",
+) -> SignedIn:
+    """Open a session by a password.
 
     Args:
         engine: the database; this runs its own short transactions.
@@ -62,31 +74,61 @@ def sign_in(engine: Engine, email: str, password: str, at: int, tokens: Tokens) 
         password: as typed.
         at: now, ns.
         tokens: source of the session's token.
+        address: network address that it comes from.
+        agent: what the browser or program says it is.
 
     Raises:
         NotAuthenticatedError: e-mail and password do not fit, or the account is disabled.
+        RateLimitedError: there were too many wrong passwords.
     """
-    person = _checked(engine, email, password)
-    token = tokens.secret(SESSION_PREFIX)
-    expires_at = at + SESSION_NS
+    brakes = (lockout.of_account(normal_email(email)), lockout.of_address(address))
+    person = _checked(engine, email, password, brakes, at)
+    better = HASHER.hash(password) if HASHER.check_needs_rehash(person.password_hash) else None
     with write_session(engine) as session:
         # Disabled or changed while the password was being checked.
         present = session.get(Person, person.id)
         if present is None or not _usable(present, person.password_hash):
             raise _refusal()
-        if HASHER.check_needs_rehash(present.password_hash):
-            present.password_hash = HASHER.hash(password)
-        session.add(
-            WebSession(
-                token_hash=secret_hash(token),
-                person_id=person.id,
-                created_at=at,
-                expires_at=expires_at,
-            )
-        )
-        audit.record(session, at, f"person:{person.id}", "session.open", f"person:{person.id}", {})
-        caller = _caller(session, person, None, at)
-    return SignedIn(token, expires_at, caller, person.password_one_time)
+        present.password_hash = better or present.password_hash
+        lockout.give_back(session, *brakes)
+        return open_session(session, present, at, tokens, agent=agent)
+
+
+def open_session(
+    session: Session,
+    person: Person,
+    at: int,
+    tokens: Tokens,
+    *,
+    method: str = "password",
+    agent: str = "",
+) -> SignedIn:
+    """Open a session of somebody who has proved who they are.
+
+    Args:
+        session: a writing session.
+        person: whose account is not disabled.
+        at: now, ns.
+        tokens: source of the session's token.
+        method: how they proved it: `password`, `passkey` or `provider`.
+        agent: what the browser or program says it is.
+    """
+    token = tokens.secret(SESSION_PREFIX)
+    row = WebSession(
+        token_hash=secret_hash(token),
+        person_id=person.id,
+        created_at=at,
+        expires_at=at + SESSION_NS,
+        method=method,
+        agent="".join(sign for sign in agent if sign.isprintable())[:200],
+    )
+    session.add(row)
+    actor = f"person:{person.id}"
+    audit.record(session, at, actor, "session.open", actor, {"method": method})
+    caller = _caller(session, person, None, at)
+    # A one-time password is out of the game for who does not use it.
+    change = person.password_one_time and method == "password"
+    return SignedIn(token, row.expires_at, caller, change)
 
 
 def authenticate(session: Session, token: str, at: int) -> Caller:
@@ -103,8 +145,7 @@ def authenticate(session: Session, token: str, at: int) -> Caller:
         raise NotAuthenticatedError("This session or key has expired. Sign in again.")
     if person.disabled_at is not None:
         raise NotAuthenticatedError("This account is disabled. Ask an operator.")
-    scopes = found.scopes if isinstance(found, ApiKey) else None
-    return _caller(session, person, scopes, at)
+    return _caller(session, person, found if isinstance(found, ApiKey) else None, at)
 
 
 def _holder(session: Session, token: str) -> tuple[WebSession | ApiKey, Person] | None:
@@ -124,18 +165,23 @@ def sign_out(session: Session, token: str, at: int) -> None:
         ties.note(session, found.person_id)
 
 
-def revoke_all(session: Session, person_id: str, at: int) -> None:
-    """End all sessions of a person."""
-    session.execute(
+def revoke_all(session: Session, person_id: str, at: int, but: str = "") -> int:
+    """End all sessions of a person, but the one of a token; returns how many."""
+    ended: Any = session.execute(
         update(WebSession)
-        .where(WebSession.person_id == person_id, WebSession.revoked_at.is_(None))
+        .where(
+            WebSession.person_id == person_id,
+            WebSession.revoked_at.is_(None),
+            WebSession.token_hash != (secret_hash(but) if but else ""),
+        )
         .values(revoked_at=at)
     )
     ties.note(session, person_id)
+    return int(ended.rowcount)
 
 
 def disable(session: Session, caller: Caller, person_id: str, at: int) -> None:
-    """Let nobody sign in with an account any more, and end its sessions.
+    """Let nobody sign in with an account any more; end its sessions and what it gave out as an owner.
 
     Raises:
         ConflictError: the person is the last owner of a household that is in use.
@@ -151,6 +197,8 @@ def disable(session: Session, caller: Caller, person_id: str, at: int) -> None:
     households.check_not_last(session, person_id)
     person.disabled_at = at
     revoke_all(session, person_id, at)
+    for owner_id in households.owned_by(session, person_id):
+        promises.end(session, caller, owner_id, person_id, at)
     audit.record(session, at, caller.actor, "person.disable", f"person:{person_id}", {})
 
 
@@ -160,13 +208,12 @@ def change_password(engine: Engine, caller: Caller, old: str, new: str, at: int)
     Raises:
         InvalidInputError: the new password is too short, too long, or the old one.
         NotAuthenticatedError: the old password is wrong.
+        RateLimitedError: it was wrong too often.
     """
     check_new_password(new)
     if new == old:
         raise InvalidInputError("The new password is the old one. Choose another.")
-    with read_session(engine) as session:
-        email = session.get_one(Person, caller.person_id).email
-    checked = _checked(engine, email, old)
+    checked = check_password(engine, caller, old, at)
     hashed = HASHER.hash(new)
     with write_session(engine) as session:
         person = session.get_one(Person, caller.person_id)
@@ -179,15 +226,28 @@ def change_password(engine: Engine, caller: Caller, old: str, new: str, at: int)
         audit.record(session, at, caller.actor, "person.password", f"person:{person.id}", {})
 
 
-def check_password(engine: Engine, caller: Caller, password: str) -> None:
+def check_password(engine: Engine, caller: Caller, password: str, at: int) -> Person:
     """Let a caller show once more that it is them, before something that cannot be undone.
 
+    Args:
+        engine: the database; this runs its own short transactions.
+        caller: a person who is signed in.
+        password: as typed.
+        at: now, ns.
+
     Raises:
+        ForbiddenError: the caller is a program or the hub itself.
         NotAuthenticatedError: the password is wrong.
+        RateLimitedError: it was wrong too often.
     """
+    caller.require_person()
     with read_session(engine) as session:
         email = session.get_one(Person, caller.person_id).email
-    _checked(engine, email, password)
+    brakes = (lockout.of_account(email), lockout.of_address(f"person/{caller.person_id}"))
+    checked = _checked(engine, email, password, brakes, at)
+    with write_session(engine) as session:
+        lockout.give_back(session, *brakes)
+    return checked
 
 
 def create_api_key(
@@ -211,7 +271,7 @@ def create_api_key(
         tokens: source of the key.
 
     Raises:
-        ForbiddenError: the caller lacks one of the scopes.
+        ForbiddenError: the caller lacks one of the scopes, or is a key that ends sooner.
         InvalidInputError: no scopes, no name, or an expiry in the past.
     """
     if not scopes or not 1 <= len(name.strip()) <= 200:
@@ -220,6 +280,11 @@ def create_api_key(
         raise InvalidInputError("The key would expire before it is made. Choose a later expiry.")
     for scope in scopes:
         caller.require(scope)
+    ends = caller.key_until
+    if ends is not None and (expires_at is None or expires_at > ends):
+        raise ForbiddenError(
+            "A key that expires cannot make one that lasts longer. Sign in to make it."
+        )
     key = tokens.secret(API_KEY_PREFIX)
     row = ApiKey(
         id=tokens.new_id(),
@@ -252,10 +317,15 @@ def revoke_api_key(session: Session, caller: Caller, key_id: str, at: int) -> No
         audit.record(session, at, caller.actor, "api_key.revoke", f"api_key:{row.id}", {})
 
 
-def _checked(engine: Engine, email: str, password: str) -> Person:
+def _checked(
+    engine: Engine, email: str, password: str, brakes: tuple[Brake, Brake], at: int
+) -> Person:
     """Return the person whose e-mail and password these are, at the same cost if nobody's."""
-    with read_session(engine) as session:
+    with write_session(engine) as session:
+        beyond = lockout.take(session, list(brakes), at)
         person = session.scalar(select(Person).where(Person.email == normal_email(email)))
+        if beyond == 1 and person is not None:
+            audit.record(session, at, "hub", "session.slowed", f"person:{person.id}", {})
     try:
         HASHER.verify(
             _NOBODY if person is None else person.password_hash, password[: MAX_PASSWORD + 1]
@@ -275,12 +345,16 @@ def _refusal() -> NotAuthenticatedError:
     return NotAuthenticatedError("E-mail address and password do not fit. Try again.")
 
 
-def _caller(session: Session, person: Person, scopes: Collection[str] | None, at: int) -> Caller:
+def _caller(session: Session, person: Person, key: ApiKey | None, at: int) -> Caller:
     role = Role(person.role)
-    allowed = ROLE_SCOPES[role]
-    if scopes is not None:
-        allowed = frozenset(scope for scope in allowed if scope in scopes)
-    return Caller(role, person.id, person.owner_id, allowed, ties.of(session, person, at))
+    allowed, until = ROLE_SCOPES[role], None
+    if key is not None:
+        allowed = frozenset(scope for scope in allowed if scope in key.scopes)
+        until = key.expires_at
+    tied = ties.of(session, person, at)
+    return Caller(
+        role, person.id, person.owner_id, allowed, tied, by_key=key is not None, key_until=until
+    )
 
 
 def caller_of(session: Session, person: Person, at: int) -> Caller:

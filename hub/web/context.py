@@ -38,10 +38,6 @@ class Brakes(Protocol):
         """By network address."""
 
     @property
-    def sign_in_email(self) -> Brake:
-        """By e-mail address."""
-
-    @property
     def export(self) -> Brake:
         """Of exports, by person."""
 

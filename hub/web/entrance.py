@@ -95,7 +95,6 @@ def do_password(request: Request) -> Response:
         if form.get("new") != form.get("again"):
             said = text(_NOT_SAME)
             return pages_of(request).page(request, "password.html", status=422, error=said)
-        hub.limits.sign_in_email.take(person.id, at)
         old, new = form.get("old", ""), form.get("new", "")
         sessions.change_password(hub.engine, visitor.known, old, new, at)
     except InvalidInputError:
@@ -104,7 +103,9 @@ def do_password(request: Request) -> Response:
     except (NotAuthenticatedError, RateLimitedError) as error:
         said = _refusal(request, error, _OLD_WRONG)
         return pages_of(request).page(request, "password.html", status=error.status, error=said)
-    opened = sessions.sign_in(hub.engine, person.email, new, at, hub.tokens)
+    opened = sessions.sign_in(
+        hub.engine, person.email, new, at, hub.tokens, agent=request.headers.get("user-agent", "")
+    )
     response = RedirectResponse("/", 303)
     set_session(response, opened.token, (opened.expires_at - at) // NS)
     return response
@@ -128,11 +129,14 @@ def do_prefer(request: Request) -> Response:
 
 def _opened(request: Request, hub: Hub, email: str, password: str) -> SignedIn:
     at = hub.clock()
-    hub.limits.sign_in_address.take(request.client.host if request.client else "unknown", at)
-    hub.limits.sign_in_email.take(people.normal_email(email), at)
+    address = request.client.host if request.client else "unknown"
+    hub.limits.sign_in_address.take(address, at)
+    agent = request.headers.get("user-agent", "")
     try:
-        opened = sessions.sign_in(hub.engine, email, password, at, hub.tokens)
-    except NotAuthenticatedError:
+        opened = sessions.sign_in(
+            hub.engine, email, password, at, hub.tokens, address=address, agent=agent
+        )
+    except (NotAuthenticatedError, RateLimitedError):
         hub.metrics.sign_ins.labels("refused").inc()
         raise
     hub.metrics.sign_ins.labels("ok").inc()

@@ -221,15 +221,21 @@ def mosquitto_conf(
 def verify_audit(config: ConfigFile = None) -> None:
     """Check the chain of hashes over the audit trail. Works beside a running hub."""
     from hub.ports.database.engine import read_session  # noqa: PLC0415  heavy, and only here
-    from hub.services import audit  # noqa: PLC0415  heavy, and only here
+    from hub.services import audit, looks  # noqa: PLC0415  heavy, and only here
 
     with read_session(compose.engine(_existing(load(config)))) as session:
         wrong = audit.verify(session)
         head = audit.head(session)
+        looked = looks.verify(session)
     if wrong is not None:
         raise HubError(
             f"The audit trail is broken at row {wrong}: it was changed outside of the hub. "
             "Keep the database as it is and compare it with a backup."
+        )
+    if looked is not None:
+        raise HubError(
+            f"The list of who looked at products is broken at row {looked}: it was changed outside of "
+            "the hub. Keep the database as it is and compare it with a backup."
         )
     typer.echo(f"The audit trail is whole: {head.id} rows, newest digest {head.digest}.")
 

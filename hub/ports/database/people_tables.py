@@ -166,7 +166,7 @@ class PartnerGrant(Base):
 
 
 class WebSession(Base):
-    """A signed-in browser or program."""
+    """A signed-in browser or program; `method` is how it signed in, `agent` what it says it is."""
 
     __tablename__ = "web_session"
 
@@ -175,6 +175,8 @@ class WebSession(Base):
     created_at: Mapped[Instant]
     expires_at: Mapped[Instant] = mapped_column(index=True)
     revoked_at: Mapped[Instant | None]
+    method: Mapped[Name] = mapped_column(server_default="password")
+    agent: Mapped[Name] = mapped_column(server_default="")
 
 
 class ApiKey(Base):

@@ -16,6 +16,7 @@ from hub.ports.database import (
     privacy_tables,
     product_tables,
     record_tables,
+    sign_in_tables,
     usage_tables,
 )
 from hub.ports.database.tables import Base
@@ -34,6 +35,7 @@ TABLE_MODULES = (
     billing_tables,
     lane_tables,
     privacy_tables,
+    sign_in_tables,
 )
 
 METADATA = Base.metadata

@@ -105,11 +105,11 @@ def test_changing_the_password_ends_all_sessions(world: World) -> None:
 
 def test_guessing_passwords_is_slowed_down(world: World) -> None:
     body = {"email": "nobody@example.org", "password": "wrong"}
-    for _ in range(20):
+    for _ in range(5):
         problem(world.anonymous.post("/api/v1/sessions", json=body), 401, "not-authenticated")
     answer = world.anonymous.post("/api/v1/sessions", json=body)
-    assert problem(answer, 429, "rate-limited")["retry_after_s"] == 600
-    assert answer.headers["retry-after"] == "600"
+    assert problem(answer, 429, "rate-limited")["retry_after_s"] == 30
+    assert answer.headers["retry-after"] == "30"
 
 
 def test_a_refusal_does_not_repeat_the_password(world: World) -> None:

@@ -73,7 +73,7 @@ def listed(
             created_at=row.created_at,
             expires_at=row.expires_at,
             method=row.method,
-            agent=row.agent,
+            agent=row.agent or "",
             present=same(row.token_hash, digest),
         )
         for row in session.scalars(query.order_by(WebSession.created_at.desc()))

@@ -176,7 +176,7 @@ class WebSession(Base):
     expires_at: Mapped[Instant] = mapped_column(index=True)
     revoked_at: Mapped[Instant | None]
     method: Mapped[Name] = mapped_column(server_default="password")
-    agent: Mapped[Name] = mapped_column(server_default="")
+    agent: Mapped[Name | None]
 
 
 class ApiKey(Base):

@@ -124,7 +124,8 @@ def test_what_a_co_owner_gave_out_ends_with_their_role_and_with_their_account(
                 owner_id=home,
             )
             invitations.invite(session, caller, home, Place(Relation.VIEWER), at, tokens)
-    ok(world.operator.post(f"/api/v1/people/{world.people['bob']}/disable"), 204)
+    done = world.operator.post(f"/api/v1/people/{world.people['bob']}/disable")
+    assert done.status_code == 204
     gave = f"person:{world.people['bob']}"
     with read_session(world.hub.engine) as session:
         grants = {row.given_by: row.revoked_at for row in session.query(PartnerGrant)}
@@ -137,5 +138,5 @@ def test_what_a_co_owner_gave_out_ends_with_their_role_and_with_their_account(
 
 def test_a_partner_without_ties_has_sessions_too(world: World) -> None:
     made = ok(world.operator.post("/api/v1/partners", json={"name": "Dealer"}), 201)
-    dealer = world.person("dealer", Role.PARTNER, made["id"])
+    dealer = world.person("dealer", Role.PARTNER, made["partner_id"])
     assert len(ok(dealer.get("/api/v1/sessions"))["sessions"]) == 1

@@ -75,7 +75,7 @@ def upgrade() -> None:
     op.add_column(
         "web_session", sa.Column("method", _NAME, nullable=False, server_default="password")
     )
-    op.add_column("web_session", sa.Column("agent", _NAME, nullable=False, server_default=""))
+    op.add_column("web_session", sa.Column("agent", _NAME, nullable=True))
 
 
 def downgrade() -> None:

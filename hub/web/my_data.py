@@ -89,7 +89,6 @@ def do_erase(request: Request) -> Response:
     hub, visitor, form = hub_of(request), visitor_of(request), form_of(request)
     at, text = hub.clock(), visitor.language.text
     try:
-        hub.limits.sign_in_email.take(visitor.known.person_id, at)
         hub.looks.flush()
         done = erasure.erase_own(
             hub.engine, visitor.known, form.get("password", ""), at, hub.tokens, hub.horizon

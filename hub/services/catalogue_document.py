@@ -31,7 +31,7 @@
     budget = { messages_per_s = 50 }    # while the plan covers telemetry, before the model's
 
 Warranties, calendars of support and support contracts are in `coverage_document`, meters in
-`usage_document`, prices and taxes in `price_document`.
+`usage_document`, prices and taxes in `price_document`, trials and what follows in `lifecycle_document`.
 
 1. Unknown keys are refused: a typo never means "the default".
 2. A document is checked by itself here; what it means for what stands is `catalogue_difference`'s.
@@ -52,6 +52,7 @@ from hub.services.coverage_document import (
     WarrantyEntry,
     check_versions,
 )
+from hub.services.lifecycle_document import LifecycleTerms
 from hub.services.price_document import REGION, PriceTerms, TaxEntry
 from hub.services.usage_document import MeterEntry
 
@@ -300,8 +301,8 @@ class PlanTermsEntry(Entry):
         return self.grace_days * _DAY_S
 
 
-class PlanVersionEntry(PriceTerms, PlanTermsEntry):
-    """A version of a plan and its price. Once published, only `withdrawn` changes."""
+class PlanVersionEntry(LifecycleTerms, PriceTerms, PlanTermsEntry):
+    """A version of a plan. Once published, only `withdrawn` changes."""
 
 
 class PlanEntry(Entry):

@@ -88,13 +88,17 @@ def _read(session: Session) -> Catalogue:
     for p in session.scalars(select(c.PlanFeature)):
         terms[p.plan_version_id][p.feature] = e.FeatureTerms(p.value)
     versions = session.execute(
-        select(c.PlanVersion.id, c.Plan.name, c.PlanVersion.version, c.PlanVersion.budget).join(
-            c.Plan, c.Plan.id == c.PlanVersion.plan_id
-        )
+        select(
+            c.PlanVersion.id,
+            c.Plan.name,
+            c.Plan.addon,
+            c.PlanVersion.version,
+            c.PlanVersion.budget,
+        ).join(c.Plan, c.Plan.id == c.PlanVersion.plan_id)
     )
     plans = {
         (row.name, row.version): e.PlanVersion(
-            row.name, row.version, terms[row.id], _budget(row.budget)
+            row.name, row.version, terms[row.id], _budget(row.budget), row.addon
         )
         for row in versions
     }

@@ -27,6 +27,7 @@ from hub.services.catalogue_document import (
     SettingEntry,
     TermsEntry,
 )
+from hub.services.lifecycle_document import lifecycle_of
 from hub.services.price_document import PriceTerms, TaxEntry
 from hub.services.usage_document import MeterEntry
 
@@ -93,6 +94,7 @@ def _plans(session: Session) -> dict[str, PlanEntry]:
                 settings=v.settings or {},
                 budget=BudgetEntry.model_construct(**(v.budget or {})),
                 **PriceTerms.model_construct(**(v.price or {})).model_dump(),
+                **lifecycle_of(v.lifecycle).model_dump(),
             )
         )
     return {
@@ -224,6 +226,7 @@ def _add_version(session: Session, plan: c.Plan, entry: PlanVersionEntry, at: in
         settings=dict(entry.settings) or None,
         budget=entry.budget.stored(),
         price=entry.stored(),
+        lifecycle=entry.lifecycle(),
         published_at=at,
     )
     session.add(row)

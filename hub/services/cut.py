@@ -23,7 +23,7 @@ from hub.ports.database.ownership_tables import (
     TransferOffer,
 )
 from hub.ports.database.product_tables import Device, Product
-from hub.services import changes
+from hub.services import cancellations, changes
 from hub.services.alert_rehoming import rehome
 from hub.services.parties import check_exists
 
@@ -56,6 +56,7 @@ def end(session: Session, present: Ownership, at: int) -> int:
 def _end(session: Session, present: Ownership, at: int) -> int:
     at = max(at, present.started_at)
     present.ended_at = at
+    cancellations.change_of_owner(session, present.product_id, at)
     for table in (ClaimWindow, HandOver):
         session.execute(delete(table).where(table.product_id == present.product_id))
     session.execute(

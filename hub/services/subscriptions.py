@@ -3,8 +3,9 @@
 1. Nothing here decides what a subscription allows: `entitlements` derives that from the dates.
 2. A subscription stays on the plan version it started with. Changing the plan ends it and starts
    another, so the past stays as it was.
-3. Terms that are replaced are kept (`past.py`), so what was decided by them can be told.
-4. It belongs to the household that owned the product when it started, and does not pass on to the
+3. What the hub bills itself is an agreement (`agreements`), whose subscriptions are not changed here.
+4. Terms that are replaced are kept (`past.py`), so what was decided by them can be told.
+5. It belongs to the household that owned the product when it started, and does not pass on to the
    next owner unless it is transferable.
 """
 
@@ -14,6 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from hub.errors import ConflictError, InvalidInputError, NotFoundError
+from hub.ports.database.agreement_tables import AgreementItem
 from hub.ports.database.catalogue_tables import Plan, PlanVersion
 from hub.ports.database.ownership_tables import Subscription
 from hub.services import audit, changes, parties, past, products
@@ -233,7 +235,22 @@ def plan_version(session: Session, plan: str, version: int | None) -> PlanVersio
 
 
 def _subscription(session: Session, caller: Caller, subscription_id: str) -> Subscription:
+    """Return a subscription whose dates staff may set: none that an agreement sets.
+
+    Raises:
+        ConflictError: it is billed by this hub.
+        NotFoundError: there is none of that id.
+    """
     caller.require(Scope.ENTITLEMENTS_WRITE)
+    billed = select(AgreementItem.subscription_id).where(
+        AgreementItem.subscription_id == subscription_id, AgreementItem.ended_at.is_(None)
+    )
+    if session.scalar(billed) is not None:
+        raise ConflictError(
+            f"Subscription {subscription_id} is billed here, so its dates follow from its bills. Change "
+            "the plan of its product instead.",
+            subscription=subscription_id,
+        )
     row = session.get(Subscription, subscription_id)
     if row is None:
         raise NotFoundError(

@@ -19,6 +19,7 @@ from device_sdk.wire.topics import Down
 from hub.api.context import Hub
 from hub.app import web_server
 from hub.app.alert_clock import AlertClock
+from hub.app.billing_clock import BillingClock
 from hub.app.certificate_clock import CertificateClock
 from hub.app.child import Child
 from hub.app.clock_mover import ClockMover, Duty
@@ -122,6 +123,7 @@ def run(settings: Settings, child: Child) -> None:
             "meter terms": terms.run,
             "alerts": alerts.run,
             "dead letters": sweep.run,
+            "billing": BillingClock(engine, tokens, compose.now).run,
             "lifetimes": LifetimeClock(engine, hub.store, compose.now).run,
             "certificates": _certificates(settings, authority, engine).run,
             "gauges": Gauges(settings, engine, metrics).run,

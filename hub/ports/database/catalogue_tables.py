@@ -112,8 +112,9 @@ class PlanVersion(Base):
 
     `budget` is as in `ProductModel`; `settings` are values by name; `price` is as
     `PriceTerms.stored` in `hub.services.price_document` writes it, null for what costs nothing;
-    `retention` says for how many days telemetry is kept, by level. A withdrawn version goes on for
-    those who have it, and nobody new gets it.
+    `retention` says for how many days telemetry is kept, by level; `lifecycle` is as
+    `LifecycleTerms.lifecycle` in `hub.services.lifecycle_document` writes it. A withdrawn version
+    goes on for those who have it, and nobody new gets it.
     """
 
     __tablename__ = "plan_version"
@@ -128,6 +129,7 @@ class PlanVersion(Base):
     budget: Mapped[OptionalDocument]
     price: Mapped[OptionalDocument]
     retention: Mapped[OptionalDocument]
+    lifecycle: Mapped[OptionalDocument]
     published_at: Mapped[Instant]
 
 

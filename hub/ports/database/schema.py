@@ -5,6 +5,7 @@
 
 from hub.ports.database import (
     access_tables,
+    agreement_tables,
     alert_tables,
     billing_tables,
     catalogue_tables,
@@ -33,6 +34,7 @@ TABLE_MODULES = (
     access_tables,
     idempotency_tables,
     billing_tables,
+    agreement_tables,
     lane_tables,
     privacy_tables,
     sign_in_tables,

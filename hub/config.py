@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     BaseModel,
@@ -31,6 +32,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from entitlements.billing.money import DECIMALS
 from hub.errors import HubError
 
 PREFIX = "HOMEPORT_"
@@ -194,6 +196,58 @@ class StoreSettings(Section):
         return self
 
 
+class BillingSettings(Section):
+    """Who sells, and how money is collected."""
+
+    kind: Literal["local", "stripe"] = "local"
+    """`local`: nothing is collected; a signed journal says what would have been. `stripe`: Stripe."""
+    local_method: str = ""
+    """With `local`: means of payment that new households have, such as `local:ok`; empty: none, so that
+    what is not free is not paid until support names one."""
+    stripe_key: SecretStr = SecretStr("")
+    """Secret key of the Stripe account."""
+    stripe_webhook_secret: SecretStr = SecretStr("")
+    """Secret with which Stripe signs what it sends to `/api/v1/webhooks/stripe`; empty: nothing is taken."""
+    stripe_url: str = "https://api.stripe.com"
+    """Base address of Stripe's API."""
+    stripe_methods: tuple[str, ...] = ("card",)
+    """Kinds of means of payment that Stripe takes, such as `card` and `sepa_debit`."""
+    currency: str = "EUR"
+    """Currency (ISO 4217) in which a new household pays."""
+    region: str = "DE"
+    """Tax region of a new household: one of `taxes` in the catalogue."""
+    zone: str = "UTC"
+    """Time zone of a new household, and the one whose new year begins the count of invoices anew."""
+    name: str = ""
+    """The vendor, as on invoices."""
+    address: str = ""
+    """Address of the vendor, as on invoices; may have several lines."""
+    tax_id: str = ""
+    """Tax id of the vendor, as on invoices."""
+
+    @field_validator("currency")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in DECIMALS:
+            raise ValueError("must be a currency code of ISO 4217, such as EUR")
+        return value
+
+    @field_validator("zone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError):  # its own errors are among these
+            raise ValueError("must be a time zone, such as Europe/Berlin") from None
+        return value
+
+    @model_validator(mode="after")
+    def _able(self) -> Self:
+        if self.kind == "stripe" and not self.stripe_key.get_secret_value():
+            raise ValueError("stripe needs billing.stripe_key")
+        return self
+
+
 class BackupSettings(Section):
     """Backups that the hub takes by itself."""
 
@@ -279,6 +333,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     support: SupportSettings = SupportSettings()
     backup: BackupSettings = BackupSettings()
+    billing: BillingSettings = BillingSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -354,6 +409,11 @@ class Settings(BaseSettings):
     def accounts_dir(self) -> Path:
         """Snapshots of the accounts of usage."""
         return self.data_dir / "meter" / "accounts"
+
+    @property
+    def payments_file(self) -> Path:
+        """What would have been collected, with `billing.kind` local."""
+        return self.data_dir / "payments" / "local.log"
 
     @property
     def usage_dir(self) -> Path:

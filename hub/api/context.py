@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from entitlements.decision_arrays import Decisions
 from hub.api.limits import RateLimit
 from hub.errors import ConflictError
 from hub.metrics import Metrics
+from hub.ports.payment.port import NOBODY_COLLECTS, PaymentPort
 from hub.ports.store.port import TelemetryStore
 from hub.services.caller import Caller
 from hub.services.causes import CauseBoard
@@ -22,6 +24,7 @@ from hub.services.erasure_parts import Horizon
 from hub.services.events import Broadcaster
 from hub.services.idempotency import Running
 from hub.services.look_book import LookBook
+from hub.services.payments import NOTHING_FOLLOWS, Hooks
 from hub.services.pki import CertificateAuthority
 from hub.services.signing_keys import SigningKeys
 from hub.services.state import Place
@@ -106,6 +109,9 @@ class Hub:
         button_hints: how the button of a product is pressed, by language tag.
         advance: moves the clock ahead on behalf of a caller by so many ns, and returns how often it
             halted; refuses unless this is a demo hub.
+        payment: the payment provider.
+        payment_hooks: what follows from its answers.
+        stripe_webhook_secret: signs the events of Stripe; empty: none is believed.
         running: the writes with an idempotency key that are being answered at the moment.
     """
 
@@ -140,4 +146,7 @@ class Hub:
     dispute_days: int = 14
     button_hints: Mapping[str, str] = field(default_factory=dict)
     advance: Callable[[Caller, int], int] = no_demo
+    payment: PaymentPort = NOBODY_COLLECTS
+    payment_hooks: Hooks = NOTHING_FOLLOWS
+    stripe_webhook_secret: SecretStr = field(default_factory=lambda: SecretStr(""))
     running: Running = field(default_factory=Running)

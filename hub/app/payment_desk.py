@@ -42,27 +42,30 @@ class PaymentDesk:
         key: Ed25519PrivateKey,
         clock: Callable[[], int],
     ) -> None:
+        self.port = port
+        self.hooks = hooks
         self._engine = engine
-        self._port = port
-        self._hooks = hooks
         self._key = key
         self._clock = clock
 
     def step(self) -> int:
         """Work off what is due and seal what was posted; returns how many answers were recorded."""
         recorded = 0
-        with read_session(self._engine) as session:
-            due = payments.due(session, self._clock())
-        if due:
+        while self._due():
             with write_session(self._engine) as session:
                 requests = payments.begin(session, self._clock())
-            recorded = sum(self._ask(request) for request in requests)
+            recorded += sum(self._ask(request) for request in requests)
         with read_session(self._engine) as session:
             unsealed = ledger_seals.unsealed(session)
         if unsealed:
             with write_session(self._engine) as session:
                 ledger_seals.seal(session, self._key, self._clock())
         return recorded
+
+    def next_due(self, after: int) -> int | None:
+        """Return the first instant after another at which an attempt is due (ns); None: there is none."""
+        with read_session(self._engine) as session:
+            return payments.next_due(session, after)
 
     def run(self, stop: threading.Event) -> None:
         """Work every `EVERY_S` seconds until `stop` is set."""
@@ -71,6 +74,10 @@ class PaymentDesk:
                 self.step()
             except Exception:  # noqa: BLE001  payments must not stop for good
                 _log.exception("payments could not be worked off; trying again")
+
+    def _due(self) -> bool:
+        with read_session(self._engine) as session:
+            return payments.due(session, self._clock())
 
     def _ask(self, request: Request) -> bool:
         try:
@@ -81,11 +88,11 @@ class PaymentDesk:
             )
             return False
         with write_session(self._engine) as session:
-            return payments.record(session, request.attempt_id, answer, self._clock(), self._hooks)
+            return payments.record(session, request.attempt_id, answer, self._clock(), self.hooks)
 
     def _answer(self, request: Request) -> Answer:
         if request.ask is None:
             return Answer(Outcome.PAID)
         if isinstance(request.ask, Charge):
-            return self._port.charge(request.ask)
-        return self._port.refund(request.ask)
+            return self.port.charge(request.ask)
+        return self.port.refund(request.ask)

@@ -39,6 +39,7 @@ class Vendor:
         currency: of new accounts.
         region: tax region of new accounts.
         zone: time zone of new accounts, and the one whose new year starts another count of invoices.
+        method: means of payment of new accounts, for a hub that collects nothing by itself; empty: none.
     """
 
     name: str = ""
@@ -47,6 +48,7 @@ class Vendor:
     currency: str = "EUR"
     region: str = "DE"
     zone: str = "UTC"
+    method: str = ""
 
 
 def set_vendor(session: Session, vendor: Vendor) -> None:
@@ -96,12 +98,18 @@ def shown(session: Session, caller: Caller, owner_id: str | None, at: int) -> Bi
         ForbiddenError: the caller's role in it does not permit that.
         NotFoundError: no such household.
     """
-    owner = household(caller, owner_id, Act.BILLS)
+    owner = household(session, caller, owner_id, Act.BILLS)
     return session.get(BillingAccount, owner) or _new(session, owner, at)
 
 
-def household(caller: Caller, owner_id: str | None, act: Act) -> str:
+def household(session: Session, caller: Caller, owner_id: str | None, act: Act) -> str:
     """Return the household whose money a caller asks about.
+
+    Args:
+        session: any session.
+        caller: one of the household, or staff.
+        owner_id: the household; None: the caller's own.
+        act: what the caller's relation to it must permit.
 
     Raises:
         ForbiddenError: the caller's role in it does not permit that.
@@ -112,9 +120,11 @@ def household(caller: Caller, owner_id: str | None, act: Act) -> str:
     if caller.is_staff:
         if owner_id is None:
             raise InvalidInputError("Say whose: name the household with `owner_id`.")
+        if session.get(Owner, owner_id) is None:
+            raise _unknown(owner_id)
         return owner_id
     if owner_id is not None and not any(tie.owner_id == owner_id for tie in caller.ties):
-        raise NotFoundError(f"There is no household {owner_id}.", owner=owner_id)
+        raise _unknown(owner_id)
     return caller.household(act, owner_id)
 
 
@@ -128,14 +138,13 @@ def change(
         caller: an owner of the household, or staff.
         owner_id: the household; None: the caller's own.
         at: now, ns.
-        wanted: columns with their new values: `currency`, `zone`, `region`, `tax_id`, `name`, `address`, `email`,
-            `method`, `method_title`.
+        wanted: columns with their new values: `currency`, `zone`, `region`, `tax_id`, `name`, `address`, `email`.
 
     Raises:
         ConflictError: another currency while money is owed, to its credit, or being collected.
         InvalidInputError: no such currency or zone.
     """
-    owner = household(caller, owner_id, Act.PAY)
+    owner = household(session, caller, owner_id, Act.PAY)
     if caller.is_staff:
         caller.require(Scope.ENTITLEMENTS_WRITE)
     account = of_owner(session, owner, at)
@@ -169,10 +178,22 @@ def tax(session: Session, account: BillingAccount, tax_class: str) -> tuple[int,
     return entry.ppm(tax_class, business=bool(account.tax_id)), row.title
 
 
+def knows(session: Session, owner_id: str, customer: str) -> bool:
+    """Say whether a household is the one that the provider knows by a reference."""
+    account = session.get(BillingAccount, owner_id)
+    return account is not None and bool(customer) and account.customer == customer
+
+
+def owes_tax_itself(session: Session, account: BillingAccount) -> bool:
+    """Say whether an account is a business that owes the tax itself (reverse charge)."""
+    row = session.get(TaxRegion, account.region)
+    return row is not None and row.reverse_charge and bool(account.tax_id)
+
+
 def _new(session: Session, owner_id: str, at: int) -> BillingAccount:
     owner = session.get(Owner, owner_id)
     if owner is None:
-        raise NotFoundError(f"There is no household {owner_id}.", owner=owner_id)
+        raise _unknown(owner_id)
     defaults = vendor(session)
     return BillingAccount(
         owner_id=owner_id,
@@ -184,7 +205,7 @@ def _new(session: Session, owner_id: str, at: int) -> BillingAccount:
         address="",
         email="",
         customer=None,
-        method=None,
+        method=defaults.method or None,
         method_title=None,
         created_at=at,
     )
@@ -209,3 +230,7 @@ def _moved(session: Session, account: BillingAccount) -> bool:
         .group_by(LedgerEntry.account, LedgerEntry.currency)
     )
     return any(session.scalars(sums))
+
+
+def _unknown(owner_id: str) -> NotFoundError:
+    return NotFoundError(f"There is no household {owner_id}.", owner=owner_id)

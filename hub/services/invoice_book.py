@@ -26,7 +26,7 @@ def one(session: Session, caller: Caller, invoice_id: str) -> Invoice:
     )
     if invoice is None or not known:
         raise NotFoundError(f"There is no invoice {invoice_id}.", invoice=invoice_id)
-    billing_accounts.household(caller, invoice.owner_id, Act.BILLS)
+    billing_accounts.household(session, caller, invoice.owner_id, Act.BILLS)
     return invoice
 
 
@@ -59,7 +59,7 @@ def of_household(
         before: only those older than this one: when it was issued, and its number.
         limit: at most so many.
     """
-    owner = billing_accounts.household(caller, owner_id, Act.BILLS)
+    owner = billing_accounts.household(session, caller, owner_id, Act.BILLS)
     query = (
         select(Invoice)
         .where(Invoice.owner_id == owner)

@@ -130,6 +130,7 @@ def issue(
             "tax_id": account.tax_id,
             "region": account.region,
             "zone": account.zone,
+            "reverse_charge": billing_accounts.owes_tax_itself(session, account),
         },
         seller={"name": seller.name, "address": seller.address, "tax_id": seller.tax_id},
         issued_at=at,

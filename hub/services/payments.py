@@ -43,6 +43,10 @@ class Hooks:
     on_failed: Callable[[Session, Invoice, PaymentAttempt, int], None]
 
 
+NOTHING_FOLLOWS: Final = Hooks(lambda *_: None, lambda *_: None)
+"""For those who only keep books."""
+
+
 def charge(session: Session, invoice: Invoice, due_at: int) -> PaymentAttempt:
     """Have an invoice collected; while an attempt waits, that one is moved to the earlier time.
 
@@ -94,6 +98,14 @@ def due(session: Session, at: int) -> bool:
     return session.scalar(_due(at).with_only_columns(PaymentAttempt.id).limit(1)) is not None
 
 
+def next_due(session: Session, after: int) -> int | None:
+    """Return the first instant after another (ns) at which an attempt is due; None: there is none."""
+    query = select(func.min(PaymentAttempt.next_at)).where(
+        PaymentAttempt.answered_at.is_(None), PaymentAttempt.next_at > after
+    )
+    return session.scalar(query)
+
+
 def begin(session: Session, at: int, limit: int = 20) -> list[Request]:
     """Take the attempts that are due; without an answer they are due again later and later.
 
@@ -116,14 +128,8 @@ def _begun(session: Session, row: PaymentAttempt, at: int) -> Request:
     invoice = None if row.invoice_id is None else session.get_one(Invoice, row.invoice_id)
     if row.begun_at is None:
         row.begun_at = at
-        if invoice is not None:  # the amount stands from here on: it belongs to the id
-            if invoice.state == "open":
-                invoices.pay_from_credit(session, invoice, at)
-            row.amount = (
-                invoices.owed(session, invoice)
-                if invoice.state == "open"
-                else _lost(session, invoice)
-            ).minor
+        if invoice is not None:
+            _settle_terms(session, row, invoice, at)
     row.tries += 1
     row.next_at = at + min(_AGAIN_S * 2 ** min(row.tries, 10), _AGAIN_MOST_S) * _SECOND
     session.flush()
@@ -137,12 +143,22 @@ def _begun(session: Session, row: PaymentAttempt, at: int) -> Request:
             row.id,
             Refund(row.id, paid.reference or "", amount, reference, row.begun_at, at),
         )
-    account = session.get_one(BillingAccount, row.owner_id)
-    payer = Payer(row.owner_id, account.customer or "", account.method or "")
+    payer = Payer(row.owner_id, row.customer or "", row.method or "")
     text = "" if invoice is None else invoice.number
     return Request(
         row.id, Charge(row.id, payer, amount, text, row.reference or "", row.begun_at, at)
     )
+
+
+def _settle_terms(session: Session, row: PaymentAttempt, invoice: Invoice, at: int) -> None:
+    """Settle how much an attempt collects and by which means: both belong to its id from here on."""
+    account = session.get_one(BillingAccount, row.owner_id)
+    row.customer, row.method = account.customer, account.method
+    if invoice.state == "open":
+        invoices.pay_from_credit(session, invoice, at)
+        row.amount = invoices.owed(session, invoice).minor
+    else:
+        row.amount = _lost(session, invoice).minor
 
 
 def _lost(session: Session, invoice: Invoice) -> Money:

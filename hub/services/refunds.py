@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from entitlements.billing.money import Money
 from hub.errors import ConflictError, InvalidInputError
 from hub.ports.database.billing_tables import PaymentAttempt
-from hub.services import audit, ledger
-from hub.services.caller import HUB
+from hub.services import audit, billing_accounts, ledger
+from hub.services.caller import HUB, Caller, Scope
 from hub.services.ledger import Account, Side
 from hub.services.outbox import add_attempt
 
@@ -67,6 +67,23 @@ def refund(
         made.append(attempt)
     details = {"amount": str(amount), "cause": cause}
     audit.record(session, at, HUB.actor, "payment.refund", f"owner:{owner_id}", details)
+    return made
+
+
+def order(
+    session: Session, caller: Caller, owner_id: str, amount: Money, at: int, *, cause: str
+) -> list[PaymentAttempt]:
+    """Pay credit back because somebody of the staff says so; as `refund`.
+
+    Raises:
+        ForbiddenError: the caller may not.
+        NotFoundError: no such household.
+    """
+    caller.require(Scope.ENTITLEMENTS_WRITE)
+    billing_accounts.of_owner(session, owner_id, at)
+    made = refund(session, owner_id, amount, at, cause=f"{owner_id}:{cause}")
+    details = {"amount": str(amount), "cause": cause}
+    audit.record(session, at, caller.actor, "billing.refund", f"owner:{owner_id}", details)
     return made
 
 

@@ -49,10 +49,12 @@ if TYPE_CHECKING:
     from hub.ports.broker.port import Broker, EmbeddedBroker
     from hub.ports.clock import MovableClock
     from hub.ports.journal.writer import JournalWriter
+    from hub.ports.payment.port import PaymentPort
     from hub.ports.store.compaction import Compactor
     from hub.ports.store.mirror import Mirror
     from hub.ports.store.port import TelemetryStore
     from hub.ports.store.victoria import VictoriaStore
+    from hub.services.billing_accounts import Vendor
     from hub.services.erasure_parts import Horizon
     from hub.services.pki import CertificateAuthority
     from hub.services.tokens import Tokens
@@ -206,6 +208,40 @@ def tokens(settings: Settings) -> Tokens:
     from hub.services.tokens import Tokens  # noqa: PLC0415  heavy, see rule 3
 
     return Tokens(load_pepper(settings.keys_dir))
+
+
+def payment(settings: Settings) -> PaymentPort:
+    """Return the payment provider that the settings name."""
+    from hub.services.signing_keys import load_ledger_key  # noqa: PLC0415  heavy, see rule 3
+
+    billing = settings.billing
+    if billing.kind == "stripe":
+        from hub.ports.payment.stripe import StripePayments  # noqa: PLC0415  heavy, see rule 3
+
+        return StripePayments(
+            billing.stripe_key.get_secret_value(),
+            url=billing.stripe_url,
+            methods=billing.stripe_methods,
+        )
+    from hub.ports.payment.local import LocalPayments  # noqa: PLC0415  heavy, see rule 3
+
+    return LocalPayments(settings.payments_file, load_ledger_key(settings.keys_dir))
+
+
+def vendor(settings: Settings) -> Vendor:
+    """Return who sells, as the settings say."""
+    from hub.services.billing_accounts import Vendor  # noqa: PLC0415  heavy, see rule 3
+
+    billing = settings.billing
+    return Vendor(
+        name=billing.name,
+        address=billing.address,
+        tax_id=billing.tax_id,
+        currency=billing.currency,
+        region=billing.region,
+        zone=billing.zone,
+        method=billing.local_method if billing.kind == "local" else "",
+    )
 
 
 def journals(settings: Settings) -> dict[str, Path]:

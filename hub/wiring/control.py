@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from hub.app.findings_desk import FindingsDesk
 from hub.app.gauges import Gauges
 from hub.app.http import create_app
 from hub.app.lifetime_clock import LifetimeClock
+from hub.app.payment_desk import PaymentDesk
 from hub.app.reactor import Follower, Reactor
 from hub.app.shut_out import keep_out
 from hub.app.usage_desk import UsageDesk
@@ -39,15 +41,16 @@ from hub.ports.broker.port import CONTROL, Broker
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.journal.block import Kind
 from hub.ports.journal.durability import free_bytes
-from hub.services import admission, consent, letters
+from hub.services import admission, billing_accounts, consent, letters
 from hub.services.consent import Policy
 from hub.services.dead_letter_limits import DeadLetterLimits
 from hub.services.events import Broadcaster
 from hub.services.gate import GatePublisher
 from hub.services.identity import incarnation
 from hub.services.look_book import LookBook
+from hub.services.payments import NOTHING_FOLLOWS
 from hub.services.pki import CertificateAuthority
-from hub.services.signing_keys import SigningKeys
+from hub.services.signing_keys import SigningKeys, load_ledger_key
 from hub.services.state import Place, StateIssuer
 from hub.services.tokens import Tokens, secret_hash
 from hub.services.usage_accounts import PublishedAccounts
@@ -104,15 +107,39 @@ def run(settings: Settings, child: Child) -> None:
     gc.collect()
     gc.freeze()
     alerts = AlertClock(engine, findings, compose.now)
+    collector = PaymentDesk(
+        engine,
+        compose.payment(settings),
+        NOTHING_FOLLOWS,
+        load_ledger_key(settings.keys_dir),
+        compose.now,
+    )
     duties = [
+        Duty("payments", collector.step, collector.next_due),
         Duty("states", lambda: states.turn(compose.now()), states.next_due),
         Duty("alerts", alerts.step),
     ]
     mover = ClockMover(
         engine, compose.clock_to_move(settings), duties, lambda: gate.settle(_SETTLE_S)
     )
-    hub = _hub(
-        settings, engine, tokens, authority, keys, place, live, metrics, link, broker, gate, mover
+    hub = replace(
+        _hub(
+            settings,
+            engine,
+            tokens,
+            authority,
+            keys,
+            place,
+            live,
+            metrics,
+            link,
+            broker,
+            gate,
+            mover,
+        ),
+        payment=collector.port,
+        payment_hooks=collector.hooks,
+        stripe_webhook_secret=settings.billing.stripe_webhook_secret,
     )
     threads = [
         threading.Thread(target=loop, args=(child.stop,), name=name)
@@ -127,6 +154,7 @@ def run(settings: Settings, child: Child) -> None:
             "lifetimes": LifetimeClock(engine, hub.store, compose.now).run,
             "certificates": _certificates(settings, authority, engine).run,
             "gauges": Gauges(settings, engine, metrics).run,
+            "payments": collector.run,
             "looks": lambda stop: hub.looks.run(stop, compose.now, settings.support.looks_days),
             "metrics": _publisher(metrics, settings.run_dir / "metrics"),
             **_sweeps(settings, engine),
@@ -188,6 +216,7 @@ def _hub(
         own = incarnation(session, tokens)
     with write_session(engine) as session:
         consent.set_policy(session, Policy(settings.support.consent))
+        billing_accounts.set_vendor(session, compose.vendor(settings))
     return Hub(
         engine=engine,
         store=compose.store(settings),

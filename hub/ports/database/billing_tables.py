@@ -128,7 +128,7 @@ class PaymentAttempt(Base):
 
     `due_at` is when it was meant to be made, `next_at` when the provider is asked next, `begun_at` when it was
     first asked. `reference` is the provider's name for it, `code` why it failed. A refund (`charge_id`: of which
-    payment) has no invoice. `amount` is settled when it is first asked.
+    payment) has no invoice. `amount`, `customer` and `method` are settled when it is first asked.
     """
 
     __tablename__ = "payment_attempt"
@@ -156,6 +156,8 @@ class PaymentAttempt(Base):
     cause: Mapped[Name] = mapped_column(unique=True)
     currency: Mapped[Name]
     amount: Mapped[Big]
+    customer: Mapped[Name | None]
+    method: Mapped[Name | None]
     due_at: Mapped[Instant]
     next_at: Mapped[Instant]
     begun_at: Mapped[Instant | None]

@@ -17,7 +17,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from hub.errors import StorageError
+from hub.errors import ConflictError, StorageError
 from hub.ports.journal.durability import make_folder, sync_file
 from hub.ports.payment.port import (
     Answer,
@@ -26,6 +26,7 @@ from hub.ports.payment.port import (
     Payer,
     PaymentUnreachableError,
     Refund,
+    Setup,
 )
 
 METHODS = ("ok", "declines", "unreachable")
@@ -92,6 +93,14 @@ class LocalPayments:
                     "at": refund.at,
                 },
             )
+
+    def setup(self, payer: Payer, name: str, return_url: str, at: int) -> Setup:
+        """Refuse: there is no page to go to."""
+        del payer, name, return_url, at
+        raise ConflictError(
+            "This hub collects no money by itself, so there is no page for means of payment. Support "
+            "can set one for rehearsals, such as local:ok."
+        )
 
     def _outcome(self, charge: Charge) -> tuple[Outcome, str]:
         scheme, _, rest = charge.payer.method.partition(":")

@@ -105,6 +105,19 @@ class Answer:
     code: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Where a customer gives a means of payment.
+
+    Args:
+        customer: the provider's reference of the household.
+        url: page of the provider to send the customer to.
+    """
+
+    customer: str
+    url: str
+
+
 class PaymentPort(Protocol):
     """A payment provider. Safe to call from any thread; never within a transaction."""
 
@@ -119,3 +132,36 @@ class PaymentPort(Protocol):
     def refund(self, refund: Refund) -> Answer:
         """Give money back; errors as `charge`."""
         ...
+
+    def setup(self, payer: Payer, name: str, return_url: str, at: int) -> Setup:
+        """Begin to give a means of payment.
+
+        Args:
+            payer: who.
+            name: of the household, for the provider's records.
+            return_url: where the customer comes back to.
+            at: now, ns.
+
+        Raises:
+            ConflictError: this provider has no such page.
+            PaymentUnreachableError: it did not answer, or refused.
+        """
+        ...
+
+
+class _Nobody:
+    """No provider: nothing is ever collected."""
+
+    def charge(self, charge: Charge) -> Answer:
+        raise PaymentUnreachableError(f"Attempt {charge.attempt_id} waits: there is no provider.")
+
+    def refund(self, refund: Refund) -> Answer:
+        raise PaymentUnreachableError(f"Attempt {refund.attempt_id} waits: there is no provider.")
+
+    def setup(self, payer: Payer, name: str, return_url: str, at: int) -> Setup:
+        del name, return_url, at
+        raise PaymentUnreachableError(f"There is no provider for {payer.owner_id}.")
+
+
+NOBODY_COLLECTS: PaymentPort = _Nobody()
+"""What a hub has that was put together without a provider."""

@@ -43,6 +43,7 @@ class Row:
         but: statuses that differ from the rule, by persona, or by persona and whose thing.
         form: fields of a page's form.
         unseen: status for what somebody does not see.
+        once: whether it must be sent with an idempotency key.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Row:
     but: Mapping[str, int] = field(default_factory=dict)
     form: Mapping[str, str] | None = None
     unseen: int = 404
+    once: bool = False
 
 
 def product(act: Act, **more: Any) -> Row:
@@ -243,6 +245,28 @@ API: dict[str, Row] = {
     # Telemetry and what follows from it
     "get_telemetry": product(Act.HISTORY, query="?metric=temp_c", but={"former": 200}),
     "get_usage": product(Act.BILLS),
+    "list_invoices": household(Act.BILLS, query="?owner_id={owner_id}"),
+    "get_invoice": household(Act.BILLS),
+    "get_invoice_text": household(Act.BILLS),
+    "pay_invoice": household(Act.PAY, ok=frozenset({202})),
+    "void_invoice": household(Act.PAY),
+    "write_off_invoice": household(Act.PAY),
+    "get_billing_account": household(Act.BILLS),
+    "change_billing_account": household(Act.PAY, body={"region": "CH"}),
+    "give_payment_method": household(  # these hubs have no provider
+        Act.PAY, body={"return_url": "https://hub.example.org/"}, ok=frozenset({503})
+    ),
+    "name_payment_method": household(Act.PAY, body={"method": "local:ok"}),
+    "give_credit": household(
+        Act.PAY, body={"minor": 5, "currency": "EUR", "cause": "x"}, once=True
+    ),
+    "refund_credit": household(  # nothing was paid
+        Act.PAY,
+        body={"minor": 5, "currency": "EUR", "cause": "x"},
+        ok=frozenset({409}),
+        once=True,
+    ),
+    "take_stripe_event": anybody(401),
     "simulate_plans": product(Act.BILLS),
     "get_fleet_telemetry": role(query="?model=heat-pump&metric=temp_c"),
     "list_findings": product(Act.HISTORY, query="?device_id={device_id}"),

@@ -6,20 +6,23 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
+from entitlements.billing.money import Money
 from entitlements.facts import HoldKind
 from hub.api import access, description
 from hub.ports.database.engine import write_session
-from hub.services import consent, holds, households, invitations, partners
+from hub.services import consent, holds, households, invitations, invoices, means, partners
 from hub.services.alerts import apply_findings
 from hub.services.caller import HUB, Role
 from hub.services.found import Found
 from hub.services.households import Place
+from hub.services.invoices import Line
 from hub.services.pki import CertificateAuthority
 from hub.services.relations import ACTS, Act, Relation
 from hub.services.sessions import COOKIE
@@ -179,7 +182,11 @@ def things(
         at,
         tokens,
     )
+    means.given(session, owner_id, "", "local:ok", at, "hub")
+    line = Line(None, None, "plan", "plan", {}, Money(999, "EUR"), 0)
+    invoice = invoices.issue(session, tokens, owner_id, [line], at, cause=f"test:{owner_id}")
     ids |= {
+        "invoice_id": invoice.id,
         "owner_id": owner_id,
         "person_id": guest,
         "alert_id": change.alert.id,
@@ -238,7 +245,8 @@ def asked(
     if row.form is not None:
         answer = client.request(method, address, data=fill(dict(row.form)))
     else:
-        answer = client.request(method, address, json=fill(row.body))
+        headers = {"Idempotency-Key": uuid4().hex} if row.once else {}
+        answer = client.request(method, address, json=fill(row.body), headers=headers)
     return answer
 
 

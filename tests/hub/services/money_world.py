@@ -10,7 +10,15 @@ from entitlements.billing.money import Money
 from hub.app.payment_desk import PaymentDesk
 from hub.ports.database.billing_tables import Invoice, PaymentAttempt
 from hub.ports.database.engine import write_session
-from hub.ports.payment.port import Answer, Charge, Outcome, PaymentUnreachableError, Refund
+from hub.ports.payment.port import (
+    Answer,
+    Charge,
+    Outcome,
+    Payer,
+    PaymentUnreachableError,
+    Refund,
+    Setup,
+)
 from hub.services import catalogue
 from hub.services.caller import HUB
 from hub.services.invoices import Line
@@ -51,6 +59,9 @@ class Provider:
 
     def refund(self, refund: Refund) -> Answer:
         return self._answer(refund, refund.amount, -1)
+
+    def setup(self, payer: Payer, name: str, return_url: str, at: int) -> Setup:
+        return Setup(payer.customer or f"cus-{payer.owner_id}", f"{return_url}#{name}-{at}")
 
     def _answer(self, ask: Charge | Refund, amount: Money, sign: int) -> Answer:
         self.asked.append(ask)

@@ -1,0 +1,25 @@
+"""By which means an attempt was made.
+
+Revision ID: 0024
+Revises: 0023
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0024"
+down_revision = "0023"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("payment_attempt") as table:
+        table.add_column(sa.Column("customer", sa.String(200), nullable=True))
+        table.add_column(sa.Column("method", sa.String(200), nullable=True))
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("payment_attempt") as table:
+        table.drop_column("method")
+        table.drop_column("customer")

@@ -1,0 +1,248 @@
+"""Stripe as the payment provider, over HTTPS.
+
+1. The attempt's id is the idempotency key of the request and stands in the object's metadata. Stripe
+   keeps keys for a day; an attempt that is older is looked for before it is made again.
+2. A charge is a PaymentIntent that is confirmed at once, without the customer. A bank that wants to ask
+   the customer has declined it. The hub sees no card: cards are given on Stripe's own page.
+3. Stripe's minor units differ from ISO 4217 for a few currencies (`stripe_amount`).
+4. No answer of Stripe, and never the key, goes into logs or errors beyond its status and code.
+
+Shapes: https://docs.stripe.com/api/payment_intents, /refunds, /checkout/sessions, /idempotent_requests.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import httpx
+
+from entitlements.billing.money import DECIMALS, Money
+from hub.ports.payment.port import (
+    Answer,
+    Charge,
+    Outcome,
+    Payer,
+    PaymentUnreachableError,
+    Refund,
+    Setup,
+)
+
+VERSION: Final = "2024-06-20"
+"""Version of the API that requests are written for."""
+_TIMEOUT_S: Final = 30.0
+_KEY_LASTS_NS: Final = 20 * 3_600_000_000_000
+_DECLINED: Final = 402
+_NOT_FOUND: Final = 404
+_SECOND: Final = 1_000_000_000
+_PAGE: Final = 100
+
+_WHOLE: Final = frozenset({"MGA"})
+_HUNDREDTHS: Final = frozenset({"ISK", "UGX"})
+_TENS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+
+
+class UnpayableAmountError(ValueError):
+    """Stripe cannot collect this amount to the minor unit."""
+
+
+def stripe_amount(amount: Money) -> int:
+    """Return an amount in the minor units that Stripe counts in.
+
+    Stripe counts Malagasy ariary whole, Icelandic krónur and Ugandan shillings in hundredths, and takes
+    currencies of three decimals only in tens of their minor unit
+    (https://docs.stripe.com/currencies#special-cases).
+
+    Raises:
+        UnpayableAmountError: it has no such amount.
+    """
+    if amount.currency in _HUNDREDTHS:
+        return amount.minor * 100
+    divisor = 100 if amount.currency in _WHOLE else 1
+    step = 10 if amount.currency in _TENS else divisor
+    if amount.minor % step or DECIMALS[amount.currency] > 3:
+        raise UnpayableAmountError(f"Stripe cannot collect {amount}")
+    return amount.minor // divisor
+
+
+class StripePayments:
+    """Stripe. Any thread may use it.
+
+    Args:
+        key: secret key of the account.
+        url: base address of the API.
+        methods: kinds of means of payment that are taken, such as `card` and `sepa_debit`.
+        transport: how requests are sent; None: over the network.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        url: str = "https://api.stripe.com",
+        methods: Iterable[str] = ("card",),
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._methods = tuple(methods)
+        self._client = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {key}", "Stripe-Version": VERSION},
+            timeout=_TIMEOUT_S,
+            trust_env=False,
+            transport=transport,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def charge(self, charge: Charge) -> Answer:
+        """Collect money; see `PaymentPort`."""
+        if charge.reference:
+            return intent_answer(self._get(f"/v1/payment_intents/{charge.reference}"))
+        if charge.at - charge.begun_at > _KEY_LASTS_NS:
+            about = {"customer": charge.payer.customer, "created[gte]": _since(charge.begun_at)}
+            found = self._made(charge.attempt_id, "/v1/payment_intents", about)
+            if found is not None:
+                return intent_answer(found)
+        if not charge.payer.customer or not charge.payer.method:
+            return Answer(Outcome.FAILED, "", "no_payment_method")
+        try:
+            amount = stripe_amount(charge.amount)
+        except UnpayableAmountError:
+            return Answer(Outcome.FAILED, "", "unpayable_amount")
+        form = {
+            "amount": amount,
+            "currency": charge.amount.currency.lower(),
+            "customer": charge.payer.customer,
+            "payment_method": charge.payer.method,
+            "payment_method_types[]": list(self._methods),
+            "confirm": "true",
+            "off_session": "true",
+            "metadata[attempt]": charge.attempt_id,
+            "metadata[invoice]": charge.text,
+        }
+        status, body = self._post("/v1/payment_intents", form, charge.attempt_id)
+        return intent_answer(body) if status < 400 else _refusal(body)
+
+    def refund(self, refund: Refund) -> Answer:
+        """Give money back; see `PaymentPort`."""
+        if refund.reference:
+            return refund_answer(self._get(f"/v1/refunds/{refund.reference}"))
+        if refund.at - refund.begun_at > _KEY_LASTS_NS:
+            about = {"payment_intent": refund.charge_reference}
+            found = self._made(refund.attempt_id, "/v1/refunds", about)
+            if found is not None:
+                return refund_answer(found)
+        try:
+            amount = stripe_amount(refund.amount)
+        except UnpayableAmountError:
+            return Answer(Outcome.FAILED, "", "unpayable_amount")
+        form = {
+            "payment_intent": refund.charge_reference,
+            "amount": amount,
+            "metadata[attempt]": refund.attempt_id,
+        }
+        status, body = self._post("/v1/refunds", form, refund.attempt_id)
+        return refund_answer(body) if status < 400 else _refusal(body)
+
+    def setup(self, payer: Payer, name: str, return_url: str, at: int) -> Setup:
+        """Begin to give a means of payment on Stripe's page; see `PaymentPort`."""
+        customer = payer.customer
+        if not customer:
+            about = {"name": name, "metadata[owner]": payer.owner_id}
+            customer = self._demand("/v1/customers", about, f"customer-{payer.owner_id}")["id"]
+        form: dict[str, Any] = {
+            "mode": "setup",
+            "customer": customer,
+            "payment_method_types[]": list(self._methods),
+            "setup_intent_data[metadata][owner]": payer.owner_id,
+            "success_url": return_url,
+            "cancel_url": return_url,
+        }
+        # One page for each minute: pressing twice opens the same one.
+        key = f"setup-{payer.owner_id}-{at // (60 * _SECOND)}"
+        session = self._demand("/v1/checkout/sessions", form, key)
+        return Setup(customer, session["url"])
+
+    def _made(self, attempt_id: str, path: str, about: dict[str, Any]) -> dict[str, Any] | None:
+        """Look for what was made for an attempt, page by page."""
+        after: dict[str, Any] = {}
+        while True:
+            page = self._get(path, about | {"limit": _PAGE} | after)
+            for found in page["data"]:
+                if (found.get("metadata") or {}).get("attempt") == attempt_id:
+                    return dict(found)
+            if not page.get("has_more") or not page["data"]:
+                return None
+            after = {"starting_after": page["data"][-1]["id"]}
+
+    def _demand(self, path: str, form: dict[str, Any], key: str) -> dict[str, Any]:
+        status, body = self._post(path, form, key)
+        if status >= 400:
+            raise PaymentUnreachableError(f"Stripe refused {path}: {_refusal(body).code}.")
+        return body
+
+    def _post(self, path: str, form: dict[str, Any], key: str) -> tuple[int, dict[str, Any]]:
+        return self._send("POST", path, data=form, headers={"Idempotency-Key": key})
+
+    def _get(self, path: str, about: dict[str, Any] | None = None) -> dict[str, Any]:
+        status, body = self._send("GET", path, params=about)
+        if status >= 400:
+            raise PaymentUnreachableError(f"Stripe does not know {path}.")
+        return body
+
+    def _send(self, method: str, path: str, **arguments: Any) -> tuple[int, dict[str, Any]]:
+        """Send a request; only what leaves no doubt about what happened is an answer."""
+        try:
+            response = self._client.request(method, path, **arguments)
+            body = response.json()
+        except httpx.HTTPError as error:
+            raise PaymentUnreachableError(
+                f"Stripe cannot be reached ({type(error).__name__})."
+            ) from error
+        except ValueError as error:
+            raise PaymentUnreachableError("Stripe's answer is no JSON.") from error
+        status = response.status_code
+        kind = (body.get("error") or {}).get("type")
+        refused = status in {400, _DECLINED, _NOT_FOUND} and kind != "idempotency_error"
+        if status >= 400 and not refused:
+            raise PaymentUnreachableError(f"Stripe answers {status} ({kind or 'no reason given'}).")
+        return status, body
+
+
+def _since(at: int) -> int:
+    """Return Unix seconds a little before an instant, as clocks differ."""
+    return at // _SECOND - 300
+
+
+def intent_answer(intent: dict[str, Any]) -> Answer:
+    """Read a PaymentIntent, https://docs.stripe.com/payments/paymentintents/lifecycle."""
+    match intent["status"]:
+        case "succeeded":
+            return Answer(Outcome.PAID, intent["id"])
+        case "processing":
+            return Answer(Outcome.PENDING, intent["id"])
+        case "requires_action":
+            return Answer(Outcome.FAILED, intent["id"], "authentication_required")
+        case _:
+            error = intent.get("last_payment_error") or {}
+            code = error.get("decline_code") or error.get("code") or intent["status"]
+            return Answer(Outcome.FAILED, intent["id"], code)
+
+
+def refund_answer(refund: dict[str, Any]) -> Answer:
+    """Read a Refund, https://docs.stripe.com/refunds#refund-failures."""
+    match refund["status"]:
+        case "succeeded":
+            return Answer(Outcome.PAID, refund["id"])
+        case "failed" | "canceled":
+            code = refund.get("failure_reason") or refund["status"]
+            return Answer(Outcome.FAILED, refund["id"], code)
+        case _:
+            return Answer(Outcome.PENDING, refund["id"])
+
+
+def _refusal(body: dict[str, Any]) -> Answer:
+    error = body.get("error") or {}
+    intent = error.get("payment_intent") or {}
+    code = error.get("decline_code") or error.get("code") or error.get("type") or "refused"
+    return Answer(Outcome.FAILED, intent.get("id", ""), code)

@@ -1,0 +1,114 @@
+"""Stripe's events: who may say that they come from Stripe, and what they mean.
+
+1. An event counts only if it is signed with the endpoint's secret over its bytes as they came, within
+   five minutes; compared in constant time (https://docs.stripe.com/webhooks#verify-manually).
+2. An event says something of an attempt (by its metadata) or gives a means of payment. All others
+   are taken and mean nothing.
+3. Events come twice and in any order; who takes them must not mind (`payments.record`).
+"""
+
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hub.errors import NotAuthenticatedError
+from hub.ports.payment.port import Answer
+from hub.ports.payment.stripe import intent_answer, refund_answer
+
+TOLERANCE_S: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event.
+
+    Args:
+        id: Stripe's.
+        kind: Stripe's name of the kind, such as `payment_intent.succeeded`.
+        attempt_id: the attempt that it is about; empty: none.
+        answer: what it says of that attempt.
+        owner_id: the household that gave a means of payment; empty: none.
+        customer: Stripe's reference of that household.
+        method: Stripe's reference of that means.
+    """
+
+    id: str
+    kind: str
+    attempt_id: str = ""
+    answer: Answer | None = None
+    owner_id: str = ""
+    customer: str = ""
+    method: str = ""
+
+
+def signature(secret: str, body: bytes, at_s: int) -> str:
+    """Return the header with which Stripe signs a body at an instant (Unix seconds)."""
+    signed = hmac.new(secret.encode(), f"{at_s}.".encode() + body, hashlib.sha256)
+    return f"t={at_s},v1={signed.hexdigest()}"
+
+
+def verify(secret: str, body: bytes, header: str, now_s: int) -> None:
+    """Raise unless a body was signed by Stripe just now.
+
+    Args:
+        secret: of the endpoint; empty: none is set, and nothing is believed.
+        body: as it came, byte for byte.
+        header: `Stripe-Signature`; may hold several signatures while the secret is changed.
+        now_s: now, Unix seconds.
+
+    Raises:
+        NotAuthenticatedError: it was not.
+    """
+    parts = [part.strip().partition("=") for part in header.split(",")]
+    times = [value for name, _, value in parts if name == "t"]
+    given = [value for name, _, value in parts if name == "v1"]
+    if not secret or len(times) != 1 or not times[0].isascii() or not times[0].isdecimal():
+        raise _refused()
+    at_s = int(times[0])
+    expected = signature(secret, body, at_s).partition(",v1=")[2].encode()
+    matches = [hmac.compare_digest(expected, one.encode()) for one in given]
+    if not any(matches) or abs(now_s - at_s) > TOLERANCE_S:
+        raise _refused()
+
+
+def _refused() -> NotAuthenticatedError:
+    return NotAuthenticatedError(
+        "The event is not signed with the secret of this endpoint within the last five minutes. "
+        "Check the setting billing.stripe_webhook_secret and the clocks."
+    )
+
+
+def read(body: bytes) -> Event:
+    """Read an event whose signature was verified.
+
+    Raises:
+        ValueError: it is no event.
+    """
+    try:
+        said = json.loads(body)
+        found: dict[str, Any] = said["data"]["object"]
+        return _event(str(said["id"])[:200], str(said["type"]), found)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError("the body is no event of Stripe") from error
+
+
+def _event(id_: str, kind: str, found: dict[str, Any]) -> Event:
+    metadata = found.get("metadata") or {}
+    match kind:
+        case (
+            "payment_intent.succeeded"
+            | "payment_intent.payment_failed"
+            | "payment_intent.canceled"
+            | "payment_intent.processing"
+        ):
+            answer = intent_answer(found)
+        case "refund.updated" | "refund.failed" | "charge.refund.updated":
+            answer = refund_answer(found)
+        case "setup_intent.succeeded":
+            owner, method = metadata.get("owner", ""), found.get("payment_method") or ""
+            return Event(id_, kind, "", None, owner, found.get("customer") or "", method)
+        case _:
+            return Event(id_, kind)
+    return Event(id_, kind, str(metadata.get("attempt", "")), answer)

@@ -21,7 +21,7 @@ from hub.services import invoices, payments
 from hub.services.caller import Role
 from hub.services.invoices import Line
 from hub.services.pki import CertificateAuthority
-from tests.hub.api.api_world import DAY, SECOND, World, new_world, ok, problem
+from tests.hub.api.api_world import SECOND, World, new_world, ok, problem
 from tests.hub.services.money_world import Provider
 
 SECRET = "whsec_of_the_tests"
@@ -78,7 +78,7 @@ def shop(tmp_path: Path, new_database: str, authority: CertificateAuthority) -> 
 def test_invoices_are_listed_read_and_printed(shop: Shop) -> None:
     ids = []
     for number in range(3):
-        shop.world.clock.now += DAY
+        shop.world.clock.now += SECOND
         ids.append(shop.invoice(f"renewal:{number}"))
     page = ok(shop.ada.get("/api/v1/invoices?limit=2"))
     assert [one["id"] for one in page["items"]] == [ids[2], ids[1]]

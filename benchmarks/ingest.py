@@ -190,7 +190,8 @@ def gate_arrays(devices: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _start(target: Any, *arguments: Any) -> tuple[BaseProcess, Connection]:
+def start(target: Any, *arguments: Any) -> tuple[BaseProcess, Connection]:
+    """Start a process that gets the other end of a pipe as its last argument."""
     here, there = _SPAWN.Pipe()
     process = _SPAWN.Process(target=target, args=(*arguments, there), daemon=True)
     process.start()
@@ -198,7 +199,8 @@ def _start(target: Any, *arguments: Any) -> tuple[BaseProcess, Connection]:
     return process, here
 
 
-def _expect(pipe: Connection, what: str) -> Any:
+def expect(pipe: Connection, what: str) -> Any:
+    """Return the next word of a process; `what` names it in the error if there is none."""
     if not pipe.poll(_PATIENCE_S):
         raise TimeoutError(f"No word from the {what} within {_PATIENCE_S:.0f} s.")
     return pipe.recv()
@@ -206,15 +208,15 @@ def _expect(pipe: Connection, what: str) -> Any:
 
 def _no_op(flood: Flood) -> float:
     """Messages a second that a bulk-reading subscriber counts and drops."""
-    sender, flood_pipe = _start(flood_process, flood)
-    subscriber, pipe = _start(_count_messages, flood.port, f"no-op-{flood.run}", flood.messages)
-    _expect(flood_pipe, "flood")
-    _expect(pipe, "no-op subscriber")
+    sender, flood_pipe = start(flood_process, flood)
+    subscriber, pipe = start(_count_messages, flood.port, f"no-op-{flood.run}", flood.messages)
+    expect(flood_pipe, "flood")
+    expect(pipe, "no-op subscriber")
     flood_pipe.send("go")
-    began, _ = _expect(flood_pipe, "flood")
-    ended = _expect(pipe, "no-op subscriber")
+    began, _ = expect(flood_pipe, "flood")
+    ended = expect(pipe, "no-op subscriber")
     flood_pipe.send("end")
-    _expect(flood_pipe, "flood")
+    expect(flood_pipe, "flood")
     sender.join()
     subscriber.join()
     return float(flood.messages / (ended - began))
@@ -235,12 +237,12 @@ def _count_messages(port: int, name: str, wanted: int, pipe: Connection) -> None
 def _hub(folder: Path, gate: Path, flood: Flood, *, rows_of_message: int) -> HubFigures:
     """Seconds from the first message until all rows were journalled, and until a query returned them."""
     rows = flood.messages * rows_of_message
-    sender, flood_pipe = _start(flood_process, flood)
-    worker, pipe = _start(_work, folder, gate, flood.port, f"hub-ingest-{flood.run}")
-    _expect(flood_pipe, "flood")
-    _expect(pipe, "worker")
+    sender, flood_pipe = start(flood_process, flood)
+    worker, pipe = start(_work, folder, gate, flood.port, f"hub-ingest-{flood.run}")
+    expect(flood_pipe, "flood")
+    expect(pipe, "worker")
     flood_pipe.send("go")
-    began, sent = _expect(flood_pipe, "flood")
+    began, sent = expect(flood_pipe, "flood")
     store = EmbeddedStore(folder / "store", {"0": folder / "journal"})
     last, changed = 0, sent
     deadline = time.monotonic() + _PATIENCE_S
@@ -257,9 +259,9 @@ def _hub(folder: Path, gate: Path, flood: Flood, *, rows_of_message: int) -> Hub
         time.sleep(0.002)
     ended = time.monotonic()
     flood_pipe.send("end")
-    heard = _expect(flood_pipe, "flood")
+    heard = expect(flood_pipe, "flood")
     pipe.send("stop")
-    cpu_s, rss_mb = _expect(pipe, "worker")
+    cpu_s, rss_mb = expect(pipe, "worker")
     sender.join()
     worker.join()
     if stored != rows:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from hub.app.ingest import IngestConfig, run_worker
-from hub.app.lane_hold import Hold, LostLeaseError
+from hub.app.lane_hold import Hold
 from hub.app.lane_watch import LaneWatch
+from hub.errors import ConflictError
 from hub.ports.journal.segments import all_segments
 from hub.services.lane_leases import Lease
 
@@ -180,7 +181,7 @@ class LaneWorker:
         """Run the pipeline of a lane, in a thread of its own."""
         try:
             run_worker(config, lane.stop, lane.ready.set)
-        except LostLeaseError as error:
+        except ConflictError as error:  # the lease, or the journal, is somebody else's
             lane.hold.lost = True
             log.error("%s", error.detail)  # noqa: TRY400  expected, and the sentence says it all
         except BaseException as error:  # noqa: BLE001  the main thread raises it

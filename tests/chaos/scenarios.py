@@ -113,6 +113,36 @@ def paused_ingest(nemesis: Nemesis, count: int) -> Outcome:
     return out
 
 
+def worker_kill(nemesis: Nemesis, count: int, products: int = PRODUCTS) -> Outcome:
+    """`kill -9` of one of two workers, in turns, also while it is just getting its lane back."""
+    with nemesis.fleet(products) as (fleet, out):
+        while out.faults.total() < count:
+            nemesis.wait(0.0, 1.5)
+            role = f"ingest-{out.faults.total() % 2}"
+            since = time.monotonic()
+            nemesis.hit(partial(nemesis.hub.kill, role))
+            out.faults["kill_worker"] += 1
+            nemesis.recover(fleet, since, out)
+    return out
+
+
+def worker_pause(nemesis: Nemesis, count: int, products: int = PRODUCTS) -> Outcome:
+    """One of two workers stands still for longer than its lease, and goes on while the other has its lane."""
+    with nemesis.fleet(products) as (fleet, out):
+        while out.faults.total() < count:
+            nemesis.wait(0.0, 1.5)
+            role = f"ingest-{out.faults.total() % 2}"
+            since = time.monotonic()
+            nemesis.hit(partial(nemesis.hub.pause, role))
+            out.faults["pause_worker"] += 1
+            nemesis.recover(fleet, since, out)
+            nemesis.wait(0.0, 2.0)
+            nemesis.hub.resume(role)
+            nemesis.wait(0.0, 4.0)
+            nemesis.recover(fleet, time.monotonic())
+    return out
+
+
 def network_loss(nemesis: Nemesis, count: int) -> Outcome:
     """A fifth of packs and receipts vanish; the rest meets retransmissions and cut connections."""
     weather = Weather(stall=0.05, reset=0.005)

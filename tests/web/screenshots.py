@@ -35,6 +35,7 @@ def pages(units: dict[str, str]) -> dict[str, tuple[str, str]]:
         "product": (ada, f"/products/{units[FAILING]}"),
         "usage": (ada, f"/products/{units[FAILING]}/usage"),
         "compare": (ada, f"/products/{units[FAILING]}/compare"),
+        "plan": (ada, f"/products/{units[FAILING]}/plan"),
         "bills": (ada, "/bills"),
         "my-data": (ada, "/my-data"),
         "erase": (ada, "/my-data/erase"),

@@ -36,6 +36,7 @@ PAGES = (
     "product",
     "usage",
     "compare",
+    "plan",
     "bills",
     "my-data",
     "erase",

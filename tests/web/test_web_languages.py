@@ -73,6 +73,8 @@ def untranslated(text: str) -> Iterator[str]:
         "/products/{}/usage",
         "/products/{}/compare",
         "/bills?saved=1",
+        "/products/{}/plan",
+        "/products/{}/plan/step?act=subscribe&plan=comfort",
         "/my-data",
         "/my-data/erase",
         f"/products/{'a' * 16}",

@@ -1,0 +1,302 @@
+"""The plan of a product: what it is, what comes next, and every change in two clicks.
+
+1. The first click shows what a change means: what is to be paid now or given back, and what follows.
+   It is the change itself, tried and taken back; the second click does it.
+2. What may be done says the table of transitions; a button that is not shown is refused by the services.
+3. After a change that costs money the page says that it is being collected until it is.
+
+What must never live here: what a change does, or what it costs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Final, NoReturn
+
+from fastapi import APIRouter, Query
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from entitlements.billing.money import Money
+from hub.errors import ConflictError, HubError, InvalidInputError, NotFoundError
+from hub.ports.database.billing_tables import Invoice
+from hub.ports.database.catalogue_tables import Plan
+from hub.ports.database.engine import read_session, write_session
+from hub.services import (
+    cancellations,
+    invoice_book,
+    invoices,
+    plan_changes,
+    products,
+    promotions,
+    renewals,
+    subscribing,
+)
+from hub.services.caller import Caller
+from hub.services.tokens import Tokens
+from hub.web import bill_sentences
+from hub.web.context import Hub, hub_of
+from hub.web.guard import PageRoute, form_of, visitor_of
+from hub.web.languages import N_
+from hub.web.pages import pages_of
+from hub.web.plan_view import PlanPage, gathered
+from hub.web.sentences import STATUSES
+from hub.web.series import ID
+from hub.web.visitor import Visitor
+
+ROUTER = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+DAY_NS: Final = 86_400_000_000_000
+MOST_DAYS: Final = 366
+
+STEPS: Mapping[str, tuple[str, str]] = {
+    "subscribe": (N_("Choose this plan"), N_("Order and pay")),
+    "change": (N_("Change the plan"), N_("Change the plan now")),
+    "change_later": (N_("Change the plan at the end of the period"), N_("Change it then")),
+    "undo_change": (N_("Keep the present plan"), N_("Keep the present plan")),
+    "addon": (N_("Change an add-on"), N_("Change it now")),
+    "promotion": (N_("Use a code"), N_("Use the code")),
+    "pause": (N_("Pause the plan"), N_("Pause it now")),
+    "resume": (N_("Go on with the plan"), N_("Go on now")),
+    "cancel": (N_("Cancel the plan"), N_("Cancel it")),
+    "cancel_now": (N_("End the plan at once"), N_("End it at once")),
+    "undo_cancel": (N_("Keep the plan after all"), N_("Keep the plan")),
+    "withdraw": (N_("Withdraw from the contract"), N_("Withdraw now")),
+    "pay": (N_("Pay what is open"), N_("Pay now")),
+}
+"""What can be done: as the first click calls it, and the second."""
+
+_NO_METHOD = N_("There is no means of payment yet. Add one under “Bills and payment” first.")
+_REFUSED = N_(
+    "This is not possible now: the plan may have changed, or a payment is being collected."
+)
+_NO_CODE = N_("This code is not known, is over, or is not for this plan.")
+_WRONG = N_("Check the number of days or the quantity.")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to be done to a plan; fields that it does not need are empty."""
+
+    act: str
+    plan: str = ""
+    quantity: int = 0
+    code: str = ""
+    days: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """An invoice that a change would issue.
+
+    Args:
+        lines: what for, and how much.
+        gross: its total; negative: given back.
+        owed: what is to be paid of it, after credit.
+    """
+
+    lines: Sequence[tuple[str, Money]]
+    gross: Money
+    owed: Money
+
+
+class _Tried(Exception):  # noqa: N818  not an error: it takes a trial back
+    """Carries what a change would do out of the transaction that is not to be."""
+
+
+@ROUTER.get("/products/{product_id}/plan", operation_id="page_plan")
+def page_plan(request: Request, product_id: ID) -> Response:
+    """Show the plan of a product and what can be done about it."""
+    return _shown(request, product_id)
+
+
+@ROUTER.get("/products/{product_id}/plan/step", operation_id="page_step")
+def page_step(
+    request: Request,
+    product_id: ID,
+    act: str = "",
+    plan: Annotated[str, Query(max_length=48)] = "",
+    quantity: str = "",
+    code: Annotated[str, Query(max_length=64)] = "",
+    days: str = "",
+) -> Response:
+    """Show what a change would mean, before it is done."""
+    hub, visitor = hub_of(request), visitor_of(request)
+    step = _step({"act": act, "plan": plan, "quantity": quantity, "code": code, "days": days})
+    try:
+        page, billed = _tried(hub, visitor, product_id, step)
+    except HubError as refused:
+        return _refused(request, product_id, refused)
+    return pages_of(request).page(
+        request,
+        "plan_step.html",
+        page=page,
+        step=step,
+        words=STEPS[step.act],
+        billed=billed,
+        statuses=STATUSES,
+    )
+
+
+@ROUTER.post("/products/{product_id}/plan/step", operation_id="do_step")
+def do_step(request: Request, product_id: ID) -> Response:
+    """Do to a plan what was shown before."""
+    hub, visitor = hub_of(request), visitor_of(request)
+    step = _step(form_of(request))
+    try:
+        with write_session(hub.engine) as session:
+            _act(session, visitor.known, product_id, step, hub.clock(), hub.tokens)
+    except HubError as refused:
+        return _refused(request, product_id, refused)
+    return RedirectResponse(f"/products/{product_id}/plan", 303)
+
+
+def _step(fields: Mapping[str, str]) -> Step:
+    act = fields.get("act", "")
+    if act not in STEPS:
+        raise NotFoundError("There is nothing at this address.")
+    numbers = {
+        name: int(text)
+        if (text := fields.get(name, "").strip()).isdecimal() and len(text) < 6
+        else 0
+        for name in ("quantity", "days")
+    }
+    return Step(act, fields.get("plan", ""), code=fields.get("code", "").strip(), **numbers)
+
+
+def _act(
+    session: Session, caller: Caller, product_id: str, step: Step, at: int, tokens: Tokens
+) -> None:
+    """Do something to a plan."""
+    if step.days > MOST_DAYS:
+        raise InvalidInputError(f"A pause is of at most {MOST_DAYS} days.")
+    _DOES[step.act](_Doing(session, caller, product_id, at, tokens), step)
+
+
+@dataclass(frozen=True, slots=True)
+class _Doing:
+    """What services are called with; its methods are the steps that take more than that."""
+
+    session: Session
+    caller: Caller
+    product_id: str
+    at: int
+    tokens: Tokens
+
+    @property
+    def plain(self) -> tuple[Session, Caller, str, int]:
+        return self.session, self.caller, self.product_id, self.at
+
+    @property
+    def whole(self) -> tuple[Session, Caller, str, int, Tokens]:
+        return (*self.plain, self.tokens)
+
+    def subscribe(self, step: Step) -> object:
+        session, caller, product_id, at = self.plain
+        return subscribing.subscribe(
+            session, caller, product_id, step.plan, at, self.tokens, promotion=step.code or None
+        )
+
+    def change(self, step: Step) -> object:
+        session, caller, product_id, at = self.plain
+        when: plan_changes.When = "now" if step.act == "change" else "period_end"
+        return plan_changes.change(
+            session, caller, product_id, step.plan, at, self.tokens, when=when
+        )
+
+    def addon(self, step: Step) -> object:
+        session, caller, product_id, at = self.plain
+        return plan_changes.set_addon(
+            session, caller, product_id, step.plan, step.quantity, at, self.tokens
+        )
+
+    def promotion(self, step: Step) -> object:
+        session, caller, product_id, at = self.plain
+        return promotions.apply(session, caller, product_id, step.code, at)
+
+    def pause(self, step: Step) -> object:
+        resumes = self.at + step.days * DAY_NS if step.days else None
+        return cancellations.pause(*self.plain, resumes_at=resumes)
+
+
+_DOES: Final[Mapping[str, Callable[[_Doing, Step], object]]] = {
+    "subscribe": _Doing.subscribe,
+    "change": _Doing.change,
+    "change_later": _Doing.change,
+    "undo_change": lambda one, _: plan_changes.undo_change(*one.plain),
+    "addon": _Doing.addon,
+    "promotion": _Doing.promotion,
+    "pause": _Doing.pause,
+    "resume": lambda one, _: cancellations.resume(*one.plain),
+    "cancel": lambda one, _: cancellations.cancel(*one.whole),
+    "cancel_now": lambda one, _: cancellations.cancel(*one.whole, when="now"),
+    "undo_cancel": lambda one, _: cancellations.undo_cancel(*one.plain),
+    "withdraw": lambda one, _: cancellations.withdraw(*one.whole),
+    "pay": lambda one, _: renewals.pay(*one.whole),
+}
+
+
+def _tried(
+    hub: Hub, visitor: Visitor, product_id: str, step: Step
+) -> tuple[PlanPage, Billed | None]:
+    """Do something to a plan, look at what came of it, and take it back."""
+    at, caller = hub.clock(), visitor.known
+    found: list[tuple[PlanPage, Billed | None]] = []
+    try:
+        with write_session(hub.engine) as session:
+            owner_id = products.summary(session, caller, product_id).owner_id
+            before = set(session.scalars(select(Invoice.id).where(Invoice.owner_id == owner_id)))
+            _act(session, caller, product_id, step, at, hub.tokens)
+            after = select(Invoice).where(Invoice.owner_id == owner_id)
+            made = [row for row in session.scalars(after) if row.id not in before]
+            billed = _billed(session, made[0], visitor) if made else None
+            found.append((gathered(session, visitor, product_id, at), billed))
+            _take_back()
+    except _Tried:
+        pass
+    return found[0]
+
+
+def _take_back() -> NoReturn:
+    """Leave a transaction so that nothing of it stays, and nobody hears of it."""
+    raise _Tried
+
+
+def _billed(session: Session, row: Invoice, visitor: Visitor) -> Billed:
+    titles = {one.name: one.title for one in session.execute(select(Plan.name, Plan.title))}
+    return Billed(
+        lines=[
+            (
+                bill_sentences.line(visitor.language, line.code, line.args, titles),
+                Money(line.net + line.tax, row.currency),
+            )
+            for line in invoice_book.lines(session, row)
+        ],
+        gross=Money(row.gross, row.currency),
+        owed=invoices.owed(session, row),
+    )
+
+
+def _shown(request: Request, product_id: str, *, error: str = "", status: int = 200) -> Response:
+    hub, visitor = hub_of(request), visitor_of(request)
+    with read_session(hub.engine) as session:
+        page = gathered(session, visitor, product_id, hub.clock())
+    return pages_of(request).page(
+        request, "plan.html", status=status, page=page, error=error, statuses=STATUSES, words=STEPS
+    )
+
+
+def _refused(request: Request, product_id: str, error: HubError) -> Response:
+    text = visitor_of(request).language.text
+    match error:
+        case InvalidInputError():
+            said = text(_WRONG)
+        case ConflictError():
+            missing = "means of payment" in error.detail
+            said = text(_NO_METHOD if missing else _REFUSED)
+        case NotFoundError() if "promotion" in error.context or "code" in error.context:
+            said = text(_NO_CODE)
+        case _:
+            raise error
+    return _shown(request, product_id, error=said, status=error.status)

@@ -41,6 +41,16 @@ class BillingClock:
             due = renewals.due(session, at)
         return sum(self._act(agreement_id, at) for agreement_id in due)
 
+    def catch_up(self) -> None:
+        """Do all that is due."""
+        while self.step():
+            pass
+
+    def next_due(self, after: int) -> int | None:
+        """Return the first instant (ns) behind one at which something is due; `None`: nothing is."""
+        with read_session(self._engine) as session:
+            return renewals.next_due(session, after)
+
     def run(self, stop: threading.Event) -> None:
         """Work every `EVERY_S` seconds until `stop` is set."""
         while not stop.wait(EVERY_S):

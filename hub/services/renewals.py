@@ -13,7 +13,7 @@ says what the next period costs, to the clock and to whoever asks before.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from entitlements.billing.agreements import Item, Period, first_period, next_retry
@@ -120,6 +120,11 @@ def due(session: Session, at: int, limit: int = 100) -> Sequence[str]:
         .limit(limit)
     )
     return session.scalars(query).all()
+
+
+def next_due(session: Session, after: int) -> int | None:
+    """Return the first instant (ns) behind one at which the clock has to act; `None`: there is none."""
+    return session.scalar(select(func.min(Agreement.next_at)).where(Agreement.next_at > after))
 
 
 def act(session: Session, tokens: Tokens, agreement_id: str, at: int) -> bool:

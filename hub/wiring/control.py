@@ -41,14 +41,13 @@ from hub.ports.broker.port import CONTROL, Broker
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.journal.block import Kind
 from hub.ports.journal.durability import free_bytes
-from hub.services import admission, billing_accounts, consent, letters
+from hub.services import admission, billing_accounts, consent, letters, renewals
 from hub.services.consent import Policy
 from hub.services.dead_letter_limits import DeadLetterLimits
 from hub.services.events import Broadcaster
 from hub.services.gate import GatePublisher
 from hub.services.identity import incarnation
 from hub.services.look_book import LookBook
-from hub.services.payments import NOTHING_FOLLOWS
 from hub.services.pki import CertificateAuthority
 from hub.services.signing_keys import SigningKeys, load_ledger_key
 from hub.services.state import Place, StateIssuer
@@ -110,11 +109,13 @@ def run(settings: Settings, child: Child) -> None:
     collector = PaymentDesk(
         engine,
         compose.payment(settings),
-        NOTHING_FOLLOWS,
+        renewals.hooks(tokens),
         load_ledger_key(settings.keys_dir),
         compose.now,
     )
+    billing = BillingClock(engine, tokens, compose.now)
     duties = [
+        Duty("billing", billing.catch_up, billing.next_due),
         Duty("payments", collector.step, collector.next_due),
         Duty("states", lambda: states.turn(compose.now()), states.next_due),
         Duty("alerts", alerts.step),
@@ -150,7 +151,7 @@ def run(settings: Settings, child: Child) -> None:
             "meter terms": terms.run,
             "alerts": alerts.run,
             "dead letters": sweep.run,
-            "billing": BillingClock(engine, tokens, compose.now).run,
+            "billing": billing.run,
             "lifetimes": LifetimeClock(engine, hub.store, compose.now).run,
             "certificates": _certificates(settings, authority, engine).run,
             "gauges": Gauges(settings, engine, metrics).run,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from entitlements.budget import Budget
+from entitlements.quotas import PLAIN, QuotaTerms
 
 Value = bool | int | str | None
 """What a feature is set to: a switch, a number (a limit, a quota) or a text."""
@@ -113,9 +114,11 @@ class FeatureTerms:
     Args:
         value: value of a configuration feature or quota of a metered one. `None` takes the
             model's default; a metered feature without either is unlimited.
+        quota: what else is agreed of a quota.
     """
 
     value: Value = None
+    quota: QuotaTerms = PLAIN
 
 
 @dataclass(frozen=True, slots=True)

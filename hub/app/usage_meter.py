@@ -128,6 +128,8 @@ class UsageMeter:
         if version is None or version == self._terms_version:
             return False
         terms = MeterTerms.of(read_snapshot(self._places.terms).arrays)
+        if terms is None:
+            return False  # `control` publishes them anew when it starts
         self._book = MeterBook(terms, self._book.accounts)
         if any(self._offsets.values()) or self._pruned():
             self._book.begin(self._clock())  # what came before the new accounts is in the archive
@@ -181,8 +183,8 @@ class UsageMeter:
     def _meter(self, account: int) -> Meter:
         terms = self._book.terms
         number = int(terms.meter[account])
-        decimals = round(float(np.log10(terms.scale[number])))
         aggregation = Aggregation(int(terms.aggregation[number]))
+        decimals = int(terms.decimals[number])
         return Meter(str(number), int(terms.metric[number]), aggregation, decimals)
 
     def _crossed(self, crossing: NDArray[Any]) -> dict[str, int]:

@@ -209,6 +209,7 @@ class MeterBook:
     def __init__(self, terms: MeterTerms, accounts: NDArray[Any] | None = None) -> None:
         self.terms = terms
         self.accounts = _empty(terms)
+        self._scale = 10.0**terms.decimals  # exact in a double up to 22 decimals
         self._widest = int(np.diff(terms.first).max(initial=0))
         if accounts is not None and accounts.size:
             self._take_over(accounts)
@@ -243,7 +244,7 @@ class MeterBook:
             terms.meter,
             terms.metric,
             terms.aggregation,
-            terms.scale,
+            self._scale,
             terms.edge_first,
             terms.edge,
             terms.mark_first,

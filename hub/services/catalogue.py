@@ -287,6 +287,8 @@ def _wrong_terms(
         for code, model in having.items():
             feature = model.features[name]
             wrong = feature.refusal(terms.value)
+            if wrong is None and feature.kind != "metered" and terms.stored():
+                wrong = "cannot have a limit, overage, rollover or thresholds: it has no quota"
             if feature.kind == "value" and terms.value is None and feature.default is None:
                 wrong = "must be given, as the model has no default"
             if wrong is not None:

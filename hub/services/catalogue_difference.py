@@ -18,6 +18,7 @@ from hub.services.catalogue_document import (
     ModelEntry,
     PlanEntry,
     PlanVersionEntry,
+    TermsEntry,
 )
 from hub.services.coverage_document import (
     CalendarEntry,
@@ -212,7 +213,7 @@ def _version(entry: Version) -> dict[str, Any]:
     if not isinstance(entry, PlanVersionEntry):
         return entry.model_dump()
     terms = _terms(entry, {"features", "settings"}, "")
-    terms |= {f"feature {name}": _included(one.value) for name, one in entry.features.items()}
+    terms |= {f"feature {name}": _included(one) for name, one in entry.features.items()}
     terms |= {f"setting {name}": value for name, value in entry.settings.items()}
     return terms
 
@@ -248,8 +249,10 @@ def _open(entry: CalendarEntry) -> dict[str, Any]:
     return {"zone": entry.zone, "hours": entry.week(), "holidays": holidays}
 
 
-def _included(value: Any) -> Any:
-    return "included" if value is None else value
+def _included(terms: TermsEntry) -> Any:
+    value = "included" if terms.value is None else terms.value
+    more = terms.stored()
+    return value if more is None else {"value": value, **more}
 
 
 def _terms(entry: BaseModel, without: set[str], name: str) -> dict[str, Any]:

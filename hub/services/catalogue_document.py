@@ -54,7 +54,7 @@ from hub.services.coverage_document import (
 )
 from hub.services.lifecycle_document import LifecycleTerms
 from hub.services.price_document import REGION, PriceTerms, TaxEntry
-from hub.services.usage_document import MeterEntry
+from hub.services.usage_document import MeterEntry, QuotaEntry
 
 
 def _day(value: object) -> object:
@@ -277,8 +277,8 @@ class ModelEntry(Entry):
         return self
 
 
-class TermsEntry(Entry):
-    """On which terms a plan includes a feature: a setting or a quota."""
+class TermsEntry(QuotaEntry):
+    """On which terms a plan includes a feature: a setting, or a quota and what becomes of it."""
 
     value: Value = None
 

@@ -18,9 +18,11 @@ from sqlalchemy.orm import Session
 
 from entitlements import facts as e
 from entitlements.budget import Budget
+from entitlements.quotas import PLAIN
 from entitlements.settings import Scalar
 from hub.ports.database import catalogue_tables as c
 from hub.ports.database.record_tables import Setting
+from hub.services.usage_document import QuotaEntry
 
 _NAME = "catalogue.version"
 _VERSION = select(Setting.value).where(Setting.name == _NAME)
@@ -86,7 +88,9 @@ def _read(session: Session) -> Catalogue:
     }
     terms: dict[int, dict[str, e.FeatureTerms]] = defaultdict(dict)
     for p in session.scalars(select(c.PlanFeature)):
-        terms[p.plan_version_id][p.feature] = e.FeatureTerms(p.value)
+        terms[p.plan_version_id][p.feature] = e.FeatureTerms(
+            p.value, PLAIN if p.quota is None else QuotaEntry.model_validate(p.quota).quota_terms()
+        )
     versions = session.execute(
         select(
             c.PlanVersion.id,

@@ -82,7 +82,9 @@ def taxes(session: Session) -> dict[str, TaxEntry]:
 def _plans(session: Session) -> dict[str, PlanEntry]:
     included: dict[int, dict[str, TermsEntry]] = defaultdict(dict)
     for row in session.scalars(select(c.PlanFeature).order_by(c.PlanFeature.feature)):
-        included[row.plan_version_id][row.feature] = TermsEntry.model_construct(value=row.value)
+        included[row.plan_version_id][row.feature] = TermsEntry.model_validate(
+            {"value": row.value, **(row.quota or {})}
+        )
     versions: dict[int, list[PlanVersionEntry]] = defaultdict(list)
     for v in session.scalars(select(c.PlanVersion).order_by(c.PlanVersion.version)):
         versions[v.plan_id].append(
@@ -232,7 +234,9 @@ def _add_version(session: Session, plan: c.Plan, entry: PlanVersionEntry, at: in
     session.add(row)
     session.flush()
     session.add_all(
-        c.PlanFeature(plan_version_id=row.id, feature=feature, value=terms.value)
+        c.PlanFeature(
+            plan_version_id=row.id, feature=feature, value=terms.value, quota=terms.stored()
+        )
         for feature, terms in entry.features.items()
     )
 

@@ -47,7 +47,7 @@ class MeterTerms:
         meter: u16[A], meter of each account.
         metric: u16[M], metric index that a meter reads.
         aggregation: u8[M], see `Aggregation`.
-        scale: f64[M], quantities per unit of the metric.
+        decimals: u8[M]; quantities are in `10**-decimals` of the metric's unit.
         edge_first: u32[A + 1]; `edge[edge_first[a] : edge_first[a + 1]]` are the edges of account a.
         edge: i64[E].
         mark_first: u32[A + 1]; likewise for the marks.
@@ -59,15 +59,17 @@ class MeterTerms:
     meter: NDArray[np.uint16]
     metric: NDArray[np.uint16]
     aggregation: NDArray[np.uint8]
-    scale: NDArray[np.float64]
+    decimals: NDArray[np.uint8]
     edge_first: NDArray[np.uint32]
     edge: NDArray[np.int64]
     mark_first: NDArray[np.uint32]
     mark: NDArray[np.int64]
 
     @classmethod
-    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Take the arrays of a snapshot."""
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Self | None:
+        """Take the arrays of a snapshot; `None` if an older version of the hub wrote it."""
+        if any(field.name not in arrays for field in fields(cls)):
+            return None
         return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -114,7 +116,7 @@ def compile_terms(meters: Sequence[Meter], accounts: Iterable[AccountTerms]) -> 
         meter=np.array([account.meter for account in ordered], np.uint16),
         metric=np.array([meter.metric for meter in meters], np.uint16),
         aggregation=np.array([int(meter.aggregation) for meter in meters], np.uint8),
-        scale=np.array([meter.scale for meter in meters], np.float64),
+        decimals=np.array([meter.decimals for meter in meters], np.uint8),
         edge_first=_bounds([len(account.edges) for account in ordered]),
         edge=np.array([edge for account in ordered for edge in account.edges], np.int64),
         mark_first=_bounds([len(account.marks) for account in ordered]),

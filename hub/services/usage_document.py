@@ -5,14 +5,70 @@
     [models.heat-pump.features]
     boost_hours = { kind = "metered", unit = "h", meter = "boost" }    # counts against its quota
 
+    [[plans.comfort.versions]]
+    features = { boost_hours = { value = 20, limit = "soft", rollover = { max = 10 } } }
+
 1. A meter never changes what it counts while there are products: a bill may stand on it.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from entitlements.quotas import SHARES, QuotaTerms
 
 Aggregate = Literal["count", "sum", "max", "last", "increase", "unique"]
+
+
+class RolloverEntry(BaseModel):
+    """What is carried on of a quota: `min(max, max(min, rest))`, for some further periods."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    max: Annotated[int, Field(ge=1, lt=2**53)]
+    min: Annotated[int, Field(ge=0, lt=2**53)] = 0
+    periods: Annotated[int, Field(ge=1, le=36)] = 1
+
+
+class QuotaEntry(BaseModel):
+    """What happens when a quota is used up, and with what is left of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    limit: Literal["hard", "soft"] = Field(
+        default="hard", description="Whether the feature closes, or usage goes on as overage."
+    )
+    overage: Literal["keep", "drop"] = Field(
+        default="drop", description="Whether what is over is taken from the next period."
+    )
+    rollover: RolloverEntry | None = None
+    thresholds: Annotated[tuple[int, ...], Field(max_length=16, strict=False)] = Field(
+        default=(), description="Percent at which people are told; without any 50, 80 and 100."
+    )
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        self.quota_terms()
+        return self
+
+    def quota_terms(self) -> QuotaTerms:
+        """Return them as `entitlements` takes them."""
+        carried = self.rollover
+        return QuotaTerms(
+            hard=self.limit == "hard",
+            keep_overage=self.overage == "keep",
+            rollover_min=0 if carried is None else carried.min,
+            rollover_max=0 if carried is None else carried.max,
+            rollover_periods=0 if carried is None else carried.periods,
+            shares=tuple(self.thresholds) or SHARES,
+        )
+
+    def stored(self) -> dict[str, Any] | None:
+        """Return what it says beside what is usual, `None` if nothing."""
+        said = self.model_dump(
+            mode="json", include=set(QuotaEntry.model_fields), exclude_defaults=True
+        )
+        return said or None
 
 
 class MeterEntry(BaseModel):

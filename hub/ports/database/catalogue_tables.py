@@ -134,10 +134,14 @@ class PlanVersion(Base):
 
 
 class PlanFeature(Base):
-    """One feature a plan version includes; `value` is its setting or quota (null: the model's)."""
+    """One feature a plan version includes; `value` is its setting or quota (null: the model's).
+
+    `quota` is what else is agreed of a quota, as the catalogue says it; null: what is usual.
+    """
 
     __tablename__ = "plan_feature"
 
     plan_version_id: Mapped[int] = mapped_column(ForeignKey("plan_version.id"), primary_key=True)
     feature: Mapped[Name] = mapped_column(primary_key=True)
     value: Mapped[Scalar]
+    quota: Mapped[OptionalDocument]

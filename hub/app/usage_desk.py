@@ -14,10 +14,11 @@ from device_sdk.wire.topics import Down
 from hub.app.findings_desk import Send
 from hub.app.log_records import Entry
 from hub.ports.database.engine import write_session
-from hub.services import changes, pushes, usage
+from hub.ports.store.port import TelemetryStore
+from hub.services import changes, pushes, usage_limits
 from hub.services.events import Event
-from hub.services.usage import Told
 from hub.services.usage_accounts import Accounts
+from hub.services.usage_limits import Told
 
 
 class UsageDesk:
@@ -25,6 +26,7 @@ class UsageDesk:
 
     Args:
         engine: the database.
+        store: the archive.
         accounts: reads the accounts that the meter published.
         send: hands notices to the broker.
         tell: tells live listeners.
@@ -34,12 +36,14 @@ class UsageDesk:
     def __init__(
         self,
         engine: Engine,
+        store: TelemetryStore,
         accounts: Accounts,
         send: Send,
         tell: Callable[[Event], None],
         clock: Callable[[], int],
     ) -> None:
         self._engine = engine
+        self._store = store
         self._accounts = accounts
         self._send = send
         self._tell = tell
@@ -47,7 +51,9 @@ class UsageDesk:
 
     def apply(self, session: Session, entries: Sequence[Entry], at: int) -> list[Told]:
         """Take records into the database; see `Follower.apply`."""
-        return usage.apply(session, (dict(entry.record) for entry in entries), at)
+        return usage_limits.apply(
+            session, self._store, (dict(entry.record) for entry in entries), at
+        )
 
     def publish(self, told: Sequence[Told]) -> None:
         """Send notices to products and tell live listeners."""
@@ -65,6 +71,8 @@ class UsageDesk:
         at = self._clock()
         with write_session(self._engine) as session:
             if every:
-                named.update(usage.held_products(session, at))
-            told = usage.settle_products(session, sorted(named), self._accounts(), at)
+                named.update(usage_limits.held_products(session, at))
+            told = usage_limits.settle_products(
+                session, self._store, sorted(named), self._accounts(), at
+            )
         self.publish(told)

@@ -25,7 +25,12 @@ from hub.services import (
 )
 from hub.services.caller import Caller, Scope
 from hub.services.catalogue_difference import Act, Edit, Thing, compare
-from hub.services.catalogue_document import CatalogueDocument, PlanVersionEntry
+from hub.services.catalogue_document import (
+    CatalogueDocument,
+    FeatureEntry,
+    PlanVersionEntry,
+    TermsEntry,
+)
 from hub.services.catalogue_lines import line_of
 from hub.services.catalogue_rules import judged
 from hub.services.catalogue_uses import Uses
@@ -286,11 +291,7 @@ def _wrong_terms(
             yield "features", name, f"no model has a feature {name!r}; correct the name or add it."
         for code, model in having.items():
             feature = model.features[name]
-            wrong = feature.refusal(terms.value)
-            if wrong is None and feature.kind != "metered" and terms.stored():
-                wrong = "cannot have a limit, overage, rollover or thresholds: it has no quota"
-            if feature.kind == "value" and terms.value is None and feature.default is None:
-                wrong = "must be given, as the model has no default"
+            wrong = _wrong_value(feature, terms)
             if wrong is not None:
                 yield "features", name, f"the value of {code}.{name} {wrong}."
     for name, value in version.settings.items():
@@ -310,6 +311,14 @@ def _uncounted(
     for name in version.overage:
         if not any(name in model.meters for model in result.models.values()):
             yield "overage", name, f"no model has a meter {name!r}; correct the name or add it."
+
+
+def _wrong_value(feature: FeatureEntry, terms: TermsEntry) -> str | None:
+    if feature.kind == "value" and terms.value is None and feature.default is None:
+        return "must be given, as the model has no default"
+    if feature.kind != "metered" and terms.stored():
+        return "cannot have a limit, overage, rollover or thresholds: it is no quota"
+    return feature.refusal(terms.value)
 
 
 def _mistakes(found: Iterable[tuple[tuple[str | int, ...], str]], text: str) -> InvalidInputError:

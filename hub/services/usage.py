@@ -1,50 +1,77 @@
-"""What a product has used in its present period, and what follows when a quota is used up.
+"""What a product has used in its present periods, what is left, who pays for it, and when it will be gone.
 
-1. A quota that is used up is a hold of kind `quota` on its feature until the period ends, placed by the
-   hub. So it reaches gate, signed state and explanation as every hold does, cancels nothing, and ends
-   by itself, or as soon as the quota grows or the count is corrected.
-2. How much was used is the account of the process `meter`, or the archive's count where that one is
-   behind; both are exact.
-3. People at the product are told once of each share of a quota in a period.
+1. How much was used is the account of the process `meter`, or the archive's count where that one is
+   behind, with what was told over the API; all are exact.
+2. When it will be gone is said from the median of the last `STEPS` days (`billing/projection.py`).
 
-What must never live here: counting, or prices.
+What must never live here: counting, or what follows when nothing is left (`usage_limits`).
 """
 
-import hashlib
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Select, or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from device_sdk.wire.codes import Severity
-from entitlements.facts import Facts, Feature, HoldKind
+from entitlements.billing.allowance import Standing, quota_id
+from entitlements.billing.projection import exhausted_at
+from entitlements.facts import Facts
 from entitlements.ladder import ownership
-from hub.ports.database.alert_tables import Notice
-from hub.ports.database.ownership_tables import Hold
-from hub.ports.database.product_tables import Device, Product
-from hub.ports.database.usage_tables import UsageCorrection
+from hub.ports.database.product_tables import Product
+from hub.ports.database.usage_tables import UsageThreshold
 from hub.ports.store.port import TelemetryStore
-from hub.services import audit, changes, products
-from hub.services.caller import HUB, Caller, Scope
+from hub.services import products
+from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
 from hub.services.relations import Act
-from hub.services.usage_accounts import ON_TIME, Accounts
+from hub.services.usage_accounts import Accounts, account_total
 from hub.services.usage_archive import count
-from hub.services.usage_terms import (
-    SHARES,
-    ModelMeter,
-    edges,
-    load_meters,
-    metered,
-    quota,
-)
+from hub.services.usage_balance import Given, Metered, entries, standing
+from hub.services.usage_meters import ModelMeter, load_meters
+from hub.services.usage_periods import DAY, period
 
-_SEVERITIES: Final = dict.fromkeys(SHARES, Severity.INFO) | {100: Severity.WARNING}
+STEPS: Final = 14
+"""Days whose median usage says when the rest will be gone."""
+QUOTA: Final = "quota"
+"""Kind of the grant that a plan's quota is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What one grant gave, and what is left of it; `left` and `paid` are as of now and this period.
+
+    `kind` is `quota` for the plan's own, else one of `credit_grants.KINDS`.
+    """
+
+    grant: str
+    kind: str
+    amount: Decimal
+    left: Decimal
+    paid: Decimal
+    ends_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What one grant paid for, of what was used in a stretch of time (ns)."""
+
+    start: int
+    end: int
+    grant: str
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A share (percent) of what may be used was reached (`up`) or not any more, at an instant (ns)."""
+
+    at: int
+    share: int
+    up: bool
+    used: Decimal
+    allowance: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +86,16 @@ class Usage:
         end: end of it.
         total: what was used, exactly.
         feature: feature whose quota it counts against, `None` without one.
-        quota: how much of it may be used in the period, `None`: without limit.
-        used_up: whether that much was used.
-        exhausted_at: when the quota will be used up if usage goes on as it did; `None`: not in this period.
+        quota: how much of it the plan gives in the period, `None`: without limit.
+        allowance: how much may be used in it in all, with what was given beside the plan.
+        left: how much of that is left.
+        overage: how much was used beyond it and is still owed.
+        hard: whether the feature closes when nothing is left.
+        used_up: whether nothing is left.
+        exhausted_at: when nothing will be left if usage goes on as it did; `None`: not in this period.
+        balances: what is left of each grant, in the order in which they are used.
+        payments: which grant paid for what, the earliest first.
+        thresholds: shares that were reached and left in this period, the earliest first.
     """
 
     meter: str
@@ -72,18 +106,15 @@ class Usage:
     total: Decimal
     feature: str | None
     quota: int | None
+    allowance: Decimal | None
+    left: Decimal | None
+    overage: Decimal
+    hard: bool
     used_up: bool
     exhausted_at: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A share of a quota was reached: whom to tell, after the transaction committed."""
-
-    device_id: str
-    product_id: str
-    owner_id: str | None
-    notice: Notice
+    balances: tuple[Balance, ...] = ()
+    payments: tuple[Paid, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
 
 
 def of_product(
@@ -109,12 +140,29 @@ def of_product(
     """
     caller.require(Scope.TELEMETRY_READ)
     product = products.visible(session, caller, product_id, Act.BILLS)
+    return present(session, store, accounts(), product, at)
+
+
+def present(
+    session: Session, store: TelemetryStore, accounts: NDArray[Any], product: Product, at: int
+) -> list[Usage]:
+    """Return what a product has used in its present periods, for whoever may know."""
     facts = load_one(session, product.id)
-    found = load_meters(session).get(facts.model.number, ())
-    return [_usage(facts, one, product.zone, store, accounts(), at) for one in found]
+    given = Given.load(session, [product.id])
+    made = []
+    for one in load_meters(session).get(facts.model.number, ()):
+        whose = given.metered(product.id, facts, product.zone, one)
+        if whose is None:
+            made.append(_unmetered(facts, one, product.zone, store, accounts, at))
+            continue
+        start, end = period(facts, whose.feature, product.zone, at)
+        counted = account_total(accounts, facts.device.slot, one.number, start, end)
+        stands = standing(session, store, whose, at, counted)
+        made.append(_usage(session, store, whose, stands, at))
+    return made
 
 
-def _usage(
+def _unmetered(
     facts: Facts,
     one: ModelMeter,
     zone: str,
@@ -122,14 +170,11 @@ def _usage(
     accounts: NDArray[Any],
     at: int,
 ) -> Usage:
-    feature = metered(facts, one.meter.code)
-    start, end = period(facts, feature, zone, at)
+    start, end = period(facts, None, zone, at)
     slot = facts.device.slot
-    total = _account_total(accounts, slot, one.number, start, end)
+    total = account_total(accounts, slot, one.number, start, end)
     if total is None:
         total = count(store, slot, one.meter, start, min(end, at)).total if slot else 0
-    limit = None if feature is None else quota(facts, feature, at)
-    whole = None if limit is None else limit * 10**one.meter.decimals
     return Usage(
         meter=one.meter.code,
         title=one.title,
@@ -137,237 +182,123 @@ def _usage(
         start=start,
         end=end,
         total=Decimal(total).scaleb(-one.meter.decimals),
-        feature=None if feature is None else feature.name,
-        quota=limit,
-        used_up=whole is not None and total >= whole,
-        exhausted_at=_exhausted_at(total, whole, start, end, at),
+        feature=None,
+        quota=None,
+        allowance=None,
+        left=None,
+        overage=Decimal(0),
+        hard=False,
+        used_up=False,
+        exhausted_at=None,
     )
 
 
-def period(facts: Facts, feature: Feature | None, zone: str, at: int) -> tuple[int, int]:
-    """Return the period (ns) of a product that holds an instant."""
-    begins = edges(facts, feature, zone, at)
-    place = int(np.searchsorted(begins, at, "right"))
-    place = min(max(place, 1), len(begins) - 1)
-    return begins[place - 1], begins[place]
+def _usage(
+    session: Session, store: TelemetryStore, whose: Metered, stands: Standing, at: int
+) -> Usage:
+    one, now = whose.one, stands.period
+
+    def units(quantity: int) -> Decimal:
+        return Decimal(quantity).scaleb(-one.meter.decimals)
+
+    left = None if stands.allowance is None else max(stands.allowance - stands.used, 0)
+    gone = _exhausted(session, store, whose, stands, at)
+    return Usage(
+        meter=one.meter.code,
+        title=one.title,
+        unit=one.unit,
+        start=now.start,
+        end=now.end,
+        total=units(stands.used),
+        feature=whose.feature.name,
+        quota=None if now.quota is None else now.quota // now.scale,
+        allowance=None if stands.allowance is None else units(stands.allowance),
+        left=None if left is None else units(left),
+        overage=units(stands.overage),
+        hard=now.quota is not None and now.terms.hard,
+        used_up=stands.used_up,
+        exhausted_at=gone,
+        balances=tuple(_balances(whose, stands)),
+        payments=tuple(
+            Paid(stretch.start, stretch.end, paid.grant_id, units(paid.units))
+            for stretch in stands.stretches
+            for paid in (*stretch.settled, *stretch.paid)
+        ),
+        thresholds=tuple(_thresholds(session, whose, stands)),
+    )
 
 
-def _account_total(
-    accounts: NDArray[Any], slot: int, meter: int, start: int, end: int
-) -> int | None:
-    """Return what the account of a product counted in a period, `None` if the archive must be asked."""
-    keys = (accounts["slot"].astype(np.int64) << 16) | accounts["meter"]
-    place = int(np.searchsorted(keys, (slot << 16) | meter))
-    if place >= keys.size or keys[place] != (slot << 16) | meter:
-        return None
-    row = accounts[place]
-    if row["late"] != ON_TIME or (row["start"], row["end"]) != (start, end):
-        return None
-    return int(row["total"])
-
-
-def _exhausted_at(total: int, whole: int | None, start: int, end: int, at: int) -> int | None:
-    if whole is None or total <= 0 or total >= whole or at <= start:
-        return None
-    then = start + (at - start) * whole // total
-    return then if then < end else None
-
-
-def apply(session: Session, records: Iterable[dict[str, int]], at: int) -> list[Told]:
-    """Take what the meter told into the database.
-
-    Args:
-        session: a writing session.
-        records: of the usage log.
-        at: now, ns.
-    """
-    told: list[Told] = []
-    meters = {one.number: one for found in load_meters(session).values() for one in found}
-    for record in records:
-        device = session.get(Device, record["slot"])
-        one = meters.get(record["meter"])
-        if device is None or one is None:
-            continue
-        if record["late"]:
-            session.add(
-                UsageCorrection(
-                    product_id=device.product_id, meter=one.number, since=record["late"], at=at
-                )
-            )
+def _balances(whose: Metered, stands: Standing) -> list[Balance]:
+    scale = -whose.one.meter.decimals
+    given = {row.id: row for row in whose.grants}
+    paid: dict[str, int] = {}
+    for stretch in stands.stretches:
+        for grant_id, quantity in (*stretch.settled, *stretch.paid):
+            paid[grant_id] = paid.get(grant_id, 0) + quantity
+    left = dict(stands.left)
+    made = []
+    for grant_id in [*left, *(one for one in paid if one not in left)]:
+        row = given.get(grant_id)
+        if row is None:
+            own = grant_id == quota_id(stands.period)
+            amount = stands.period.quota if own else left.get(grant_id, 0) + paid.get(grant_id, 0)
+            whole = Decimal(amount or 0).scaleb(scale)
+            ends_at = stands.period.end if own else None
         else:
-            told += settle(session, device, one, record["start"], record["total"], at)
-    return told
-
-
-def held_products(session: Session, at: int) -> Sequence[str]:
-    """Return the products that have a quota used up at an instant (ns)."""
-    query = select(Hold.product_id).where(
-        Hold.kind == HoldKind.QUOTA, Hold.ends_at > at, Hold.product_id.is_not(None)
-    )
-    return [product_id for product_id in session.scalars(query.distinct()) if product_id]
-
-
-def settle_products(
-    session: Session, product_ids: Sequence[str], accounts: NDArray[Any], at: int
-) -> list[Told]:
-    """Hold or free metered features of products whose facts changed, by what their accounts say.
-
-    Args:
-        session: a writing session.
-        product_ids: which products.
-        accounts: as the meter published them, `ACCOUNT[A]`.
-        at: now, ns.
-    """
-    meters = load_meters(session)
-    by_number = {one.number: one for found in meters.values() for one in found}
-    devices = session.scalars(
-        select(Device)
-        .join(Product, Product.id == Device.product_id)
-        .where(Device.product_id.in_(product_ids), Product.model_number.in_(meters))
-    ).all()
-    told: list[Told] = []
-    for device in devices:
-        _free_earlier(session, device.product_id, at)
-        first, last = np.searchsorted(accounts["slot"], [device.slot, device.slot + 1])
-        for row in accounts[first:last]:
-            one = by_number.get(int(row["meter"]))
-            if one is not None and row["late"] == ON_TIME:
-                told += settle(session, device, one, int(row["start"]), int(row["total"]), at)
-    return told
-
-
-def settle(
-    session: Session, device: Device, one: ModelMeter, start: int, total: int, at: int
-) -> list[Told]:
-    """Hold or free a metered feature by what was used of its quota, and say whom to tell.
-
-    Args:
-        session: a writing session.
-        device: of the product.
-        one: the meter.
-        start: first instant (ns) of the period that `total` is of.
-        total: what it counted, in its quantities.
-        at: now, ns.
-    """
-    facts = load_one(session, device.product_id)
-    feature = metered(facts, one.meter.code)
-    zone = session.get_one(Product, device.product_id).zone
-    if feature is None or period(facts, feature, zone, at)[0] != start:
-        return []
-    limit = quota(facts, feature, at)
-    whole = None if limit is None else limit * 10**one.meter.decimals
-    end = period(facts, feature, zone, at)[1]
-    used_up = whole is not None and total >= whole
-    _hold_or_free(session, device.product_id, feature.name, start, end, at, used_up=used_up)
-    if whole is None or limit is None:
-        return []
-    reached = [share for share in SHARES if total * 100 >= whole * share]
-    return _tell(session, device, facts, one, feature, limit, start, reached[-1:], at)
-
-
-def _free_earlier(session: Session, product_id: str, at: int) -> None:
-    """Lift what an earlier period used up: that a period began anew, nothing that is counted tells."""
-    holds = session.scalars(_standing(product_id, at)).all()
-    if not holds:
-        return
-    facts = load_one(session, product_id)
-    zone = session.get_one(Product, product_id).zone
-    for hold in holds:
-        features = [facts.model.features.get(name) for name in hold.features or ()]
-        if all(one is None or hold.starts_at < period(facts, one, zone, at)[0] for one in features):
-            hold.ends_at = max(at, hold.starts_at)
-            _record(session, hold, "hold.lift", at)
-
-
-def _standing(product_id: str, at: int) -> Select[Hold]:
-    return select(Hold).where(
-        Hold.product_id == product_id,
-        Hold.kind == HoldKind.QUOTA,
-        or_(Hold.ends_at.is_(None), Hold.ends_at > at),
-    )
-
-
-def _hold_or_free(
-    session: Session,
-    product_id: str,
-    feature: str,
-    start: int,
-    end: int,
-    at: int,
-    *,
-    used_up: bool,
-) -> None:
-    found = session.scalars(_standing(product_id, at))
-    standing = [hold for hold in found if hold.features == [feature]]
-    if not used_up:
-        for hold in standing:
-            hold.ends_at = max(at, hold.starts_at)
-            _record(session, hold, "hold.lift", at)
-        return
-    if any(hold.ends_at == end for hold in standing):
-        return
-    id_ = hashlib.sha256(f"quota/{product_id}/{feature}/{start}/{at}".encode()).hexdigest()[:16]
-    lifted = session.get(Hold, id_)
-    if lifted is not None:  # at this very instant, by a count before this one
-        lifted.ends_at = end
-        _record(session, lifted, "hold.place", at)
-        return
-    row = Hold(
-        id=id_,
-        product_id=product_id,
-        kind=str(HoldKind.QUOTA),
-        starts_at=at,
-        ends_at=end,
-        features=[feature],
-        reason="The quota of this period is used up.",
-        author=HUB.actor,
-    )
-    session.add(row)
-    session.flush()
-    _record(session, row, "hold.place", at)
-
-
-def _record(session: Session, hold: Hold, action: str, at: int) -> None:
-    details = {"kind": hold.kind, "id": hold.id, "features": hold.features}
-    audit.record(session, at, HUB.actor, action, f"product:{hold.product_id}", details)
-    changes.note(session, hold.product_id or "")
-
-
-def _tell(
-    session: Session,
-    device: Device,
-    facts: Facts,
-    one: ModelMeter,
-    feature: Feature,
-    limit: int,
-    start: int,
-    shares: Sequence[int],
-    at: int,
-) -> list[Told]:
-    present = ownership(facts, at)
-    told = []
-    for share in shares:
-        about = f"usage/{device.slot}/{one.number}/{start}/{share}/{limit}"
-        identity = hashlib.sha256(about.encode()).digest()[:16]
-        if session.get(Notice, identity) is not None:
-            continue
-        notice = Notice(
-            id=identity,
-            slot=device.slot,
-            epoch=0 if present is None else present.epoch,
-            code="usage.share",
-            arguments={
-                "feature": feature.name,
-                "title": one.title,
-                "share": share,
-                "quota": limit,
-                "unit": one.unit,
-            },
-            severity=int(_SEVERITIES[share]),
-            created_at=at,
-            created_by="hub",
+            whole, ends_at = Decimal(row.amount).scaleb(-row.decimals), row.ends_at
+        made.append(
+            Balance(
+                grant_id,
+                QUOTA if row is None else row.kind,
+                whole,
+                Decimal(left.get(grant_id, 0)).scaleb(scale),
+                Decimal(paid.get(grant_id, 0)).scaleb(scale),
+                ends_at,
+            )
         )
-        session.add(notice)
-        owner = None if present is None else present.owner_id
-        told.append(Told(device.device_id, device.product_id, owner, notice))
-    return told
+    return made
+
+
+def _thresholds(session: Session, whose: Metered, stands: Standing) -> list[Threshold]:
+    query = select(UsageThreshold).where(
+        UsageThreshold.product_id == whose.product_id,
+        UsageThreshold.meter == whose.one.number,
+        UsageThreshold.start == stands.period.start,
+    )
+    scale = -whose.one.meter.decimals
+    return [
+        Threshold(
+            row.at,
+            row.share,
+            row.up,
+            Decimal(row.used).scaleb(scale),
+            Decimal(row.allowance).scaleb(scale),
+        )
+        for row in session.scalars(query.order_by(UsageThreshold.number))
+    ]
+
+
+def _exhausted(
+    session: Session, store: TelemetryStore, whose: Metered, stands: Standing, at: int
+) -> int | None:
+    """Return when nothing will be left, by the median of the last days; `None`: not in this period."""
+    if stands.allowance is None or stands.used_up:
+        return None
+    owned = ownership(whose.facts, at)
+    since = stands.period.start if owned is None else max(owned.start, at - STEPS * DAY)
+    steps = [
+        _used(session, store, whose, end - DAY, end) for end in range(at, since + DAY - 1, -DAY)
+    ]
+    step = DAY
+    if len(steps) < 3 and at > stands.period.start:  # too young for days
+        steps, step = [stands.used], at - stands.period.start
+    gone = exhausted_at(stands.allowance - stands.used, steps, step, at)
+    return gone if gone is not None and gone < stands.period.end else None
+
+
+def _used(session: Session, store: TelemetryStore, whose: Metered, start: int, end: int) -> int:
+    slot = whose.facts.device.slot
+    total = count(store, slot, whose.one.meter, start, end).total if slot else 0
+    if whose.entries:
+        total += entries(session, whose.product_id, whose.one.number, start, end)
+    return total

@@ -55,6 +55,26 @@ def accounts_of(snapshot: Snapshot) -> NDArray[Any]:
     return rows.view(ACCOUNT).reshape(-1)
 
 
+def account_total(
+    accounts: NDArray[Any], slot: int, meter: int, start: int, end: int
+) -> int | None:
+    """Return what the account of a product counted in a period, `None` if the archive must be asked.
+
+    Args:
+        accounts: `ACCOUNT[A]` in the order of (slot, meter).
+        slot: of the device.
+        meter: number of the meter.
+        start: first instant of the period, ns.
+        end: end of it.
+    """
+    first, last = np.searchsorted(accounts["slot"], [slot, slot + 1])
+    for row in accounts[first:last]:
+        if row["meter"] == meter:
+            known = row["late"] == ON_TIME and (row["start"], row["end"]) == (start, end)
+            return int(row["total"]) if known else None
+    return None
+
+
 Accounts = Callable[[], NDArray[Any]]
 """Returns the accounts as the process `meter` published them last, `ACCOUNT[A]`."""
 

@@ -7,7 +7,7 @@
 What must never live here: the present period (`usage`), or prices.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -15,14 +15,14 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from entitlements.facts import Facts
-from entitlements.ladder import ownership
 from hub.ports.store.port import TelemetryStore
-from hub.services import consent, products, usage
+from hub.services import consent, products
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
 from hub.services.relations import Act
 from hub.services.usage_archive import count
-from hub.services.usage_terms import ModelMeter, load_meters, metered, quota
+from hub.services.usage_meters import ModelMeter, load_meters
+from hub.services.usage_periods import metered, past_periods, quota
 
 YEAR: Final = 12
 """Periods of a year."""
@@ -82,35 +82,12 @@ def of_product(
     return {
         one.meter.code: tuple(
             _counted(store, facts, one, start, end)
-            for start, end in past_periods(facts, one, product.zone, at, most)
+            for start, end in past_periods(
+                facts, metered(facts, one.meter.code), product.zone, at, most
+            )
         )
         for one in found
     }
-
-
-def past_periods(
-    facts: Facts, one: ModelMeter, zone: str, at: int, most: int
-) -> Iterator[tuple[int, int]]:
-    """Yield the periods of a meter that are over, the latest first, within the present ownership.
-
-    Args:
-        facts: of the product.
-        one: the meter.
-        zone: IANA zone of the product.
-        at: now, ns.
-        most: how many.
-    """
-    owned = ownership(facts, at)
-    if owned is None:
-        return
-    feature = metered(facts, one.meter.code)
-    end, _ = usage.period(facts, feature, zone, at)
-    for _ in range(most):
-        if end <= owned.start:
-            return
-        start = max(usage.period(facts, feature, zone, end - 1)[0], owned.start)
-        yield start, end
-        end = start
 
 
 def _counted(

@@ -17,7 +17,7 @@ from hub.services import products, telemetry, timeline, usage, usage_history
 from hub.services.relations import Act
 from hub.services.usage import Usage
 from hub.services.usage_history import PastPeriod
-from hub.services.usage_terms import load_meters
+from hub.services.usage_meters import load_meters
 from hub.web.context import hub_of
 from hub.web.guard import PageRoute, visitor_of
 from hub.web.languages import N_

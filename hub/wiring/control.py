@@ -92,8 +92,9 @@ def run(settings: Settings, child: Child) -> None:
     link = ControlLink(broker.identity(CONTROL), desk, metrics, compose.now)
     sweep = DeadLetterSweep(engine, _letter_limits(settings), metrics)
     accounts = PublishedAccounts(settings.accounts_dir)
-    used = UsageDesk(engine, accounts, send, live.publish, compose.now)
-    terms = MeterTermsPublisher(engine, settings.meter_terms_dir, compose.now, used.settle)
+    archive = compose.archive(settings) or compose.store(settings)
+    used = UsageDesk(engine, archive, accounts, send, live.publish, compose.now)
+    terms = MeterTermsPublisher(engine, archive, settings.meter_terms_dir, compose.now, used.settle)
     followers = [
         *_followers(settings, findings, sweep),
         Follower("usage", settings.usage_dir, Kind.USAGE, used.apply, used.publish),

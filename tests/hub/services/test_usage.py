@@ -2,9 +2,11 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sqlalchemy import select
 
 from entitlements.decision import decide
@@ -13,15 +15,27 @@ from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.ownership_tables import Hold
 from hub.ports.database.product_tables import Device, Product
 from hub.ports.database.usage_tables import UsageCorrection, UsageMeter
-from hub.services import catalogue, cut, ownership, subscriptions, usage, usage_terms
+from hub.services import (
+    catalogue,
+    cut,
+    ownership,
+    subscriptions,
+    usage,
+    usage_limits,
+    usage_periods,
+)
 from hub.services.caller import HUB
 from hub.services.facts import load_one
 from hub.services.meter_terms import MeterTerms
 from hub.services.snapshot_file import read_snapshot
 from hub.services.usage_accounts import ACCOUNT, ON_TIME
-from hub.services.usage_terms import MeterTermsPublisher, load_meters
+from hub.services.usage_balance import Given
+from hub.services.usage_meters import load_meters
+from hub.services.usage_terms import Listed, MeterTermsPublisher, account_terms
+from tests.hub.api.memory_store import MemoryStore
 from tests.hub.services.service_world import CATALOGUE, DAY, T0, World, new_world
 
+EMPTY = MemoryStore()
 METERED = (
     CATALOGUE.replace(
         "[models.heat-pump.features.boost_hours]\n",
@@ -57,15 +71,32 @@ def sold(world: World, at: int = T0) -> tuple[str, int]:
         return made.product_id, session.scalars(query).one()
 
 
-def crossing(world: World, slot: int, total: int, at: int, *, late: int = 0) -> list[usage.Told]:
+def crossing(
+    world: World, slot: int, total: int, at: int, *, late: int = 0
+) -> list[usage_limits.Told]:
     with write_session(world.engine) as session:
         number = session.scalars(select(UsageMeter.number).where(UsageMeter.name == "energy")).one()
         device = session.get_one(Device, slot)
         facts = load_one(session, device.product_id)
-        feature = usage_terms.metered(facts, "energy")
-        start, _ = usage.period(facts, feature, "UTC", at)
+        feature = usage_periods.metered(facts, "energy")
+        start, _ = usage_periods.period(facts, feature, "UTC", at)
         record = {"slot": slot, "meter": number, "start": start, "total": total}
-        return usage.apply(session, [{**record, "before": 0, "level": 0, "late": late}], at)
+        return usage_limits.apply(
+            session, EMPTY, [{**record, "before": 0, "level": 0, "late": late}], at
+        )
+
+
+def account(world: World, product_id: str, total: int, at: int) -> NDArray[Any]:
+    """The account of energy as the meter would publish it."""
+    with read_session(world.engine) as session:
+        facts = load_one(session, product_id)
+        one = load_meters(session)[facts.model.number][0]
+    feature = usage_periods.metered(facts, "energy")
+    start, end = usage_periods.period(facts, feature, "UTC", at)
+    accounts = np.zeros(1, ACCOUNT)
+    accounts["slot"], accounts["meter"], accounts["total"] = facts.device.slot, one.number, total
+    accounts["start"], accounts["end"], accounts["late"] = start, end, ON_TIME
+    return accounts
 
 
 def boost(world: World, product_id: str, at: int) -> tuple[bool, str]:
@@ -106,7 +137,9 @@ def test_a_count_of_another_period_changes_nothing(world: World) -> None:
     product_id, slot = sold(world)
     with write_session(world.engine) as session:
         record = {"slot": slot, "meter": 1, "start": T0 - 40 * DAY, "total": 9_999}
-        usage.apply(session, [{**record, "before": 0, "level": 3, "late": 0}], T0 + DAY)
+        usage_limits.apply(
+            session, EMPTY, [{**record, "before": 0, "level": 3, "late": 0}], T0 + DAY
+        )
     assert boost(world, product_id, T0 + DAY) == (True, "plan")
 
 
@@ -123,10 +156,11 @@ def test_terms_follow_owner_and_plan(world: World, tmp_path: Path) -> None:
     settled: list[str] = []
     now = [T0 + DAY]
     publisher = MeterTermsPublisher(
-        world.engine, tmp_path / "terms", lambda: now[0], settled.extend
+        world.engine, EMPTY, tmp_path / "terms", lambda: now[0], settled.extend
     )
     assert publisher.step()
     terms = MeterTerms.of(read_snapshot(tmp_path / "terms").arrays)
+    assert terms is not None
     assert terms.slot.tolist() == [slot, slot]
     assert terms.mark.tolist() == [1_000, 1_600, 2_000]  # of energy; rows has no quota
     edges = terms.edges_of(0)
@@ -146,6 +180,7 @@ def test_terms_follow_owner_and_plan(world: World, tmp_path: Path) -> None:
     settled.clear()
     assert publisher.step()
     terms = MeterTerms.of(read_snapshot(tmp_path / "terms").arrays)
+    assert terms is not None
     assert terms.mark.tolist() == [2_000, 3_200, 4_000]
     assert product_id in settled
 
@@ -155,7 +190,11 @@ def test_a_change_of_owner_begins_a_period(world: World) -> None:
     with read_session(world.engine) as session:
         facts = load_one(session, product_id)
         meters = load_meters(session)[facts.model.number]
-    (energy, _) = usage_terms.account_terms(facts, meters, "Europe/Berlin", T0)
+        given, listed = (
+            Given.load(session, [product_id]),
+            Listed(product_id, facts, "Europe/Berlin"),
+        )
+        ((energy, _), _) = account_terms(session, EMPTY, listed, meters, given, T0)
     assert T0 - 3 * DAY in energy.edges
 
 
@@ -193,17 +232,13 @@ def test_a_meter_that_cannot_count_is_refused(before: str, after: str, says: str
 
 
 def test_usage_is_the_accounts_or_the_archives(world: World) -> None:
-    product_id, slot = sold(world)
+    product_id, _ = sold(world)
     at = T0 + 5 * DAY
     with read_session(world.engine) as session:
-        facts = load_one(session, product_id)
-        one = load_meters(session)[facts.model.number][0]
-    feature = usage_terms.metered(facts, "energy")
-    start, end = usage.period(facts, feature, "UTC", at)
-    accounts = np.zeros(1, ACCOUNT)
-    accounts["slot"], accounts["meter"], accounts["total"] = slot, one.number, 1_000
-    accounts["start"], accounts["end"], accounts["late"] = start, end, ON_TIME
-    found = usage._usage(facts, one, "UTC", None, accounts, at)  # type: ignore[arg-type]
+        product = session.get_one(Product, product_id)
+        accounts = account(world, product_id, 1_000, at)
+        found, _ = usage.present(session, EMPTY, accounts, product, at)
+    start = found.start
     assert (str(found.total), found.quota, found.used_up) == ("10.00", 20, False)
     assert found.exhausted_at == start + 2 * (at - start)
 
@@ -214,9 +249,11 @@ def test_a_quota_is_closed_and_opened_again_in_one_transaction(world: World) -> 
     with write_session(world.engine) as session:
         number = session.scalars(select(UsageMeter.number).where(UsageMeter.name == "energy")).one()
         facts = load_one(session, product_id)
-        start, _ = usage.period(facts, usage_terms.metered(facts, "energy"), "UTC", at)
+        start, _ = usage_periods.period(facts, usage_periods.metered(facts, "energy"), "UTC", at)
         record = {"slot": slot, "meter": number, "start": start, "before": 0, "level": 0, "late": 0}
-        usage.apply(session, [{**record, "total": total} for total in (2_000, 1_999, 2_050)], at)
+        usage_limits.apply(
+            session, EMPTY, [{**record, "total": total} for total in (2_000, 1_999, 2_050)], at
+        )
     assert boost(world, product_id, at) == (False, "quota_used")
     with read_session(world.engine) as session:
         assert len(session.scalars(select(Hold)).all()) == 1
@@ -234,9 +271,11 @@ def test_what_the_former_owner_used_up_does_not_hold_the_next(world: World) -> N
             session, HUB, product_id, "comfort", at + 2, world.tokens, starts_at=at + 2
         )
     with write_session(world.engine) as session:
-        usage.settle_products(session, [product_id], np.zeros(0, ACCOUNT), at + 3)
+        usage_limits.settle_products(session, EMPTY, [product_id], np.zeros(0, ACCOUNT), at + 3)
     assert boost(world, product_id, at + 3) == (True, "plan")
     crossing(world, slot, 2_000, at + 4)  # their own use holds it
     with write_session(world.engine) as session:
-        usage.settle_products(session, [product_id], np.zeros(0, ACCOUNT), at + 5)
+        usage_limits.settle_products(
+            session, EMPTY, [product_id], account(world, product_id, 2_000, at + 5), at + 5
+        )
     assert boost(world, product_id, at + 5) == (False, "quota_used")

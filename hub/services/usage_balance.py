@@ -1,0 +1,177 @@
+"""What is left for a product to use: its quota and credit, folded over what was stored.
+
+1. Usage is what telemetry counted (the meter's account, or the archive's count) plus what was told or
+   corrected over the API (`usage_entry`); both count once.
+2. Where a plan carries nothing on and nothing was given beside it, the present period alone decides,
+   and nothing is asked of the archive.
+3. The past is folded anew each time from what is stored, so a late row, a correction or a grant that
+   was backdated is in it as if it had been there from the start.
+
+What must never live here: what follows when nothing is left (`usage`), or what it costs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from entitlements.billing.allowance import Period, Standing, stand
+from entitlements.billing.credit import CreditGrant as Credit
+from entitlements.facts import Facts, Feature
+from hub.ports.database.usage_tables import CreditGrant, UsageEntry
+from hub.ports.store.port import TelemetryStore
+from hub.services import credit_grants
+from hub.services.usage_archive import count
+from hub.services.usage_meters import ModelMeter
+from hub.services.usage_periods import metered, past_periods, period, with_quotas
+
+LOOKED_BACK: Final = 36
+"""Periods that a fold goes back at most; nothing is carried on for longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """A product's meter and the feature that it counts against.
+
+    Args:
+        product_id: of the product.
+        facts: of it.
+        zone: IANA zone of it.
+        one: the meter.
+        feature: the feature.
+        grants: credit that the product has or had, of any meter.
+        entries: whether anything of it was told or corrected over the API.
+    """
+
+    product_id: str
+    facts: Facts
+    zone: str
+    one: ModelMeter
+    feature: Feature
+    grants: Sequence[CreditGrant]
+    entries: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What some products were given and told beside plan and telemetry."""
+
+    grants: Mapping[str, Sequence[CreditGrant]]
+    told: frozenset[str]
+
+    @classmethod
+    def load(cls, session: Session, product_ids: Sequence[str]) -> "Given":
+        """Load it for some products in two queries."""
+        told = select(UsageEntry.product_id).where(UsageEntry.product_id.in_(product_ids))
+        return cls(
+            credit_grants.of_products(session, product_ids),
+            frozenset(session.scalars(told.distinct())),
+        )
+
+    def metered(self, product_id: str, facts: Facts, zone: str, one: ModelMeter) -> Metered | None:
+        """Return a product's meter, `None` if no feature's quota is counted by it."""
+        feature = metered(facts, one.meter.code)
+        if feature is None:
+            return None
+        grants = self.grants.get(product_id, ())
+        return Metered(product_id, facts, zone, one, feature, grants, product_id in self.told)
+
+
+def standing(
+    session: Session,
+    store: TelemetryStore,
+    whose: Metered,
+    at: int,
+    counted: int | None = None,
+) -> Standing:
+    """Say how much was used in the present period, what is left, and which grant paid for what.
+
+    Args:
+        session: any session.
+        store: the archive.
+        whose: product and meter.
+        at: now, ns.
+        counted: what telemetry counted in the present period; `None`: the archive is asked.
+
+    Raises:
+        StorageError: the archive cannot be read.
+    """
+    facts, zone, decimals = whose.facts, whose.zone, whose.one.meter.decimals
+    now = period(facts, whose.feature, zone, at)
+    periods = with_quotas(facts, whose.feature, decimals, [now], at)
+    grants = _credits(whose, [now[0]], at)
+    if periods[0].terms.carries or grants:
+        past = list(past_periods(facts, whose.feature, zone, at, LOOKED_BACK))[::-1]
+        past = [one for one in past if _concerns(one, periods[0], grants)]
+        periods = with_quotas(facts, whose.feature, decimals, [*past, now], at)
+        grants = _credits(whose, [one.start for one in periods], at)
+    usage = _Usage(session, store, whose, periods, counted, at)
+    return stand(periods, grants, usage, at)
+
+
+def entries(session: Session, product_id: str, meter: int, start: int, end: int) -> int:
+    """Return the sum of what was told and corrected of a meter in `[start, end)`."""
+    total = select(func.coalesce(func.sum(UsageEntry.quantity), 0)).where(
+        UsageEntry.product_id == product_id,
+        UsageEntry.meter == meter,
+        UsageEntry.at >= start,
+        UsageEntry.at < end,
+    )
+    return int(session.scalar(total) or 0)
+
+
+def _credits(whose: Metered, begins: Sequence[int], at: int) -> list[Credit]:
+    meter = whose.one.meter
+    return credit_grants.as_credits(
+        whose.grants, whose.facts, meter.code, meter.decimals, begins, at
+    )
+
+
+def _concerns(past: tuple[int, int], now: Period, grants: Sequence[Credit]) -> bool:
+    """Say whether what happened in a past period can matter for the present one."""
+    return now.terms.carries or any(grant.start < past[1] for grant in grants)
+
+
+class _Usage:
+    """What was used within a stretch of a period, whatever a meter counts.
+
+    A stretch is what the count of the period rose by within it.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        store: TelemetryStore,
+        whose: Metered,
+        periods: Sequence[Period],
+        counted: int | None,
+        at: int,
+    ) -> None:
+        self._session = session
+        self._store = store
+        self._whose = whose
+        self._begins = [one.start for one in periods]
+        self._ends = {one.start: one.end for one in periods}
+        self._counted = counted
+        self._at = at
+
+    def __call__(self, start: int, end: int) -> int:
+        begin = max(one for one in self._begins if one <= start)
+        return self._until(begin, end) - self._until(begin, start)
+
+    def _until(self, begin: int, end: int) -> int:
+        if end <= begin:
+            return 0
+        whose = self._whose
+        present = begin == self._begins[-1] and end >= self._at
+        if present and self._counted is not None:
+            total = self._counted
+        else:
+            slot = whose.facts.device.slot
+            total = count(self._store, slot, whose.one.meter, begin, end).total if slot else 0
+        if whose.entries:
+            until = self._ends[begin] if present else end
+            total += entries(self._session, whose.product_id, whose.one.number, begin, until)
+        return total

@@ -1,0 +1,57 @@
+"""The meters of the catalogue as what counts with them knows them.
+
+What must never live here: who is counted, or how much.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from entitlements.billing.meters import Aggregation, Meter
+from hub.ports.database.catalogue_tables import Metric
+from hub.ports.database.usage_tables import UsageMeter
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMeter:
+    """A meter of a model.
+
+    Args:
+        number: its number.
+        title: as people read it.
+        unit: UCUM code of what it counts: of the metric that it reads, or `1` for numbers of rows.
+        meter: what it counts.
+    """
+
+    number: int
+    title: str
+    unit: str
+    meter: Meter
+
+
+Meters = Mapping[int, tuple[ModelMeter, ...]]
+"""Meters by number of the model."""
+
+
+def load_meters(session: Session) -> Meters:
+    """Return all meters, by number of the model."""
+    found: dict[int, list[ModelMeter]] = {}
+    query = (
+        select(UsageMeter, Metric.unit)
+        .join(
+            Metric,
+            (Metric.model_number == UsageMeter.model_number)
+            & (Metric.index == UsageMeter.metric_index),
+        )
+        .order_by(UsageMeter.number)
+    )
+    for row, unit in session.execute(query):
+        aggregation = Aggregation[row.aggregation.upper()]
+        meter = Meter(row.name, row.metric_index, aggregation, row.decimals)
+        plain = aggregation in {Aggregation.COUNT, Aggregation.UNIQUE}
+        found.setdefault(row.model_number, []).append(
+            ModelMeter(row.number, row.title, "1" if plain else unit, meter)
+        )
+    return {model: tuple(meters) for model, meters in found.items()}

@@ -1,0 +1,148 @@
+"""The periods in which a product's usage is counted, and what its plan gives it in each.
+
+1. A period is a month: of the subscription that covers a metered feature, counted from its start, else of
+   the calendar where the product stands. A change of owner begins another: nobody pays, or is told, what
+   somebody else used.
+2. Past periods are those that were: a period that a change of plan cut short ends there.
+
+What must never live here: what was used, or what follows.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import takewhile
+from typing import Final
+
+import numpy as np
+
+from entitlements.billing.allowance import Period
+from entitlements.billing.periods import month_begin, renewals
+from entitlements.decision import decide
+from entitlements.facts import Facts, Feature, FeatureKind, HoldKind
+from entitlements.ladder import ownership
+from entitlements.quotas import PLAIN, QuotaTerms
+from entitlements.status import ENTITLED, status
+
+DAY: Final = 86_400_000_000_000
+_BACK: Final = 40 * DAY
+_AHEAD: Final = 400 * DAY
+
+
+def metered(facts: Facts, meter: str) -> Feature | None:
+    """Return the feature of a product's model whose quota a meter counts; the first by name."""
+    found = [
+        feature
+        for _, feature in sorted(facts.model.features.items())
+        if feature.kind is FeatureKind.METERED and feature.meter == meter
+    ]
+    return found[0] if found else None
+
+
+def quota(facts: Facts, feature: Feature, at: int) -> int | None:
+    """Return how much of a metered feature may be used in a period, in the unit of its metric.
+
+    Returns:
+        None: without limit, or nothing grants the feature at all. That it is used up does not count.
+    """
+    return quota_and_terms(facts, feature, at)[0]
+
+
+def quota_and_terms(facts: Facts, feature: Feature, at: int) -> tuple[int | None, QuotaTerms]:
+    """Return a quota as `quota` does, and what the plan that gives it says of it beside."""
+    holds = tuple(hold for hold in facts.holds if hold.kind is not HoldKind.QUOTA)
+    decided = decide(replace(facts, holds=holds), feature.name, at)
+    value = decided.value
+    if not decided.allowed or type(value) is not int:
+        return None, PLAIN
+    if decided.plan is None or decided.plan_version is None:
+        return value, PLAIN
+    terms = facts.plans[decided.plan, decided.plan_version].features.get(feature.name)
+    return value, PLAIN if terms is None else terms.quota
+
+
+def edges(facts: Facts, feature: Feature | None, zone: str, at: int) -> tuple[int, ...]:
+    """Return the instants (ns) at which periods begin, from a while ago until far ahead.
+
+    Args:
+        facts: of the product.
+        feature: the metered feature, `None` without one.
+        zone: IANA zone of the product.
+        at: now, ns.
+    """
+    first, last = at - _BACK, at + _AHEAD
+    begins = list(
+        takewhile(
+            lambda begin: begin < last, renewals(zone, _anchor(facts, feature, zone, at), first)
+        )
+    )
+    owners = [owned.start for owned in facts.ownership if first < owned.start <= at]
+    return tuple(sorted({*begins, *owners}))
+
+
+def _anchor(facts: Facts, feature: Feature | None, zone: str, at: int) -> int:
+    present = ownership(facts, at)
+    starts = [
+        subscription.start
+        for subscription in facts.subscriptions
+        if feature is not None
+        and feature.name in facts.plan_of(subscription).features
+        and status(subscription, at) in ENTITLED
+        and (subscription.epoch is None or present is None or subscription.epoch == present.epoch)
+    ]
+    return min(starts, default=month_begin(zone, at - _BACK))
+
+
+def period(facts: Facts, feature: Feature | None, zone: str, at: int) -> tuple[int, int]:
+    """Return the period (ns) of a product that holds an instant."""
+    begins = edges(facts, feature, zone, at)
+    place = int(np.searchsorted(begins, at, "right"))
+    place = min(max(place, 1), len(begins) - 1)
+    return begins[place - 1], begins[place]
+
+
+def past_periods(
+    facts: Facts, feature: Feature | None, zone: str, at: int, most: int
+) -> Iterator[tuple[int, int]]:
+    """Yield the periods that are over, the latest first, within the present ownership.
+
+    Args:
+        facts: of the product.
+        feature: the metered feature, `None` without one.
+        zone: IANA zone of the product.
+        at: now, ns.
+        most: how many.
+    """
+    owned = ownership(facts, at)
+    if owned is None:
+        return
+    end, _ = period(facts, feature, zone, at)
+    for _ in range(most):
+        if end <= owned.start:
+            return
+        start = max(period(facts, feature, zone, end - 1)[0], owned.start)
+        yield start, end
+        end = start
+
+
+def with_quotas(
+    facts: Facts,
+    feature: Feature,
+    decimals: int,
+    stretches: list[tuple[int, int]],
+    at: int,
+) -> list[Period]:
+    """Return periods with what the plan gave in each, as it stood at the end of it or now.
+
+    Args:
+        facts: of the product.
+        feature: the metered feature.
+        decimals: of its meter.
+        stretches: the periods (ns), the earliest first.
+        at: now, ns.
+    """
+    scale = 10**decimals
+    made = []
+    for start, end in stretches:
+        units, terms = quota_and_terms(facts, feature, min(end - 1, at))
+        made.append(Period(start, end, None if units is None else units * scale, terms, scale))
+    return made

@@ -145,7 +145,7 @@ class _Known:
         self._facts = load_some(session, product_ids)
         self._given = Given.load(session, product_ids)
         zones = select(Product.id, Product.zone).where(Product.id.in_(product_ids))
-        self._zones: dict[str, str] = dict(session.execute(zones).tuples().all())
+        self._zones = {row.id: row.zone for row in session.execute(zones)}
 
     def metered(self, product_id: str, one: ModelMeter) -> Metered | None:
         return self._given.metered(

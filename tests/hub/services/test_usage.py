@@ -32,7 +32,7 @@ from hub.services.usage_accounts import ACCOUNT, ON_TIME
 from hub.services.usage_balance import Given
 from hub.services.usage_meters import load_meters
 from hub.services.usage_terms import Listed, MeterTermsPublisher, account_terms
-from tests.hub.api.memory_store import MemoryStore
+from tests.hub.api.memory_store import MemoryStore, Row
 from tests.hub.services.service_world import CATALOGUE, DAY, T0, World, new_world
 
 EMPTY = MemoryStore()
@@ -109,7 +109,7 @@ def test_a_quota_that_is_used_up_closes_its_feature_until_the_period_ends(world:
     product_id, slot = sold(world)
     at = T0 + 5 * DAY
     told = crossing(world, slot, 1_600, at)
-    assert [one.notice.arguments["share"] for one in told] == [80]
+    assert [one.notice.arguments["share"] for one in told] == [50, 80]
     assert boost(world, product_id, at) == (True, "plan")
     told = crossing(world, slot, 2_000, at + 1)
     assert [one.notice.arguments["share"] for one in told] == [100]
@@ -232,15 +232,19 @@ def test_a_meter_that_cannot_count_is_refused(before: str, after: str, says: str
 
 
 def test_usage_is_the_accounts_or_the_archives(world: World) -> None:
-    product_id, _ = sold(world)
+    product_id, slot = sold(world)
     at = T0 + 5 * DAY
+    readings = [(T0, 0.0), *((T0 + day * DAY - 1, 2.0 * day) for day in range(1, 6))]
     with read_session(world.engine) as session:
         product = session.get_one(Product, product_id)
-        accounts = account(world, product_id, 1_000, at)
-        found, _ = usage.present(session, EMPTY, accounts, product, at)
-    start = found.start
-    assert (str(found.total), found.quota, found.used_up) == ("10.00", 20, False)
-    assert found.exhausted_at == start + 2 * (at - start)
+        model = load_one(session, product_id).model.number
+        metric = load_meters(session)[model][0].meter.metric
+        rows = [Row(slot, metric, time, value, n) for n, (time, value) in enumerate(readings)]
+        store = MemoryStore(rows)
+        for accounts in (account(world, product_id, 1_000, at), np.zeros(0, ACCOUNT)):
+            found, _ = usage.present(session, store, accounts, product, at)
+            assert (str(found.total), found.quota, found.used_up) == ("10.00", 20, False)
+            assert found.exhausted_at == at + 5 * DAY  # two a day, and ten are left
 
 
 def test_a_quota_is_closed_and_opened_again_in_one_transaction(world: World) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks import limits
 from entitlements.billing.meters import Aggregation, Meter
 from hub.app.usage_meter import MeterPlaces, UsageMeter
 from hub.ports.journal.block import Kind
@@ -50,7 +51,8 @@ def run(quick: bool, seed: int = 7_001) -> dict[str, Any]:
     """
     products, blocks = (20_000, 200) if quick else (100_000, 1_000)
     with tempfile.TemporaryDirectory(prefix="homeport-bench-") as temporary:
-        return _measure(Path(temporary), products, blocks, seed)
+        counted = _measure(Path(temporary), products, blocks, seed)
+    return counted | limits.measure(quick)
 
 
 def _measure(folder: Path, products: int, blocks: int, seed: int) -> dict[str, Any]:

@@ -21,6 +21,36 @@ ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["products"]
 Quantity = Annotated[Decimal, PlainSerializer(lambda value: f"{value:f}", return_type=str)]
 
 
+class Balance(Answer):
+    """What one grant gave, and what is left of it now."""
+
+    grant: str = Field(description="Id of a credit grant, or `quota:` and an instant.")
+    kind: str = Field(description="`quota` of the plan, or the kind of the credit grant.")
+    amount: Quantity
+    left: Quantity
+    paid: Quantity = Field(description="What it paid for in this period.")
+    ends_at: Instant | None
+
+
+class Payment(Answer):
+    """Which grant paid for what was used in a stretch of time."""
+
+    start: Instant
+    end: Instant
+    grant: str
+    quantity: Quantity
+
+
+class Threshold(Answer):
+    """A share of what may be used was reached, or is not reached any more."""
+
+    at: Instant
+    share: int = Field(description="Percent.")
+    up: bool = Field(description="Reached; false: not any more.")
+    used: Quantity
+    allowance: Quantity
+
+
 class Usage(Answer):
     """What one meter counted in the present period."""
 
@@ -31,11 +61,20 @@ class Usage(Answer):
     end: Instant = Field(description="End of the period.")
     total: Quantity = Field(description="What was used, exactly.")
     feature: str | None = Field(description="Feature whose quota it counts against.")
-    quota: int | None = Field(description="What may be used in the period; null: without limit.")
+    quota: int | None = Field(description="What the plan gives in the period; null: without limit.")
+    allowance: Quantity | None = Field(
+        description="What may be used in the period in all, with what was given beside the plan."
+    )
+    left: Quantity | None = Field(description="What is left of that; null: without limit.")
+    overage: Quantity = Field(description="What was used beyond it and is still owed.")
+    hard: bool = Field(description="Whether the feature closes when nothing is left.")
     used_up: bool
     exhausted_at: Instant | None = Field(
-        description="When the quota is used up if it goes on so; null: not in this period."
+        description="When nothing is left if it goes on as on the median of the last 14 days; null: not in this period."
     )
+    balances: list[Balance] = Field(description="In the order in which they are used.")
+    payments: list[Payment] = Field(description="Which grant paid for what, the earliest first.")
+    thresholds: list[Threshold] = Field(description="Of this period, the earliest first.")
 
     model_config = examples(
         {
@@ -47,8 +86,47 @@ class Usage(Answer):
             "total": "12.5",
             "feature": "boost_hours",
             "quota": 20,
+            "allowance": "25.0",
+            "left": "12.5",
+            "overage": "0.0",
+            "hard": True,
             "used_up": False,
             "exhausted_at": "2026-02-10T17:24:00Z",
+            "balances": [
+                {
+                    "grant": "quota:1768464000000000000",
+                    "kind": "quota",
+                    "amount": "20.0",
+                    "left": "7.5",
+                    "paid": "12.5",
+                    "ends_at": "2026-02-15T08:00:00Z",
+                },
+                {
+                    "grant": "c5m1x8q4k7w2d9f3",
+                    "kind": "topup",
+                    "amount": "5.0",
+                    "left": "5.0",
+                    "paid": "0.0",
+                    "ends_at": None,
+                },
+            ],
+            "payments": [
+                {
+                    "start": "2026-01-15T08:00:00Z",
+                    "end": "2026-01-31T08:00:00Z",
+                    "grant": "quota:1768464000000000000",
+                    "quantity": "12.5",
+                }
+            ],
+            "thresholds": [
+                {
+                    "at": "2026-01-29T19:12:00Z",
+                    "share": 50,
+                    "up": True,
+                    "used": "12.5",
+                    "allowance": "25.0",
+                }
+            ],
         }
     )
 

@@ -46,6 +46,7 @@ from hub.api import (
     telemetry,
     transfers,
     usage,
+    usage_writes,
 )
 from hub.api.context import Hub
 from hub.api.guard import GuardedRoute
@@ -72,6 +73,7 @@ _ROUTERS = (
     invoices.ROUTER,
     billing.ROUTER,
     simulation.ROUTER,
+    usage_writes.ROUTER,
     disputes.ROUTER,
     coverage.ROUTER,
     cases.ROUTER,

@@ -41,6 +41,7 @@ class Scope(StrEnum):
     PEOPLE_WRITE = "people:write"
     RECORDS_READ = "records:read"
     RECORDS_REPLAY = "records:replay"
+    USAGE_WRITE = "usage:write"
     METRICS_READ = "metrics:read"
     KEYS_ROTATE = "keys:rotate"
     CLOCK_MOVE = "clock:move"

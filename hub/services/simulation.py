@@ -31,7 +31,8 @@ from hub.services.catalogue_document import PlanEntry, PlanVersionEntry
 from hub.services.facts import load_one
 from hub.services.relations import Act
 from hub.services.usage_archive import count
-from hub.services.usage_terms import ModelMeter, load_meters, metered
+from hub.services.usage_meters import ModelMeter, load_meters
+from hub.services.usage_periods import metered
 
 YEAR: Final = 12
 

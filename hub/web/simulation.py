@@ -18,7 +18,7 @@ from entitlements.billing.simulation import Simulation
 from hub.ports.database.engine import read_session
 from hub.services import products, simulation, timeline
 from hub.services.simulation import Comparison, PlanCost
-from hub.services.usage_terms import ModelMeter
+from hub.services.usage_meters import ModelMeter
 from hub.web.context import hub_of
 from hub.web.formats import Formats
 from hub.web.guard import PageRoute, visitor_of

@@ -108,8 +108,8 @@ class UsageMeter:
         Raises:
             StorageError: a journal, the log or the archive failed; a new start goes on from what was published.
         """
-        changed = self._adopt()
         told: list[dict[str, int]] = []
+        changed = self._adopt(told)
         taken = sum(
             self._follow(worker, name, synced.get(name, 0), told)
             for worker, name in enumerate(self._offsets)
@@ -122,15 +122,17 @@ class UsageMeter:
             self._publish()
         return taken + asked
 
-    def _adopt(self) -> bool:
-        """Take new terms if there are any."""
+    def _adopt(self, told: list[dict[str, int]]) -> bool:
+        """Take new terms if there are any, and tell what already passed new marks."""
         version = current_version(self._places.terms)
         if version is None or version == self._terms_version:
             return False
         terms = MeterTerms.of(read_snapshot(self._places.terms).arrays)
         if terms is None:
             return False  # `control` publishes them anew when it starts
+        before = None if self._terms_version is None else self._book.terms
         self._book = MeterBook(terms, self._book.accounts)
+        told += [self._crossed(crossing) for crossing in self._book.anew(before)]
         if any(self._offsets.values()) or self._pruned():
             self._book.begin(self._clock())  # what came before the new accounts is in the archive
         self._terms_version, self._whole = version, None

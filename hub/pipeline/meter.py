@@ -254,6 +254,38 @@ class MeterBook:
         )
         return crossings[:crossed]
 
+    def anew(self, before: MeterTerms | None) -> NDArray[Any]:
+        """Tell how accounts stand whose marks are others than before.
+
+        A row may have been counted by the old marks after `control` looked at the account for the new
+        ones; then nobody else would notice that it passed one of these.
+
+        Args:
+            before: the terms until now; `None` after a start, when only what passed its last mark is told.
+
+        Returns:
+            `CROSSING[C]` with `before` as the level is.
+        """
+        terms, level = self.terms, self.accounts["level"]
+        if before is None:
+            told = (level > 0) & (level == np.diff(terms.mark_first))
+        else:
+            keys, old = terms.keys, before.keys
+            width = max(terms.most_marks, before.most_marks)
+            place = np.minimum(np.searchsorted(old, keys), max(old.size - 1, 0))
+            known = old[place] == keys if old.size else np.zeros(keys.size, np.bool_)
+            changed = np.ones(keys.size, np.bool_)
+            mine, theirs = terms.marks_padded(width), before.marks_padded(width)
+            changed[known] = (mine[known] != theirs[place[known]]).any(axis=1)
+            told = (level > 0) & changed
+        accounts = np.flatnonzero(told)
+        crossings = np.zeros(accounts.size, CROSSING)
+        crossings["account"] = accounts
+        crossings["level"] = crossings["before"] = level[accounts]
+        crossings["start"] = self.accounts["start"][accounts]
+        crossings["total"] = self.accounts["total"][accounts]
+        return crossings
+
     def late(self) -> NDArray[np.int64]:
         """Return the accounts that the archive must count, i64[L]."""
         return np.flatnonzero(self.accounts["late"] != ON_TIME)

@@ -86,6 +86,19 @@ class MeterTerms:
         """i64[A], rising: slot and meter of each account in one number."""
         return (self.slot.astype(np.int64) << 16) | self.meter
 
+    def marks_padded(self, width: int) -> NDArray[np.int64]:
+        """Return the marks of each account as i64[A, width], zeros behind them."""
+        counts = np.diff(self.mark_first.astype(np.int64))
+        padded = np.zeros((self.accounts, width), np.int64)
+        row = np.repeat(np.arange(self.accounts), counts)
+        padded[row, np.arange(row.size) - self.mark_first[row]] = self.mark
+        return padded
+
+    @property
+    def most_marks(self) -> int:
+        """The most marks that an account has."""
+        return int(np.diff(self.mark_first).max(initial=0))
+
     def edges_of(self, account: int) -> NDArray[np.int64]:
         """Return the edges of one account."""
         return self.edge[self.edge_first[account] : self.edge_first[account + 1]]

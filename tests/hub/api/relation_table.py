@@ -271,7 +271,7 @@ API: dict[str, Row] = {
     "tell_usage": product(
         Act.SEE,
         body={"events": [{"id": "1", "meter": "energy", "quantity": "1"}]},
-        but={"support": 403, "support other": 403},
+        but={"support": 403, "support other": 403, "support none": 403},
     ),
     "correct_usage": product(
         Act.SEE,

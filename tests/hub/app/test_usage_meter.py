@@ -71,9 +71,9 @@ class World:
         self.log = JournalWriter.open(self.log_folder, now_ns=NOW)
         return UsageMeter(self.places, self.log, self.store, lambda: NOW)
 
-    def agree(self, edges: tuple[int, ...] = EDGES) -> None:
+    def agree(self, edges: tuple[int, ...] = EDGES, marks: tuple[int, ...] = MARKS) -> None:
         accounts = (
-            AccountTerms(slot, number, edges, MARKS)
+            AccountTerms(slot, number, edges, marks)
             for slot in SLOTS
             for number in range(len(METERS))
         )
@@ -202,3 +202,21 @@ def test_a_row_of_a_closed_period_is_told_as_a_correction(world: World) -> None:
     assert {record["meter"] for record in corrections} == set(range(len(METERS)))
     assert {record["late"] for record in corrections} == {late}
     world.check()
+
+
+def test_a_row_that_was_counted_by_the_old_marks_is_told_by_the_new_ones(world: World) -> None:
+    world.agree()
+    rows = [Stored(1, START + k * S, (k * 0.1, 1.0, 1.0), hidden=False) for k in range(4)]
+    world.write(rows)
+    world.settle()
+    assert list(world.told()) == []
+    world.agree(marks=(200, 300))  # control has looked at the account, and then this came
+    world.settle()
+    told = [(one["meter"], one["level"], one["total"]) for one in world.told()]
+    assert told == [(0, 2, 300), (2, 2, 400)]
+    world.agree(marks=(200, 300))
+    world.settle()
+    assert len(list(world.told())) == 2  # as before: nothing to tell
+    world.meter = world.started()
+    world.settle()
+    assert len(list(world.told())) == 4  # what is used up is told again after a start

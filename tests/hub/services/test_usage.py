@@ -156,7 +156,7 @@ def test_terms_follow_owner_and_plan(world: World, tmp_path: Path) -> None:
     settled: list[str] = []
     now = [T0 + DAY]
     publisher = MeterTermsPublisher(
-        world.engine, EMPTY, tmp_path / "terms", lambda: now[0], settled.extend
+        world.engine, EMPTY, tmp_path / "terms", lambda: now[0], settled.extend, lambda: 0.0
     )
     assert publisher.step()
     terms = MeterTerms.of(read_snapshot(tmp_path / "terms").arrays)

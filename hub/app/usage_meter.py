@@ -90,7 +90,8 @@ class UsageMeter:
         self._clock = clock
         self._terms_version: int | None = None
         self._offsets = dict.fromkeys(places.journals, 0)
-        self._book = MeterBook(_NOTHING, self._resumed())
+        self._book = MeterBook(_NOTHING)
+        self._kept = self._resumed()  # until there are terms to take them over by
         # The whole version that patches are of, and when it is due again.
         self._whole: NDArray[np.int64] | None = None
         self._base = 0
@@ -131,7 +132,8 @@ class UsageMeter:
         if terms is None:
             return False  # `control` publishes them anew when it starts
         before = None if self._terms_version is None else self._book.terms
-        self._book = MeterBook(terms, self._book.accounts)
+        self._book = MeterBook(terms, self._kept if before is None else self._book.accounts)
+        self._kept = None
         told += [self._crossed(crossing) for crossing in self._book.anew(before)]
         if any(self._offsets.values()) or self._pruned():
             self._book.begin(self._clock())  # what came before the new accounts is in the archive

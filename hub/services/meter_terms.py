@@ -88,7 +88,8 @@ class MeterTerms:
 
     def marks_padded(self, width: int) -> NDArray[np.int64]:
         """Return the marks of each account as i64[A, width], zeros behind them."""
-        counts = np.diff(self.mark_first.astype(np.int64))
+        first = self.mark_first.astype(np.int64)
+        counts = first[1:] - first[:-1]
         padded = np.zeros((self.accounts, width), np.int64)
         row = np.repeat(np.arange(self.accounts), counts)
         padded[row, np.arange(row.size) - self.mark_first[row]] = self.mark

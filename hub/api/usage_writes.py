@@ -260,10 +260,10 @@ def correct_usage(
 
 @ROUTER.get(
     "/products/{device_id}/credit-grants",
-    operation_id="list_credit_grants",
+    operation_id="list_usage_credit",
     summary="List a product's credit",
 )
-def list_credit_grants(hub: HubDep, caller: CallerDep, device_id: DeviceId) -> Credits:
+def list_usage_credit(hub: HubDep, caller: CallerDep, device_id: DeviceId) -> Credits:
     """List the credit grants of a product, those that are over too."""
     with read_session(hub.engine) as session:
         rows = credit_grants.listed(session, caller, product_id_of(session, device_id))
@@ -272,11 +272,13 @@ def list_credit_grants(hub: HubDep, caller: CallerDep, device_id: DeviceId) -> C
 
 @ROUTER.post(
     "/products/{device_id}/credit-grants",
-    operation_id="give_credit",
+    operation_id="give_usage_credit",
     summary="Give a product credit",
     status_code=201,
 )
-def give_credit(hub: HubDep, caller: CallerDep, device_id: DeviceId, body: GiveCredit) -> Credit:
+def give_usage_credit(
+    hub: HubDep, caller: CallerDep, device_id: DeviceId, body: GiveCredit
+) -> Credit:
     """Let a product use more than its plan gives, in the hands of its present owner; it is audited."""
     with write_session(hub.engine) as session:
         row = credit_grants.give(
@@ -294,11 +296,11 @@ def give_credit(hub: HubDep, caller: CallerDep, device_id: DeviceId, body: GiveC
 
 @ROUTER.post(
     "/owners/{owner_id}/credit-grants",
-    operation_id="give_owner_credit",
+    operation_id="give_owner_usage_credit",
     summary="Give each product of a household credit",
     status_code=201,
 )
-def give_owner_credit(
+def give_owner_usage_credit(
     hub: HubDep, caller: CallerDep, owner_id: OwnerId, body: GiveCredit
 ) -> Credit:
     """Let each product of a household that has the meter use more than its plan gives; it is audited."""
@@ -317,9 +319,9 @@ def give_owner_credit(
 
 
 @ROUTER.post(
-    "/credit-grants/{grant_id}/end", operation_id="end_credit", summary="End a credit grant"
+    "/credit-grants/{grant_id}/end", operation_id="end_usage_credit", summary="End a credit grant"
 )
-def end_credit(hub: HubDep, caller: CallerDep, grant_id: GrantId, body: EndCredit) -> Credit:
+def end_usage_credit(hub: HubDep, caller: CallerDep, grant_id: GrantId, body: EndCredit) -> Credit:
     """End a grant now; what it paid for stays paid, and one that is over stays as it is."""
     with write_session(hub.engine) as session:
         return Credit.of(credit_grants.end(session, caller, grant_id, body.reason, hub.clock()))

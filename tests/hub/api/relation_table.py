@@ -278,18 +278,18 @@ API: dict[str, Row] = {
         body={"meter": "energy", "quantity": "1", "reason": "misread"},
         ok=frozenset({200, 201, 422}),
     ),
-    "list_credit_grants": product(Act.BILLS),
-    "give_credit": product(
+    "list_usage_credit": product(Act.BILLS),
+    "give_usage_credit": product(
         Act.SEE,
         body={"meter": "energy", "kind": "topup", "amount": "5", "reason": "bought"},
         ok=frozenset({200, 201, 422}),
     ),
-    "give_owner_credit": household(
+    "give_owner_usage_credit": household(
         Act.SEE,
         body={"meter": "energy", "kind": "promotion", "amount": "5", "reason": "spring"},
         ok=frozenset({200, 201, 422}),
     ),
-    "end_credit": role(body={"reason": "refunded"}, ok=frozenset({404})),
+    "end_usage_credit": role(body={"reason": "refunded"}, ok=frozenset({404})),
     "get_fleet_telemetry": role(query="?model=heat-pump&metric=temp_c"),
     "list_findings": product(Act.HISTORY, query="?device_id={device_id}"),
     "list_alerts": product(Act.ALERTS, query="?device_id={device_id}"),

@@ -43,9 +43,9 @@ def run(quick: bool, seed: int = SEED) -> dict[str, Any]:
     """Measure; see the module for what the figures mean."""
     folder = Path(tempfile.mkdtemp(prefix="homeport-handover-"))
     try:
-        cost = _costs(folder, 100 if quick else 1500, 1 if quick else 3)
+        cost = _costs(folder, 200 if quick else 1500, 1 if quick else 3)
         (folder / "hub").mkdir()
-        return _takeovers(folder / "hub", seed, 2 if quick else 20, 0 if quick else 6) | cost
+        return _takeovers(folder / "hub", seed, 1 if quick else 20, 0 if quick else 6) | cost
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -139,18 +139,23 @@ def _flooded(setting: _Setting, flood: Flood, workers: int) -> float:
     expect(flood_pipe, "flood")
     for _, pipe in running:
         expect(pipe, "worker")
+    before = [_ask(pipe, "cpu") for _, pipe in running]
     flood_pipe.send("go")
     expect(flood_pipe, "flood")
     _await_rows(setting, flood.messages, workers)
-    cpu_s = 0.0
+    after = [_ask(pipe, "cpu") for _, pipe in running]
     for process, pipe in running:
         pipe.send("stop")
-        cpu_s += float(expect(pipe, "worker"))
         process.join()
     flood_pipe.send("end")
     expect(flood_pipe, "flood")
     sender.join()
-    return cpu_s
+    return sum(after) - sum(before)
+
+
+def _ask(pipe: Connection, what: str) -> float:
+    pipe.send(what)
+    return float(expect(pipe, "worker"))
 
 
 def _deal(url: str, lanes: int) -> None:
@@ -184,19 +189,17 @@ def _await_rows(setting: _Setting, rows: int, workers: int) -> None:
 
 def _work(setting: _Setting, workers: int, number: int, pipe: Connection) -> None:
     stop = threading.Event()
-    began: list[float] = []
 
-    def ready() -> None:
-        began.append(time.process_time())
-        pipe.send("ready")
-
-    def wait_for_stop() -> None:
-        pipe.recv()
+    def answer() -> None:
+        while pipe.recv() == "cpu":
+            pipe.send(time.process_time())
         stop.set()
 
-    threading.Thread(target=wait_for_stop, daemon=True).start()
+    def ready() -> None:
+        pipe.send("ready")
+        threading.Thread(target=answer, daemon=True).start()
+
     _worker(setting, workers, number)(stop, ready)
-    pipe.send(time.process_time() - began[0])
 
 
 def _worker(

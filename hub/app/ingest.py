@@ -21,34 +21,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
-from analytics.snapshot import SnapshotError
 from device_sdk.wire.topics import ROOT, Up
 from hub.app.lane_hold import Hold
+from hub.app.lane_state import restored
 from hub.app.tally import Laps, Tally
 from hub.errors import DiskFullError, StorageError
 from hub.metrics import Metrics
 from hub.pipeline.attempts import DEATHS, Attempts
-from hub.pipeline.checkpoint import load_checkpoint, oldest_checkpoint, save_checkpoint
-from hub.pipeline.detect import DetectStage
+from hub.pipeline.checkpoint import oldest_checkpoint, save_checkpoint
 from hub.pipeline.directory import Directory
 from hub.pipeline.frames import Frames
-from hub.pipeline.identity import StreamTable
 from hub.pipeline.journal import JournalStage
 from hub.pipeline.react import ReactStage
 from hub.pipeline.receipt import ReceiptStage
 from hub.pipeline.receive import LinkAddress, LinkError, Receiver, supersede
-from hub.pipeline.run import Pipeline, Turn, fresh_detector, replay_block
+from hub.pipeline.run import Pipeline, Turn
 from hub.pipeline.share import FairShare
 from hub.pipeline.store import StoreStage, newest_progress, read_progress
-from hub.ports.journal.block import Kind as BlockKind
 from hub.ports.journal.durability import NO_ROOM, free_bytes
-from hub.ports.journal.reader import JournalReader
-from hub.ports.journal.segments import list_segments
-from hub.ports.journal.telemetry import decode
 from hub.ports.journal.writer import JournalWriter, Rotation
 from hub.services.replays import Replay, replays_in
 from hub.services.snapshot_file import current_version
@@ -279,7 +270,7 @@ class _Worker:
         self._tally, self._laps = Tally(self._metrics), Laps(self._metrics)
         self._followers = StoreStage(config.progress, config.token)
         reactions = ReactStage(findings, config.worker)
-        self._streams, self._detector, self._checkpoint = _restore(
+        self._streams, self._detector, self._checkpoint = restored(
             config, directory, reactions, attempts
         )
         self._keep_from(oldest_checkpoint(config.checkpoints))
@@ -492,62 +483,3 @@ class _Worker:
     def _count(self, turn: Turn) -> None:
         self._tally.turn(turn, time.monotonic())
         self._changed |= turn.stored is not None
-
-
-def _detector(arrays: dict[str, NDArray[Any]]) -> DetectStage:
-    """The detector of a checkpoint; a fresh one if another version wrote it (it learns again from here)."""
-    try:
-        return DetectStage.restore(arrays)
-    except SnapshotError as error:
-        log.warning("%s Detection starts afresh.", error)
-        return fresh_detector()
-
-
-def _restore(
-    config: IngestConfig, directory: Directory, reactions: ReactStage, attempts: Attempts
-) -> tuple[StreamTable, DetectStage, int]:
-    """State as of the end of the journal: the newest checkpoint and a replay of what lies behind it."""
-    segments = list_segments(config.journal)
-    first = segments[0].first if segments else 0
-    loaded = load_checkpoint(config.checkpoints, segments)
-    if loaded is not None and loaded[0] >= first:
-        offset, arrays = loaded
-        streams, detector = StreamTable.restore(config.window, arrays), _detector(arrays)
-    elif first == 0:
-        offset = 0
-        streams, detector = StreamTable(config.window), fresh_detector()
-    else:
-        raise StorageError(
-            f"The journal of worker {config.worker} begins at {first} and no checkpoint reaches it, so what devices "
-            "were told cannot be known. Restore the checkpoint folder from a backup."
-        )
-    detector.use(directory.model, directory.metrics, directory.cohort)
-    _remember(config.journal, streams, first, offset)
-    blocks = 0
-    for block in JournalReader(config.journal, offset).blocks():
-        detect = attempts.block(block.offset)
-        if not detect:
-            log.error(
-                "a block that killed the worker is passed over", extra={"offset": block.offset}
-            )
-        try:
-            replay_block(block, streams, detector, reactions, detect=detect)
-        except (StorageError, OSError):
-            attempts.done()
-            raise
-        blocks += 1
-    attempts.done()
-    foreign = directory.foreign(config.worker, config.lanes)
-    detector.forget(foreign)
-    log.info("replayed %d blocks from offset %d", blocks, offset)
-    return streams.without(foreign), detector, offset
-
-
-def _remember(folder: Path, streams: StreamTable, first: int, until: int) -> None:
-    """Take the fingerprints of the rows journalled last before the checkpoint, as far as the journal reaches."""
-    start = streams.trail.start
-    if start is None or start >= until:
-        return
-    for block in JournalReader(folder, max(start, first)).blocks(until):
-        if block.kind == BlockKind.TELEMETRY:
-            streams.remember(decode(bytearray(block.payload)), block.received_ns)

@@ -346,6 +346,10 @@ class StreamTable:
             table.trail = Trail(PLACES, np.asarray(arrays["stream_trail"], np.int64))
         return table
 
+    def move(self) -> None:
+        """Forget where in its journal recent rows stand: the streams go on in another one."""
+        self.trail = Trail(PLACES)
+
     def without(self, foreign: NDArray[np.bool_]) -> "StreamTable":
         """The table without the streams of devices that are another lane's, bool[N] by slot; itself if it has none."""
         slot = self.slot[: self.used].astype(np.int64)

@@ -48,7 +48,6 @@ def prepare(settings: Settings, child: Child) -> None:
     database = compose.engine(settings)
     migrate(database)  # of a new hub; an older one is refused before
     mark(settings, compose.program_version())
-    lane_dealing.deal(settings)
     with write_session(database) as session:
         compose.write_incarnation(settings, incarnation(session, compose.tokens(settings)))
         if settings.leased:
@@ -56,6 +55,7 @@ def prepare(settings: Settings, child: Child) -> None:
         ahead = kept_ahead(session)
     if settings.demo or ahead:
         MovableClock(settings.clock_file).put_ahead(ahead)
+    lane_dealing.deal(settings, partial(compose.ingest, settings))
     child.ready()
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hub.pipeline.fingerprints import PLACES, Trail, fingerprints, hash_stream, remember
 from hub.pipeline.frames import I64, U8, U32, U64
-from hub.ports.journal.telemetry import TelemetryBatch
+from hub.ports.journal.telemetry import ANONYMOUS, TelemetryBatch
 
 # FORGOTTEN: settled too, but what stood there is not known any more (or it was rejected, or reported lost).
 NEW, DUPLICATE, BEYOND, CONFLICT, FORGOTTEN = 0, 1, 2, 3, 4
@@ -283,7 +283,10 @@ class StreamTable:
     def remember(self, batch: TelemetryBatch, received: int) -> None:
         """Take the fingerprints of rows that are settled already, on start."""
         prints = fingerprints(batch, received)
-        remember(batch.rows, batch.slot, batch.flags, batch.stream, batch.seq, prints, self._known)
+        # Of a row that was erased nobody knows any more what it said: it is passed over like an anonymous one.
+        erased = (batch.count == 0) & (batch.raw_time == 0)
+        flags = np.where(erased, batch.flags | np.uint32(ANONYMOUS), batch.flags)
+        remember(batch.rows, batch.slot, flags, batch.stream, batch.seq, prints, self._known)
 
     def settle(self, slot: int, stream: int, start: int, end: int, received: int) -> bool:
         """Settle `[start, end)` without storing anything (rejected or lost rows).

@@ -73,7 +73,10 @@ class Chart:
             min=np.minimum.reduceat(b.min, edges),
             max=np.maximum.reduceat(b.max, edges),
             mean=np.add.reduceat(b.mean * b.count, edges) / count,
+            first=b.first[edges],
             last=b.last[np.append(edges[1:], start.size) - 1],
+            step=step,
+            level=b.level,
         )
         return replace(self, step=step, buckets=buckets)
 

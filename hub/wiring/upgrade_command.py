@@ -86,6 +86,7 @@ def _upgrade(settings: Settings, place: Path | None) -> None:
     from hub.app.backup.take import take  # noqa: PLC0415  heavy, and only here
     from hub.ports.database.engine import migrate  # noqa: PLC0415  heavy, and only here
     from hub.ports.journal.durability import lock_folder, make_folder  # noqa: PLC0415  only here
+    from hub.ports.store.manifest import renew_manifest  # noqa: PLC0415  heavy, and only here
 
     make_folder(settings.run_dir)
     try:
@@ -104,6 +105,7 @@ def _upgrade(settings: Settings, place: Path | None) -> None:
             take(source, path, now, secret)
             typer.echo(f"Backup: {path}")
         migrate(source.engine)
+        renew_manifest(settings.store_dir)
         formats.mark(settings, compose.program_version())
     finally:
         os.close(lock)

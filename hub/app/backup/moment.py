@@ -169,7 +169,7 @@ class _Pins:
     def store(self, folder: Path) -> Manifest:
         """Hold the files that the manifest in force names."""
         manifest = replace(Manifest.read(folder), retired=())
-        for name in (*(one.name for one in manifest.files), *manifest.latest):
+        for name in manifest.live():
             self.file(folder / name)
         if manifest.generation:
             name = (folder / MANIFEST_NAME).relative_to(self._root).as_posix()

@@ -23,6 +23,7 @@ from hub.ports.archive.bundle import opened
 from hub.ports.database.duplicate import put_back
 from hub.ports.database.engine import migrate, open_engine, write_session
 from hub.ports.journal.durability import FILE_MODE, make_folder, sync_file, sync_folder
+from hub.ports.store.manifest import renew_manifest
 from hub.services.identity import renew_incarnation
 from hub.services.signing_keys import load_pepper
 from hub.services.tokens import Tokens
@@ -103,6 +104,7 @@ def _declare(stage: Path, now_ns: int) -> None:
             renew_incarnation(session, now_ns, Tokens(load_pepper(stage / "keys")))
     finally:
         engine.dispose()
+    renew_manifest(stage / "store")
     for suffix in ("-wal", "-shm"):
         with suppress(FileNotFoundError):
             (stage / f"{_DATABASE}{suffix}").unlink()

@@ -3,11 +3,13 @@
 1. The columns, their order and their types are those of docs/architecture.md; all little-endian.
 2. `encode` copies nothing and `decode` copies nothing: columns are views on the block.
 3. A row is one instant; its samples are the next `count[i]` entries of `metric` and `value`.
+4. An erased row keeps its identity, so that it is not taken again, and has neither times nor samples. The room that
+   these had stays as a filler of zeros: a block never changes its size.
 What must never live here: meaning. Gate, clock and owner rules fill the columns elsewhere.
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -32,7 +34,7 @@ REASON_MASK: Final = 0b111 << REASON_SHIFT
 SOURCE_SHIFT: Final = 8
 SOURCE_MASK: Final = 0b11 << SOURCE_SHIFT
 
-_COUNTS = struct.Struct("<IIII")  # rows, samples, reserved, reserved
+_COUNTS = struct.Struct("<IIII")  # rows, samples, bytes of filler behind the columns, reserved
 _ROW_COLUMNS: Final = (
     ("slot", "<u4"),
     ("epoch", "<u4"),
@@ -98,11 +100,12 @@ def payload_size(rows: int, samples: int) -> int:
     return size
 
 
-def encode(batch: TelemetryBatch) -> list[Buffer]:
+def encode(batch: TelemetryBatch, *, filler: int = 0) -> list[Buffer]:
     """Lay a batch out as the parts of a block payload.
 
     Args:
         batch: columns of the right type and contiguous are used as they are; others are copied.
+        filler: zeros to put behind the columns, in bytes.
 
     Returns:
         Buffers to hand to `JournalWriter.append`; they refer to the arrays of the batch.
@@ -111,7 +114,7 @@ def encode(batch: TelemetryBatch) -> list[Buffer]:
         StorageError: the columns do not fit one another (lengths, or counts against samples).
     """
     rows, samples = batch.rows, batch.samples
-    parts: list[Buffer] = [_COUNTS.pack(rows, samples, 0, 0)]
+    parts: list[Buffer] = [_COUNTS.pack(rows, samples, filler, 0)]
     for columns, length in ((_ROW_COLUMNS, rows), (_SAMPLE_COLUMNS, samples)):
         for name, dtype in columns:
             column = np.ascontiguousarray(getattr(batch, name), dtype=dtype)
@@ -126,7 +129,7 @@ def encode(batch: TelemetryBatch) -> list[Buffer]:
             if padding:
                 parts.append(padding)
     _check_counts(batch.count, samples)
-    return parts
+    return [*parts, bytes(filler)] if filler else parts
 
 
 def decode(payload: Buffer) -> TelemetryBatch:
@@ -144,8 +147,8 @@ def decode(payload: Buffer) -> TelemetryBatch:
     view = memoryview(payload)
     if view.nbytes < _COUNTS.size:
         raise StorageError(f"A telemetry payload of {view.nbytes} bytes has no counts.")
-    rows, samples, _, _ = _COUNTS.unpack_from(view)
-    if view.nbytes != payload_size(rows, samples):
+    rows, samples, filler, _ = _COUNTS.unpack_from(view)
+    if view.nbytes != payload_size(rows, samples) + filler:
         raise StorageError(
             f"A telemetry payload of {view.nbytes} bytes cannot hold {rows} rows "
             f"and {samples} samples; the block was written by another version or is damaged.",
@@ -162,6 +165,25 @@ def decode(payload: Buffer) -> TelemetryBatch:
     batch = TelemetryBatch(**columns)  # type: ignore[arg-type]
     _check_counts(batch.count, samples)
     return batch
+
+
+def without_rows(batch: TelemetryBatch, gone: npt.NDArray[np.bool_]) -> TelemetryBatch:
+    """Take times and samples from rows; the rows keep their identity.
+
+    Args:
+        batch: any.
+        gone: bool[R], the rows.
+    """
+    stays = np.repeat(~gone, batch.count)
+    zero = np.int64(0)
+    return replace(
+        batch,
+        count=np.where(gone, np.uint32(0), batch.count),
+        raw_time=np.where(gone, zero, batch.raw_time),
+        time=np.where(gone, zero, batch.time),
+        metric=batch.metric[stays],
+        value=batch.value[stays],
+    )
 
 
 def _check_counts(count: U32, samples: int) -> None:

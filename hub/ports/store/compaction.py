@@ -5,6 +5,7 @@
 2. New files first, then the manifest that names them, then the deletion of what it replaced,
    and that only after a grace period. A crash between any two steps leaves a whole store.
 3. The journal offset in the manifest is the cursor; there is no other.
+   What the store has to keep to (how long, what is erased) is asked at each run; see `upkeep.py`.
 4. One compactor works on a store at a time. After an error it is done for: open a new one.
 What must never live here: a clock or a loop; `hub/app/compactor.py` has them.
 """
@@ -12,7 +13,8 @@ What must never live here: a clock or a loop; `hub/app/compactor.py` has them.
 import itertools
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -24,13 +26,36 @@ from hub.errors import StorageError
 from hub.ports.journal.block import Kind
 from hub.ports.journal.durability import lock_folder, make_folder
 from hub.ports.journal.reader import JournalReader
-from hub.ports.journal.segments import list_segments, prune, read_created_ns
-from hub.ports.journal.telemetry import TelemetryBatch, decode
+from hub.ports.journal.redaction import redact
+from hub.ports.journal.segments import (
+    SEGMENT_HEADER_SIZE,
+    list_segments,
+    prune,
+    read_created_ns,
+)
+from hub.ports.journal.telemetry import I64, TelemetryBatch, decode, without_rows
+from hub.ports.store.columns import Columns, Mask
 from hub.ports.store.latest import Entries, latest_of, merge_latest, read_latest, write_latest
-from hub.ports.store.manifest import DataFile, Manifest, Retired
+from hub.ports.store.levels import LEVELS
+from hub.ports.store.manifest import DataFile, Manifest, Retired, RollupFile
 from hub.ports.store.partitions import OWN_DAY, PartitionedSink, days_of
+from hub.ports.store.rollups import Rollup
 from hub.ports.store.sources import BatchSource, FileSource, Source
+from hub.ports.store.tombstones import Tombstones
+from hub.ports.store.upkeep import (
+    Rules,
+    erased,
+    latest_without,
+    merged_rollups,
+    raise_floors,
+    read_floors,
+    roll,
+    too_old,
+    without_entries,
+    without_rows_of,
+)
 
+PLACES: Final = {level.name: level.place for level in LEVELS}
 TIERS: Final = (OWN_DAY, 1 << 20, 1 << 23)  # samples; a file beyond the last stays as it is
 
 
@@ -68,6 +93,7 @@ class Compactor:
         folder: of the store; made if missing.
         journals: folder of each telemetry journal, by a name that must stay the same.
         policy: when and how much.
+        rules: asked at each run with the time, ns: how long what is kept, and what is erased.
 
     Raises:
         ConflictError: another compactor has the store.
@@ -79,10 +105,16 @@ class Compactor:
         folder: Path,
         journals: Mapping[str, Path],
         policy: CompactionPolicy = CompactionPolicy(),
+        rules: Callable[[int], Rules] = lambda _now: Rules(),
     ) -> None:
         self._folder = folder
         self._journals = dict(journals)
         self._policy = policy
+        self._rules = rules
+        self._stones = Tombstones()
+        self._until: tuple[int, Mapping[str, int]] = (0, {})
+        self._checked: set[str] = set()
+        self._hit = False
         try:
             make_folder(folder)
             self._lock_fd = lock_folder(folder)
@@ -132,6 +164,8 @@ class Compactor:
         Yields:
             What has just been done, in a few words.
         """
+        rules = self._rules(now_ns)
+        self._stones = rules.tombstones
         while shares := self._due(now_ns):
             yield from self._compact(shares, now_ns)
         # What gives room comes before what takes some.
@@ -140,8 +174,16 @@ class Compactor:
             for path in prune(folder, below):
                 yield f"pruned {path.name}"
         yield from self._delete_retired(now_ns)
+        while manifest := roll(self._folder, self._manifest, rules.retention.wanted()):
+            self._publish(manifest)
+            yield f"aggregated rows to generation {manifest.generation}"
+        yield from self._erase(now_ns)
+        yield from self._expire(rules, now_ns)
         while group := self._mergeable():
             yield from self._merge(group, now_ns)
+        while rollups := self._mergeable_rollups():
+            self._publish(merged_rollups(self._folder, self._manifest, rollups, now_ns))
+            yield f"merged {len(rollups)} files of aggregates"
 
     def close(self) -> None:
         """Let go of the store."""
@@ -183,7 +225,11 @@ class Compactor:
         return shares if due else []
 
     def _compact(self, shares: list[_Share], now_ns: int) -> Iterator[str]:
+        self._hit = False
         batches = [batch for share in shares for batch in self._batches(share)]
+        if self._hit:
+            for share in shares:
+                yield from self._redact(share.name, share.start, share.end, self._stones)
         journals = self._manifest.journals | {share.name: share.end for share in shares}
         generation = self._manifest.generation + 1
         files: list[DataFile] = []
@@ -220,6 +266,7 @@ class Compactor:
     def _merge(self, group: list[DataFile], now_ns: int) -> Iterator[str]:
         generation = self._manifest.generation + 1
         files, _ = self._write(FileSource(self._folder, group), generation)
+        files = [replace(file, rolled=group[0].rolled) for file in files]
         yield "wrote merged files"
         gone = {file.name for file in group}
         self._publish(
@@ -240,8 +287,96 @@ class Compactor:
         for block in reader.blocks(share.end):
             if block.kind == Kind.TELEMETRY:
                 batch = decode(block.payload)
+                gone = self._stones.of_batch(batch)
+                if gone.any():
+                    self._hit = True
+                    batch = without_rows(batch, gone)
                 if batch.samples:
                     yield batch
+
+    def _redact(self, name: str, start: int, end: int, stones: Tombstones) -> Iterator[str]:
+        """Take erased rows out of the sealed segments between two offsets of a journal."""
+        if not stones.orders:
+            return
+        segments = list_segments(self._journals[name])
+        for segment, following in itertools.pairwise(segments):
+            if following.first <= start or following.first > end:
+                continue
+            with suppress(FileNotFoundError):
+                if rows := redact(segment, following.first, stones.of_batch):
+                    yield f"erased {rows} rows from {segment.path.name}"
+
+    def _erase(self, now_ns: int) -> Iterator[str]:
+        """Carry out orders that are new; they are done when all that was journalled before is compacted."""
+        stones = self._stones.after(self._manifest.erased)
+        if not stones.orders:
+            return
+        if self._until[0] != stones.newest:
+            for name in self._journals:
+                upto = self._manifest.journals.get(name, 0)
+                yield from self._redact(name, 0, upto, stones)
+            yield from self._sweep(*erased(stones), now_ns, stones)
+            if manifest := latest_without(self._folder, self._manifest, stones, now_ns):
+                self._publish(manifest)
+            ends = {name: _end(folder) for name, folder in self._journals.items()}
+            self._until = (stones.newest, ends)
+        done = self._manifest.journals
+        if all(done.get(name, 0) >= end for name, end in self._until[1].items()):
+            self._publish(
+                replace(
+                    self._manifest,
+                    generation=self._manifest.generation + 1,
+                    erased=stones.newest,
+                )
+            )
+            yield f"carried out {len(stones.orders)} orders to erase"
+
+    def _expire(self, rules: Rules, now_ns: int) -> Iterator[str]:
+        """Delete what is older than is to be kept."""
+        if manifest := raise_floors(self._folder, self._manifest, rules.retention, now_ns):
+            self._publish(manifest)
+            self._checked.clear()
+            yield "a new day, or other terms: older rows go"
+        if not self._manifest.floors:
+            return
+        floors = read_floors(self._folder, self._manifest)
+        self._checked &= self._manifest.names()
+        yield from self._sweep(*too_old(floors), now_ns, None, floors.highest())
+
+    def _sweep(
+        self,
+        rows: Callable[[Columns], Mask],
+        entries: Callable[[Rollup, int], Mask],
+        now_ns: int,
+        stones: Tombstones | None,
+        below: I64 | None = None,
+    ) -> Iterator[str]:
+        """Take rows and entries out of all files that may hold some.
+
+        Args:
+            rows: says which rows go.
+            entries: says which aggregates go.
+            now_ns: time, ns since 1970 UTC.
+            stones: only files with devices of these are looked at.
+            below: only files with something before these floors, i64[4], and each of them once.
+        """
+        files: list[DataFile | RollupFile] = [*self._manifest.files, *self._manifest.rollups]
+        for file in files:
+            if stones is not None and not stones.touch(file.min_slot, file.max_slot):
+                continue
+            place = 0 if isinstance(file, DataFile) else PLACES[file.level]
+            if below is not None and (file.min_time >= below[place] or file.name in self._checked):
+                continue
+            if isinstance(file, DataFile):
+                found = without_rows_of(self._folder, self._manifest, file, rows, now_ns)
+            else:
+                found = without_entries(self._folder, self._manifest, file, entries, now_ns)
+            if found is None:
+                if below is not None:
+                    self._checked.add(file.name)
+                continue
+            self._publish(found)
+            yield f"took rows out of {file.name}"
 
     def _write(self, source: Source, generation: int) -> tuple[list[DataFile], Entries]:
         """Write the files of a run, and find the latest samples in passing."""
@@ -255,14 +390,26 @@ class Compactor:
 
     def _mergeable(self) -> list[DataFile]:
         """Find files of one kind that should become one; empty if there are none."""
-        groups: defaultdict[tuple[int, int | None], list[DataFile]] = defaultdict(list)
+        groups: defaultdict[tuple[int, int | None, int], list[DataFile]] = defaultdict(list)
         for file in self._manifest.files:
             tier = next((i for i, limit in enumerate(TIERS) if file.samples < limit), None)
             if tier is None:
                 continue
             first, last = (int(d) for d in days_of(np.array([file.min_time, file.max_time])))
             day = first if tier and first == last else None
-            groups[tier, day].append(file)
+            groups[tier, day, file.rolled].append(file)
+        return next((group for group in groups.values() if len(group) >= self._policy.fanout), [])
+
+    def _mergeable_rollups(self) -> list[RollupFile]:
+        """Find files of aggregates that should become one; empty if there are none."""
+        groups: defaultdict[tuple[str, int, int | None], list[RollupFile]] = defaultdict(list)
+        for file in self._manifest.rollups:
+            tier = next((i for i, limit in enumerate(TIERS) if file.entries < limit), None)
+            if tier is None:
+                continue
+            period = next(level.period for level in LEVELS if level.name == file.level)
+            first, last = file.min_time // period, file.max_time // period
+            groups[file.level, tier, first if first == last else None].append(file)
         return next((group for group in groups.values() if len(group) >= self._policy.fanout), [])
 
     def _publish(self, manifest: Manifest) -> None:
@@ -287,3 +434,12 @@ class Compactor:
         for path in self._folder.iterdir():
             if path.suffix in {".parquet", ".npy", ".tmp"} and path.name not in named:
                 path.unlink()
+
+
+def _end(folder: Path) -> int:
+    """Offset behind the last byte of a journal."""
+    segments = list_segments(folder)
+    if not segments:
+        return 0
+    last = segments[-1]
+    return last.first + last.path.stat().st_size - SEGMENT_HEADER_SIZE

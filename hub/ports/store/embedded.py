@@ -5,7 +5,9 @@
 2. Manifest and tails are looked at together, in one short critical section; files come after,
    and the grace period of compaction keeps them. Were one gone all the same, the query starts
    again on the present manifest.
-3. Reading only; `compaction` writes. Safe to use from several threads and processes.
+3. What is older than is to be kept does not show, whether it is still on the disk or not. Buckets there are made from
+   the finest level that is kept.
+4. Reading only; `compaction` writes. Safe to use from several threads and processes.
 What must never live here: writing.
 """
 
@@ -23,7 +25,8 @@ from hub.ports.journal.telemetry import U16, U32
 from hub.ports.store.buckets import Partial
 from hub.ports.store.columns import FIRST_OF_ROW, SAMPLE_NAMES, Samples, visible_mask
 from hub.ports.store.latest import as_samples, entries_of, read_latest
-from hub.ports.store.manifest import MANIFEST_NAME, DataFile, Manifest
+from hub.ports.store.levels import RAW, Floors, Level, stretches
+from hub.ports.store.manifest import MANIFEST_NAME, DataFile, Manifest, RollupFile
 from hub.ports.store.paging import first_page
 from hub.ports.store.parquet import ParquetFolder
 from hub.ports.store.port import (
@@ -35,7 +38,9 @@ from hub.ports.store.port import (
     RawColumns,
     Visibility,
 )
+from hub.ports.store.rollups import NAMES, Rollup, from_columns, open_rollups
 from hub.ports.store.tail import Found, OutdatedError, Tail
+from hub.ports.store.upkeep import read_floors
 
 Answer = TypeVar("Answer")
 Look = TypeVar("Look")
@@ -57,6 +62,8 @@ class EmbeddedStore:
     def __init__(self, folder: Path, journals: Mapping[str, Path]) -> None:
         self._folder = folder
         self._files = ParquetFolder(folder)
+        self._rollups = ParquetFolder(folder, opened=open_rollups)
+        self._known_floors = ("", Floors())
         self._tails = {name: Tail(path) for name, path in journals.items()}
         self._tails_lock = threading.Lock()
         self._manifest_lock = threading.Lock()
@@ -85,7 +92,9 @@ class EmbeddedStore:
             _finder([slot]),
             lambda manifest, found: [
                 part
-                for source in self._series(manifest, found, slot, metric, start, end)
+                for source in self._series(
+                    manifest.files, found, slot, metric, self._raw_from(manifest, slot, start), end
+                )
                 for part in _first_shown(source, visible, after, enough)
             ],
         )
@@ -96,15 +105,12 @@ class EmbeddedStore:
     ) -> BucketColumns:
         """See `TelemetryStore.buckets`."""
         _check_step(step)
-        parts = self._consistent(
+        return self._consistent(
             _finder([slot]),
-            lambda manifest, found: [
-                Partial.of(part.shown(visible), step)
-                for source in self._series(manifest, found, slot, metric, start, end)
-                for part in source
-            ],
+            lambda manifest, found: self._aggregated(
+                manifest, found, np.array([slot], np.uint32), metric, (start, end), step, visible
+            ),
         )
-        return Partial.joined([Partial.of(_NO_SAMPLES, step), *parts]).columns()
 
     def latest(self, slot: int, *, visible: Visibility) -> LatestColumns:
         """See `TelemetryStore.latest`."""
@@ -134,14 +140,12 @@ class EmbeddedStore:
         """See `TelemetryStore.fleet`."""
         _check_step(step)
         wanted = np.unique(np.asarray(slots, np.uint32))
-        parts = self._consistent(
+        return self._consistent(
             _finder(wanted),
-            lambda manifest, found: [
-                Partial.of(part.shown(visible), step)
-                for part in self._devices(manifest, found, wanted, metric, start, end)
-            ],
+            lambda manifest, found: self._aggregated(
+                manifest, found, wanted, metric, (start, end), step, visible
+            ),
         )
-        return Partial.joined([Partial.of(_NO_SAMPLES, step), *parts]).columns()
 
     def count(self, slots: Sequence[int] | None = None) -> int:
         """See `TelemetryStore.count`."""
@@ -208,12 +212,13 @@ class EmbeddedStore:
                 if manifest.generation != self._manifest.generation:
                     self._manifest = manifest
                     self._files.forget({file.name for file in manifest.files})
+                    self._rollups.forget({file.name for file in manifest.rollups})
                 self._stamp = stamp
             return self._manifest
 
     def _series(
         self,
-        manifest: Manifest,
+        files: Sequence[DataFile],
         found: list[list[Found]],
         slot: int,
         metric: int,
@@ -221,7 +226,7 @@ class EmbeddedStore:
         end: int,
     ) -> Iterator[Iterator[Samples]]:
         """Give the samples of a series, for each file and journal; those of a file in order."""
-        for file in manifest.files:
+        for file in files:
             if _overlaps(file, slot, slot, start, end):
                 yield self._series_of_file(file, slot, metric, start, end)
         later = [b.series(metric, start, end) for b in chain.from_iterable(found)]
@@ -242,7 +247,7 @@ class EmbeddedStore:
 
     def _devices(
         self,
-        manifest: Manifest,
+        files: Sequence[DataFile],
         found: list[list[Found]],
         slots: U32,
         metric: int,
@@ -253,7 +258,7 @@ class EmbeddedStore:
         if not slots.size:
             return
         first, last = int(slots[0]), int(slots[-1])
-        for file in manifest.files:
+        for file in files:
             if not _overlaps(file, first, last, start, end):
                 continue
             source = self._files.source(file.name)
@@ -264,6 +269,84 @@ class EmbeddedStore:
                 yield Samples(**{name: data[name][mask] for name in SAMPLE_NAMES})
         for block in chain.from_iterable(found):
             yield block.series(metric, start, end)
+
+    def _aggregated(
+        self,
+        manifest: Manifest,
+        found: list[list[Found]],
+        slots: U32,
+        metric: int,
+        span: tuple[int, int],
+        step: int,
+        visible: Visibility,
+    ) -> BucketColumns:
+        """Aggregate devices together, each from the finest level that it has there."""
+        floors = self._floors(manifest).of(slots)
+        samples, entries = [_NO_SAMPLES], []
+        coarsest: Level | None = None
+        for own in np.unique(floors, axis=0):
+            some = slots[(floors == own).all(axis=1)]
+            for level, begin, end in stretches(own, *span):
+                bit = level.bit if level else 0
+                unrolled = [file for file in manifest.files if not file.rolled & bit]
+                rows = self._rows(unrolled, found, some, metric, begin, end)
+                late = [part.shown(visible) for part in rows]
+                samples += late
+                if level is None:
+                    continue
+                rolled = self._entries(manifest, level, some, metric, begin, end)
+                kept = [rollup.shown(visible) for rollup in rolled]
+                entries += kept
+                if any(part.start.size for part in kept) or any(map(len, late)):
+                    coarsest = max(coarsest or level, level, key=lambda one: one.width)
+        if coarsest is not None:
+            step = -(-step // coarsest.width) * coarsest.width
+        parts = [Partial.of(part, step) for part in samples] + [p.over(step) for p in entries]
+        return Partial.joined(parts).columns(step, coarsest.name if coarsest else RAW)
+
+    def _rows(
+        self,
+        files: Sequence[DataFile],
+        found: list[list[Found]],
+        slots: U32,
+        metric: int,
+        start: int,
+        end: int,
+    ) -> Iterator[Samples]:
+        """Give samples of one metric of devices, in pieces and in no order."""
+        if slots.size == 1:
+            for source in self._series(files, found, int(slots[0]), metric, start, end):
+                yield from source
+        else:
+            yield from self._devices(files, found, slots, metric, start, end)
+
+    def _entries(
+        self, manifest: Manifest, level: Level, slots: U32, metric: int, start: int, end: int
+    ) -> Iterator[Rollup]:
+        """Give the aggregates of a level whose buckets lie in a range, or begin it."""
+        first, last = int(slots[0]), int(slots[-1])
+        start = start // level.width * level.width
+        for file in manifest.rollups:
+            if file.level != level.name or not _overlaps(file, first, last, start, end):
+                continue
+            source = self._rollups.source(file.name)
+            for group in source.groups((first, last), metric, (start, end)):
+                rollup = from_columns(source.read(group, NAMES))
+                mask = (rollup.metric == metric) & np.isin(rollup.slot, slots)
+                mask &= (rollup.partial.start >= start) & (rollup.partial.start < end)
+                yield rollup.take(mask)
+
+    def _floors(self, manifest: Manifest) -> Floors:
+        """Read from when on what is kept; the newest are remembered."""
+        name, floors = self._known_floors
+        if name != manifest.floors:
+            floors = read_floors(self._folder, manifest)
+            self._known_floors = (manifest.floors, floors)
+        return floors
+
+    def _raw_from(self, manifest: Manifest, slot: int, start: int) -> int:
+        """Return from when on a device has rows in a range that begins at `start`."""
+        return max(start, int(self._floors(manifest).of(np.array([slot]))[0, 0]))
 
     def _newest(
         self, manifest: Manifest, found: list[list[Found]], slot: int, visible: Visibility
@@ -284,7 +367,8 @@ class EmbeddedStore:
         kept = [metric[mask]], [samples.take(mask)]
         for number in _hidden_by_later(metric, samples, visible):
             # An entry that is too late to show stands for earlier ones that may.
-            for source in self._series(manifest, [], slot, number, *_ALWAYS):
+            begin = self._raw_from(manifest, slot, _ALWAYS[0])
+            for source in self._series(manifest.files, [], slot, number, begin, _ALWAYS[1]):
                 for part in source:
                     shown = part.shown(visible)
                     last = shown.take(shown.time == shown.time.max(initial=_ALWAYS[0]))
@@ -322,7 +406,7 @@ def _check_step(step: int) -> None:
         raise InvalidInputError(f"A bucket of {step} ns is not possible; ask for 1 ns or more.")
 
 
-def _overlaps(file: DataFile, first: int, last: int, start: int, end: int) -> bool:
+def _overlaps(file: DataFile | RollupFile, first: int, last: int, start: int, end: int) -> bool:
     in_slots = file.min_slot <= last and file.max_slot >= first
     return in_slots and file.min_time < end and file.max_time >= start
 

@@ -15,7 +15,8 @@ from hub.errors import StorageError
 from hub.ports.journal.durability import write_whole
 
 MANIFEST_NAME = "manifest.json"
-VERSION = 1
+VERSION = 2
+"""1 had no rollups, floors and erasures; what it says is read as a store without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,38 @@ class DataFile:
         min_time: least time, ns since 1970 UTC.
         max_time: greatest time, ns since 1970 UTC.
         size: bytes.
+        rolled: bits of the levels (`levels.Level.bit`) that hold its samples too.
     """
 
     name: str
     samples: int
     rows: int
+    min_slot: int
+    max_slot: int
+    min_time: int
+    max_time: int
+    size: int
+    rolled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RollupFile:
+    """One live file of aggregates.
+
+    Args:
+        name: within the store folder.
+        level: name of its level.
+        entries: number of aggregates.
+        min_slot: least device slot.
+        max_slot: greatest device slot.
+        min_time: beginning of the earliest bucket, ns since 1970 UTC.
+        max_time: beginning of the latest bucket, ns since 1970 UTC.
+        size: bytes.
+    """
+
+    name: str
+    level: str
+    entries: int
     min_slot: int
     max_slot: int
     min_time: int
@@ -66,6 +94,9 @@ class Manifest:
         files: live Parquet files, oldest first.
         latest: live files of latest values, oldest first.
         retired: files that wait for deletion.
+        rollups: live files of aggregates, oldest first.
+        floors: file that says from when on what is kept; empty: everything is.
+        erased: the greatest id of an order (`tombstones`) that was carried out, with all before.
     """
 
     generation: int = 0
@@ -73,6 +104,9 @@ class Manifest:
     files: tuple[DataFile, ...] = ()
     latest: tuple[str, ...] = ()
     retired: tuple[Retired, ...] = ()
+    rollups: tuple[RollupFile, ...] = ()
+    floors: str = ""
+    erased: int = 0
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -90,7 +124,7 @@ class Manifest:
             raise StorageError(f"{path.name} cannot be read: {error.strerror}.") from error
         try:
             data: dict[str, Any] = json.loads(text)
-            if data.pop("version") != VERSION:
+            if data.pop("version") not in {1, VERSION}:
                 raise StorageError(
                     f"{path.name} is of another version than this hub's store; "
                     "run the version that wrote it, or migrate the store.",
@@ -101,6 +135,9 @@ class Manifest:
                 files=tuple(DataFile(**entry) for entry in data["files"]),
                 latest=tuple(data["latest"]),
                 retired=tuple(Retired(**entry) for entry in data["retired"]),
+                rollups=tuple(RollupFile(**entry) for entry in data.get("rollups", ())),
+                floors=data.get("floors", ""),
+                erased=data.get("erased", 0),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(
@@ -121,6 +158,23 @@ class Manifest:
         """Return the content of its file."""
         return json.dumps({"version": VERSION, **asdict(self)}, separators=(",", ":")).encode()
 
+    def live(self) -> tuple[str, ...]:
+        """Every file that a query may need."""
+        floors = (self.floors,) if self.floors else ()
+        rollups = (file.name for file in self.rollups)
+        return (*(file.name for file in self.files), *rollups, *self.latest, *floors)
+
     def names(self) -> set[str]:
         """Every file that must not be deleted yet."""
-        return {f.name for f in self.files} | set(self.latest) | {r.name for r in self.retired}
+        return set(self.live()) | {r.name for r in self.retired}
+
+
+def renew_manifest(folder: Path) -> None:
+    """Write the manifest of a store as this version writes it; a store without one stays so.
+
+    Raises:
+        StorageError: it is damaged or newer.
+        OSError: it could not be written; the old one is in force.
+    """
+    if (folder / MANIFEST_NAME).exists():
+        Manifest.read(folder).write(folder)

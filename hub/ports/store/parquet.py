@@ -10,6 +10,7 @@ What must never live here: which files are live.
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -121,9 +122,17 @@ class ParquetSink:
 
 
 class ParquetSource:
-    """Reads one file; safe to use from several threads."""
+    """Reads one file; safe to use from several threads.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file.
+        names: its columns, in order.
+        time: the one that it is sorted by behind slot and metric.
+    """
+
+    def __init__(
+        self, path: Path, names: Sequence[str] = tuple(DTYPES), time: str = "time"
+    ) -> None:
         self._lock = threading.Lock()
         self._name = path.name
         try:
@@ -131,8 +140,7 @@ class ParquetSource:
         except pa.ArrowException as error:
             raise _damaged(path.name, error) from error
         metadata = self._file.metadata
-        index = {name: i for i, name in enumerate(DTYPES)}
-        wanted = [index["slot"], index["metric"], index["time"]]
+        wanted = [names.index(name) for name in ("slot", "metric", time)]
         bounds = np.empty((metadata.num_row_groups, 3, 2), np.int64)
         for group in range(metadata.num_row_groups):
             row_group = metadata.row_group(group)
@@ -188,10 +196,17 @@ class ParquetFolder:
     Args:
         folder: of the store.
         capacity: files kept open.
+        opened: opens one.
     """
 
-    def __init__(self, folder: Path, capacity: int = 64) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        capacity: int = 64,
+        opened: Callable[[Path], ParquetSource] = ParquetSource,
+    ) -> None:
         self._folder = folder
+        self._opened = opened
         self._capacity = capacity
         self._open: OrderedDict[str, ParquetSource] = OrderedDict()
         self._lock = threading.Lock()
@@ -205,7 +220,7 @@ class ParquetFolder:
         """
         with self._lock:
             source = self._open.pop(name, None)
-        source = source or ParquetSource(self._folder / name)
+        source = source or self._opened(self._folder / name)
         with self._lock:
             self._open[name] = source
             while len(self._open) > self._capacity:

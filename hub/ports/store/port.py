@@ -89,7 +89,8 @@ class BucketColumns:
     """Aggregates over time buckets that have rows, B of them, in order.
 
     Buckets are aligned to multiples of `step` since 1970 UTC, not to the start of the range; the
-    first and the last cover only what of them lies in the range.
+    first and the last cover only what of them lies in the range. Where rows are kept no more, they
+    are made from what is (minutes, hours or days), whole ones; the step is then as wide at least.
 
     Args:
         start: i64[B], beginning of the bucket, ns since 1970 UTC.
@@ -97,7 +98,10 @@ class BucketColumns:
         min: f64[B].
         max: f64[B].
         mean: f64[B].
+        first: f64[B], value of the earliest sample by (time, seq).
         last: f64[B], value of the latest sample by (time, seq).
+        step: width of a bucket, ns; greater than asked for where only coarser aggregates are kept.
+        level: the coarsest level that the buckets are made from: `raw`, `minute`, `hour` or `day`.
     """
 
     start: I64
@@ -105,7 +109,10 @@ class BucketColumns:
     min: F64
     max: F64
     mean: F64
+    first: F64
     last: F64
+    step: int
+    level: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ class RemoteStore(ABC):
         if step < 1:
             raise InvalidInputError(f"A bucket of {step} ns is not possible; ask for 1 ns or more.")
         samples = self.samples(slots, metric, start, end, visible)
-        return Partial.of(samples, step).columns()
+        return Partial.of(samples, step).columns(step)
 
 
 def milliseconds(start: int, end: int) -> tuple[int, int]:

@@ -61,7 +61,7 @@ class BatchSource:
         begins = np.flatnonzero(np.append(True, slot[1:] != slot[:-1]))
         samples = np.add.reduceat(batch.count[rows], begins, dtype=np.int64)
         edges = np.append(begins, rows.size)
-        for first, last in _runs(samples):
+        for first, last in runs(samples):
             yield file_order(expand(batch, rows[edges[first] : edges[last]]), timely=True)
 
 
@@ -99,7 +99,7 @@ class FileSource:
         weights = np.concatenate([source.slot_weights() for source in self._sources])
         weights = weights[np.argsort(weights[:, 0], kind="stable")]
         low = 0
-        for _, last in _runs(weights[:, 1]):
+        for _, last in runs(weights[:, 1]):
             high = int(weights[last - 1, 0])
             if high >= low:  # else the run ends with a slot that is done
                 yield self._read(low, high)
@@ -116,8 +116,11 @@ class FileSource:
         return file_order(Columns.concatenate(parts))
 
 
-def _runs(weights: I64) -> Iterator[tuple[int, int]]:
+def runs(weights: I64) -> Iterator[tuple[int, int]]:
     """Group consecutive entries so that each group weighs about `CHUNK`.
+
+    Args:
+        weights: i64[N].
 
     Yields:
         First and last (exclusive) position of each group.

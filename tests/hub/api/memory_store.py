@@ -103,7 +103,10 @@ class MemoryStore:
             min=np.array([min(bucket) for bucket in values], np.float64),
             max=np.array([max(bucket) for bucket in values], np.float64),
             mean=np.array([sum(bucket) / len(bucket) for bucket in values], np.float64),
+            first=np.array([bucket[0] for bucket in values], np.float64),
             last=np.array([bucket[-1] for bucket in values], np.float64),
+            step=step,
+            level="raw",
         )
 
     def latest(self, slot: int, *, visible: Visibility) -> LatestColumns:

@@ -8,6 +8,7 @@
 `load` reads the environment and is called by `hub.wiring`; others are handed a `Settings`.
 """
 
+import itertools
 import os
 import tomllib
 from collections.abc import Mapping
@@ -283,6 +284,36 @@ class SupportSettings(Section):
     """How long it is kept who looked."""
 
 
+class RetentionSettings(Section):
+    """How long telemetry is kept of products whose plan does not say; without a number: for ever.
+
+    Days of the time of measurement. A coarser level is kept for as long as the finer one, at least.
+    """
+
+    raw_days: Positive | None = None
+    """Rows as measured."""
+    minute_days: Positive | None = None
+    """Aggregates by minute: count, least, greatest, mean, first and last."""
+    hour_days: Positive | None = None
+    """Aggregates by hour."""
+    day_days: Positive | None = None
+    """Aggregates by day."""
+    patience_days: Annotated[int, Field(ge=0)] = 30
+    """How long the terms of a subscription count after its end."""
+
+    @property
+    def days(self) -> tuple[int | None, ...]:
+        """Days by level, the finest first."""
+        return (self.raw_days, self.minute_days, self.hour_days, self.day_days)
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        for finer, coarser in itertools.pairwise(self.days):
+            if coarser is not None and (finer is None or finer > coarser):
+                raise ValueError("each level must be kept for as long as the finer one, at least")
+        return self
+
+
 class LimitSettings(Section):
     """Limits on what the outside world may send. Those of the wire are fixed (docs/wire.md)."""
 
@@ -331,6 +362,7 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     store: StoreSettings = StoreSettings()
     limits: LimitSettings = LimitSettings()
+    retention: RetentionSettings = RetentionSettings()
     support: SupportSettings = SupportSettings()
     backup: BackupSettings = BackupSettings()
     billing: BillingSettings = BillingSettings()

@@ -24,6 +24,7 @@ from hub.api.paging import After, Listing
 from hub.api.telemetry_query import Span, Telemetry
 from hub.errors import InvalidInputError
 from hub.ports.database.engine import read_session
+from hub.ports.store.port import BucketColumns
 from hub.services import telemetry
 from hub.services.column_files import Columns, csv_pages, parquet_pages
 
@@ -107,7 +108,7 @@ def get_telemetry(
         buckets = hub.store.buckets(
             series.slot, series.metric, span.start, span.end, span.step, visible=series.visible
         )
-        return _bucket_answer(about, span, step, chosen, query.bucket_columns(buckets))
+        return _bucket_answer(about, span, buckets, chosen)
     if chosen is not Format.JSON:
         if after is not None:
             raise InvalidInputError(
@@ -163,14 +164,14 @@ def get_fleet_telemetry(
         found = telemetry.fleet(session, caller, model, metric, region=region)
     buckets = hub.store.fleet(found.slots, found.metric.index, span.start, span.end, span.step or 0)
     about = _About(None, found.model, found.metric.name, found.metric.unit)
-    return _bucket_answer(about, span, step, chosen, query.bucket_columns(buckets))
+    return _bucket_answer(about, span, buckets, chosen)
 
 
-def _bucket_answer(
-    about: _About, span: Span, step: str | None, form: Format, table: Columns
-) -> Response:
+def _bucket_answer(about: _About, span: Span, buckets: BucketColumns, form: Format) -> Response:
+    table = query.bucket_columns(buckets)
     if form is Format.JSON:
-        return _json(columns.json_text(about.head(span, step), table))
+        head = {**about.head(span, query.step_text(buckets.step)), "level": buckets.level}
+        return _json(columns.json_text(head, table))
     return _export(about, form, iter([table]))
 
 

@@ -101,6 +101,12 @@ def _width(step: str) -> int:
     return width
 
 
+def step_text(step: int) -> str:
+    """Return a width in ns as requests give it, in the largest unit that fits."""
+    unit = max((u for u in _UNITS if step % _UNITS[u] == 0), key=lambda u: _UNITS[u])
+    return f"{step // _UNITS[unit]}{unit}"
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """One metric of one device, as one caller may see it."""
@@ -155,6 +161,7 @@ def bucket_columns(buckets: BucketColumns) -> Columns:
         "min": buckets.min,
         "max": buckets.max,
         "mean": buckets.mean,
+        "first": buckets.first,
         "last": buckets.last,
     }
 
@@ -191,7 +198,14 @@ class Telemetry(BaseModel):
     unit: str = Field(description="UCUM code.")
     from_: Instant = Field(alias="from")
     to: Instant
-    step: str | None = None
+    step: str | None = Field(
+        default=None,
+        description="Width of a bucket; wider than asked for where only coarser ones are kept.",
+    )
+    level: str | None = Field(
+        default=None,
+        description="The coarsest that buckets are made from: `raw`, `minute`, `hour` or `day`.",
+    )
     next: str | None = Field(default=None, description="Rows only: `after` for the next page.")
     time: list[Instant] | None = None
     value: list[float] | None = None
@@ -202,6 +216,7 @@ class Telemetry(BaseModel):
     min: list[float | None] | None = None
     max: list[float | None] | None = None
     mean: list[float | None] | None = None
+    first: list[float | None] | None = None
     last: list[float | None] | None = None
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
@@ -215,11 +230,13 @@ class Telemetry(BaseModel):
                     "from": "2026-01-31T08:00:00Z",
                     "to": "2026-01-31T08:10:00Z",
                     "step": "5m",
+                    "level": "raw",
                     "start": ["2026-01-31T08:00:00Z", "2026-01-31T08:05:00Z"],
                     "count": [300, 300],
                     "min": [20.9, 21.0],
                     "max": [21.4, 21.6],
                     "mean": [21.1, 21.3],
+                    "first": [20.9, 21.0],
                     "last": [21.2, 21.6],
                 }
             ]

@@ -28,6 +28,7 @@
     grace_days = 14
     features = { telemetry = {}, boost_hours = { value = 20 } }
     settings = { target_c = 21.0 }      # before the model's
+    retention = { raw_days = 30, minute_days = 90, hour_days = 730, day_days = 3650 }
     budget = { messages_per_s = 50 }    # while the plan covers telemetry, before the model's
 
 Warranties, calendars of support and support contracts are in `coverage_document`, meters in
@@ -54,6 +55,7 @@ from hub.services.coverage_document import (
 )
 from hub.services.lifecycle_document import LifecycleTerms
 from hub.services.price_document import REGION, PriceTerms, TaxEntry
+from hub.services.retention_document import RetentionEntry
 from hub.services.usage_document import MeterEntry, QuotaEntry
 
 
@@ -294,6 +296,9 @@ class PlanTermsEntry(Entry):
     features: dict[FeatureName, TermsEntry] = {}
     settings: Annotated[dict[SettingName, SettingValue], Field(max_length=256)] = {}
     budget: BudgetEntry = BudgetEntry()
+    retention: RetentionEntry = Field(
+        default=RetentionEntry(), description="How long telemetry is kept, by level."
+    )
 
     @property
     def grace_s(self) -> int:

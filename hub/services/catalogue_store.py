@@ -29,6 +29,7 @@ from hub.services.catalogue_document import (
 )
 from hub.services.lifecycle_document import lifecycle_of
 from hub.services.price_document import PriceTerms, TaxEntry
+from hub.services.retention_document import RetentionEntry
 from hub.services.usage_document import MeterEntry
 
 _DAY_S = 86_400
@@ -95,6 +96,7 @@ def _plans(session: Session) -> dict[str, PlanEntry]:
                 features=included[v.id],
                 settings=v.settings or {},
                 budget=BudgetEntry.model_construct(**(v.budget or {})),
+                retention=RetentionEntry.model_construct(**(v.retention or {})),
                 **PriceTerms.model_construct(**(v.price or {})).model_dump(),
                 **lifecycle_of(v.lifecycle).model_dump(),
             )
@@ -227,6 +229,7 @@ def _add_version(session: Session, plan: c.Plan, entry: PlanVersionEntry, at: in
         grace_s=entry.grace_s,
         settings=dict(entry.settings) or None,
         budget=entry.budget.stored(),
+        retention=entry.retention.stored(),
         price=entry.stored(),
         lifecycle=entry.lifecycle(),
         published_at=at,

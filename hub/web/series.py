@@ -46,6 +46,11 @@ _NOTHING = N_("{title}: nothing was measured in this time.")
 _SUMMARY = N_(
     "{title}: {count} values from {start} to {end}, between {low} and {high}, {mean} on average."
 )
+_LEVELS = {
+    "minute": N_("Of the earlier part there are values by minute only."),
+    "hour": N_("Of the earlier part there are values by hour only."),
+    "day": N_("Of the earlier part there are values by day only."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,8 @@ class Chart:
             return text(_NOTHING, title=metric.title)
         count = int(b.count.sum())
         mean = float((b.mean * b.count).sum() / count)
-        return text(
+        coarse = _LEVELS.get(b.level)
+        summary = text(
             _SUMMARY,
             title=metric.title,
             count=formats.whole(count),
@@ -98,6 +104,7 @@ class Chart:
             high=formats.quantity(float(b.max.max()), metric.unit),
             mean=formats.quantity(mean, metric.unit),
         )
+        return summary if coarse is None else f"{summary} {text(coarse)}"
 
     def rows(self, formats: Formats) -> list[dict[str, str]]:
         """Return the rows of the chart's table, those of time first."""
@@ -144,6 +151,7 @@ def get_series(
         "min": _plain(b.min),
         "max": _plain(b.max),
         "mean": _plain(b.mean),
+        "level": b.level,
         "sentence": chart.sentence(visitor),
         "rows": table.rows(visitor.formats),
         "findings": [
@@ -175,7 +183,7 @@ def drawn(store: TelemetryStore, series: Series, start: int, end: int, columns: 
     buckets = store.buckets(
         series.slot, series.metric.index, start, end, step, visible=series.visible
     )
-    return Chart(series.metric, start, end, step, buckets)
+    return Chart(series.metric, start, end, buckets.step, buckets)
 
 
 def marked(

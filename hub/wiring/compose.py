@@ -389,9 +389,11 @@ def progress(settings: Settings, lane: int) -> Progress:
 
 def compactor(settings: Settings) -> Compactor:
     """Open the telemetry store for writing; one process at a time can."""
+    from hub.app.store_rules import StoreRules  # noqa: PLC0415  heavy, see rule 3
     from hub.ports.store.compaction import Compactor  # noqa: PLC0415  heavy, see rule 3
 
-    return Compactor(settings.store_dir, journals(settings))
+    rules = StoreRules(engine(settings), settings.retention.days, settings.retention.patience_days)
+    return Compactor(settings.store_dir, journals(settings), rules=rules)
 
 
 def prune_below(settings: Settings) -> dict[str, int]:

@@ -175,7 +175,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "authd": ("hub.app.authd", "hub.ports.database.engine", "hub.services.admission"),
     "control": ("hub.wiring.control",),
     "ingest": ("hub.app.ingest",),  # and of several workers what they need of the database
-    "compactor": ("hub.app.compactor", "hub.pipeline.store"),
+    "compactor": ("hub.app.compactor", "hub.app.store_rules", "hub.pipeline.store"),
     "meter": ("hub.app.usage_meter", "hub.ports.store.embedded"),
     "mirror": ("hub.app.mirror", "hub.ports.store.mirror"),
     "backup": ("hub.app.backup.schedule",),

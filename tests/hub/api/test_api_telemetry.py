@@ -107,8 +107,8 @@ def test_an_export_has_all_pages(
 
 def test_buckets_can_be_exported_too(ada: TestClient, unit: Unit) -> None:
     lines = ada.get(path(unit, format="csv", step="1h")).text.splitlines()
-    assert lines[0] == '"start","count","min","max","mean","last"'
-    assert lines[1] == '"2026-01-31T07:00:00.000000000Z",4,20,23,21.5,22'
+    assert lines[0] == '"start","count","min","max","mean","first","last"'
+    assert lines[1] == '"2026-01-31T07:00:00.000000000Z",4,20,23,21.5,20,22'
 
 
 @pytest.mark.parametrize(

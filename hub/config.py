@@ -66,6 +66,37 @@ class ApiSettings(Section):
     """0 picks a free port at start; `run/hub.json` says which."""
 
 
+class OidcSettings(Section):
+    """An identity provider (OpenID Connect) by which people may sign in."""
+
+    issuer: str = ""
+    """Its address, as it says of itself, such as `https://login.example.org`. Empty: there is none."""
+    client_id: str = ""
+    """What the hub is called there; its redirect address is `/sign-in/provider/back`."""
+    client_secret: SecretStr = SecretStr("")
+    """What the hub shows there."""
+    title: str = "Single sign-on"
+    """What the button to sign in calls it."""
+    ca_file: Path | None = None
+    """PEM file of the authorities that its certificate is checked against; empty: the system's."""
+    link_by_email: bool = True
+    """Whether an account of the provider that was never used here signs in whose e-mail address it has
+    verified. Set to false where its users choose addresses that are not theirs."""
+
+    @field_validator("issuer")
+    @classmethod
+    def _https(cls, value: str) -> str:
+        if value and not value.startswith("https://"):
+            raise ValueError("needs an address with https://")
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.issuer and not (self.client_id and self.client_secret.get_secret_value()):
+            raise ValueError("an issuer needs client_id and client_secret")
+        return self
+
+
 class MqttSettings(Section):
     """The broker's MQTT listener, as devices reach it."""
 
@@ -366,6 +397,7 @@ class Settings(BaseSettings):
     support: SupportSettings = SupportSettings()
     backup: BackupSettings = BackupSettings()
     billing: BillingSettings = BillingSettings()
+    oidc: OidcSettings = OidcSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -16,6 +16,7 @@ from entitlements.decision_arrays import Decisions
 from hub.api.limits import RateLimit
 from hub.errors import ConflictError
 from hub.metrics import Metrics
+from hub.ports.identity.port import IdentityProvider
 from hub.ports.payment.port import NOBODY_COLLECTS, PaymentPort
 from hub.ports.store.port import TelemetryStore
 from hub.services.caller import Caller
@@ -24,6 +25,7 @@ from hub.services.erasure_parts import Horizon
 from hub.services.events import Broadcaster
 from hub.services.idempotency import Running
 from hub.services.look_book import LookBook
+from hub.services.passkeys import Site
 from hub.services.payments import NOTHING_FOLLOWS, Hooks
 from hub.services.pki import CertificateAuthority
 from hub.services.signing_keys import SigningKeys
@@ -107,6 +109,9 @@ class Hub:
         horizon: how long what cannot be erased at once stays.
         dispute_days: how long an owner has to answer a dispute.
         button_hints: how the button of a product is pressed, by language tag.
+        site: the hub as browsers know it; `None`: it has no DNS name, so there are no passkeys.
+        provider: by which people may sign in; `None` for none.
+        link_by_email: its accounts are linked by the e-mail address that it has verified.
         advance: moves the clock ahead on behalf of a caller by so many ns, and returns how often it
             halted; refuses unless this is a demo hub.
         payment: the payment provider.
@@ -145,6 +150,9 @@ class Hub:
     horizon: Horizon = field(default_factory=Horizon)
     dispute_days: int = 14
     button_hints: Mapping[str, str] = field(default_factory=dict)
+    site: Site | None = None
+    provider: IdentityProvider | None = None
+    link_by_email: bool = True
     advance: Callable[[Caller, int], int] = no_demo
     payment: PaymentPort = NOBODY_COLLECTS
     payment_hooks: Hooks = NOTHING_FOLLOWS

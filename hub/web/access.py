@@ -27,7 +27,13 @@ RULES: Mapping[str, Roles] = MappingProxyType(
         "do_sign_in": ANYBODY,
         "do_sign_out": ANYBODY,
         "do_prefer": ANYBODY,
+        "get_provider": ANYBODY,
+        "get_provider_back": ANYBODY,
         "get_static": ANYBODY,
+        "page_account": SIGNED_IN,
+        "do_end_session": SIGNED_IN,
+        "do_remove_passkey": SIGNED_IN,
+        "do_revoke_key": SIGNED_IN,
         "page_password": SIGNED_IN,
         "do_password": SIGNED_IN,
         # Customers

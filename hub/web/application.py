@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from hub.web import (
     access,
+    account,
     bills,
     certificate,
     claims,
@@ -34,6 +35,7 @@ from hub.web.pages import Pages
 _ROUTERS = (
     delivery.ROUTER,
     entrance.ROUTER,
+    account.ROUTER,
     home.ROUTER,
     claims.ROUTER,
     product.ROUTER,

@@ -12,11 +12,13 @@ from sqlalchemy import Engine
 from starlette.requests import Request
 
 from hub.metrics import Metrics
+from hub.ports.identity.port import IdentityProvider
 from hub.ports.store.port import TelemetryStore
 from hub.services.causes import CauseBoard
 from hub.services.erasure_parts import Horizon
 from hub.services.events import Broadcaster
 from hub.services.look_book import LookBook
+from hub.services.passkeys import Site
 from hub.services.signing_keys import SigningKeys
 from hub.services.state import Place
 from hub.services.tokens import Tokens
@@ -112,6 +114,18 @@ class Hub(Protocol):
     @property
     def button_hints(self) -> Mapping[str, str]:
         """How the button of a product is pressed, by language tag."""
+
+    @property
+    def site(self) -> Site | None:
+        """The hub as browsers know it."""
+
+    @property
+    def provider(self) -> IdentityProvider | None:
+        """By which people may sign in."""
+
+    @property
+    def link_by_email(self) -> bool:
+        """Whether its accounts are linked by their address."""
 
     @property
     def limits(self) -> Brakes:

@@ -42,7 +42,7 @@ def page_sign_in(request: Request, next: str = "/") -> Response:  # noqa: A002  
     """Show the form to sign in, or go on if that is done."""
     if visitor_of(request).caller is not None:
         return RedirectResponse(local(next), 303)
-    return pages_of(request).page(request, "sign_in.html", next=local(next), email="", error="")
+    return _form(request, 200, local(next), "", "")
 
 
 @ROUTER.post("/sign-in", operation_id="do_sign_in")
@@ -54,9 +54,7 @@ def do_sign_in(request: Request) -> Response:
         opened = _opened(request, hub, email, form.get("password", ""))
     except (NotAuthenticatedError, RateLimitedError, InvalidInputError) as error:
         said = _refusal(request, error, _WRONG)
-        return pages_of(request).page(
-            request, "sign_in.html", status=error.status, next=onward, email=email, error=said
-        )
+        return _form(request, error.status, onward, email, said)
     if visitor.token:
         with write_session(hub.engine) as session:
             sessions.sign_out(session, visitor.token, hub.clock())
@@ -141,6 +139,11 @@ def _opened(request: Request, hub: Hub, email: str, password: str) -> SignedIn:
         raise
     hub.metrics.sign_ins.labels("ok").inc()
     return opened
+
+
+def _form(request: Request, status: int, onward: str, email: str, error: str) -> Response:
+    shown = {"next": onward, "email": email, "error": error, "provider": hub_of(request).provider}
+    return pages_of(request).page(request, "sign_in.html", status, **shown)
 
 
 def _refusal(request: Request, error: HubError, wrong: str) -> str:

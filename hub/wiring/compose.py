@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from hub.ports.broker.mosquitto_client import MosquittoBroker
     from hub.ports.broker.port import Broker, EmbeddedBroker
     from hub.ports.clock import MovableClock
+    from hub.ports.identity.port import IdentityProvider
     from hub.ports.journal.writer import JournalWriter
     from hub.ports.payment.port import PaymentPort
     from hub.ports.store.compaction import Compactor
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from hub.ports.store.victoria import VictoriaStore
     from hub.services.billing_accounts import Vendor
     from hub.services.erasure_parts import Horizon
+    from hub.services.passkeys import Site
     from hub.services.pki import CertificateAuthority
     from hub.services.tokens import Tokens
 
@@ -94,6 +96,35 @@ def world_now() -> int:
 def clock_to_move(settings: Settings) -> MovableClock | None:
     """Return the hub's clock if it may be moved."""
     return _moved if settings.demo else None
+
+
+def site(settings: Settings) -> Site | None:
+    """Return the hub as browsers know it: by its first DNS name, with the port and behind a proxy."""
+    from hub.services.passkeys import Site  # noqa: PLC0415  heavy, see rule 3
+
+    for name in settings.public_hosts:
+        if not name.replace(".", "").isdigit() and ":" not in name:
+            plain = f"https://{name}"
+            return Site(name, (f"{plain}:{settings.api.port}", plain))
+    return None
+
+
+def identity_provider(settings: Settings) -> IdentityProvider | None:
+    """Return by which people may sign in, if the settings name one."""
+    if not settings.oidc.issuer:
+        return None
+    import ssl  # noqa: PLC0415  only here
+
+    import httpx  # noqa: PLC0415  heavy, see rule 3
+
+    from hub.ports.identity.oidc import OidcProvider  # noqa: PLC0415  heavy, see rule 3
+
+    file = settings.oidc.ca_file
+    trust = ssl.create_default_context(cafile=str(file) if file else None)
+    client = httpx.Client(verify=trust, timeout=10.0, follow_redirects=False)
+    name = settings.public_hosts[0]
+    port = "" if settings.api.port == 443 else f":{settings.api.port}"
+    return OidcProvider(settings.oidc, f"https://{name}{port}/sign-in/provider/back", client, now)
 
 
 def engine(settings: Settings) -> Engine:

@@ -248,6 +248,9 @@ def _hub(
         horizon=compose.erasure_horizon(settings),
         dispute_days=settings.ownership.dispute_days,
         button_hints=settings.ownership.button_hints,
+        site=compose.site(settings),
+        provider=compose.identity_provider(settings),
+        link_by_email=settings.oidc.link_by_email,
         advance=mover.advance,
     )
 

@@ -23,6 +23,7 @@ from hub.services.caller import HUB, Caller, Role
 from hub.services.events import Broadcaster
 from hub.services.gate import GatePublisher
 from hub.services.look_book import LookBook
+from hub.services.passkeys import Site
 from hub.services.pki import CertificateAuthority
 from hub.services.signing_keys import SigningKeys
 from hub.services.state import Place
@@ -212,6 +213,7 @@ def new_world(folder: Path, url: str, authority: CertificateAuthority) -> Iterat
         live=Broadcaster(),
         place=Place("broker.example.org", 8883, "https://hub.example.org"),
         signing_keys=SigningKeys.load_or_create(folder / "keys"),
+        site=Site("testserver", ("https://testserver",)),
         incarnation=bytes(range(8)),
         operator_token_hash=secret_hash(OPERATOR_TOKEN),
         metrics=Metrics("control"),

@@ -240,7 +240,9 @@ def asked(
             return {name: fill(one) for name, one in value.items()}
         return [fill(one) for one in value] if isinstance(value, list) else value
 
-    address = fill(path + row.query).replace("{key_id}", "a" * 16)
+    address = fill(path + row.query)
+    for unknown in ("key_id", "session_id", "passkey_id"):
+        address = address.replace(f"{{{unknown}}}", "a" * 16)
     assert "{" not in address, f"{address}: the scene has no such id"
     if row.form is not None:
         answer = client.request(method, address, data=fill(dict(row.form)))

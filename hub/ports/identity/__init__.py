@@ -1,0 +1,1 @@
+"""Identity providers: the port beside its one adapter, OpenID Connect."""

@@ -61,12 +61,15 @@ class Verdict:
     wrong: tuple[str, ...]
 
 
-def verify(session: Session, key: Ed25519PublicKey) -> Verdict:
+def verify(
+    session: Session, key: Ed25519PublicKey, noted: tuple[int, str] | None = None
+) -> Verdict:
     """Walk the whole chain: hashes, order, balanced postings, seals.
 
     Args:
         session: any session.
         key: with which seals are checked.
+        noted: id and digest of an entry, kept elsewhere, that must still be there.
     """
     seals = {row.entry_id: row for row in session.scalars(select(LedgerSeal))}
     walk = _Walk()
@@ -75,9 +78,11 @@ def verify(session: Session, key: Ed25519PublicKey) -> Verdict:
     query = select(LedgerEntry).order_by(LedgerEntry.id).execution_options(yield_per=1_000)
     for row in session.scalars(query):
         wrong += walk.step(row)
-        if row.id in seals:
+        if row.id in seals or (noted is not None and row.id == noted[0]):
             digests[row.id] = row.digest
     wrong += walk.unbalanced()
+    if noted is not None and noted[0] and digests.get(noted[0]) != noted[1]:
+        wrong.append(f"Entry {noted[0]} is not the one that was noted.")
     sealed = 0
     for entry_id in sorted(seals):
         if digests.get(entry_id) != seals[entry_id].digest:

@@ -27,6 +27,7 @@ from hub.wiring import (
     deadletter_commands,
     kernels,
     keys_commands,
+    ledger_commands,
     logs,
     token_commands,
     trace_command,
@@ -57,6 +58,7 @@ app.add_typer(database_app, name="db")
 app.add_typer(deadletter_commands.app, name="deadletter")
 app.add_typer(certificate_commands.app, name="certificate")
 app.add_typer(keys_commands.app, name="keys")
+app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(ca_commands.app, name="ca")
 app.add_typer(token_commands.app, name="token")
 app.add_typer(clock_commands.app, name="clock")

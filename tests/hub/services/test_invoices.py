@@ -323,6 +323,9 @@ def test_the_ledger_is_sealed_and_tells_of_tampering(money: MoneyWorld) -> None:
         found = ledger_seals.verify(session, public)
         assert (found.wrong, found.sealed, found.entries) == ((), found.entries, 15)
         assert session.scalars(select(LedgerSeal)).all()
+        assert not ledger_seals.verify(session, public, (found.entries, found.digest)).wrong
+        other = ledger_seals.verify(session, public, (4, found.digest)).wrong
+        assert other == ("Entry 4 is not the one that was noted.",)
         assert sum(ledger.balances(session).values()) == 0
     with write_session(money.world.engine) as session:
         session.execute(update(LedgerEntry).where(LedgerEntry.id == 2).values(amount=-1))

@@ -282,4 +282,4 @@ def test_money_in_is_money_out() -> None:
         "phases": (Phase.explicit, Phase.reuse, Phase.generate),
         "suppress_health_check": list(HealthCheck),
     }
-    run_state_machine_as_test(Books, settings=settings(**checks))  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Books, settings=settings(**checks))

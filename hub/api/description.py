@@ -37,6 +37,7 @@ TAGS = [
     {"name": "telemetry", "description": "What products measured."},
     {"name": "alerts", "description": "What the hub noticed, and what people did about it."},
     {"name": "pushes", "description": "Configuration, notices and commands down to products."},
+    {"name": "subscriptions", "description": "Plans that are paid for here, and their changes."},
     {"name": "money", "description": "Invoices, payments, credit, and how households pay."},
     {"name": "operation", "description": "Running the hub."},
 ]

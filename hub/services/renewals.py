@@ -255,8 +255,9 @@ def on_failed(session: Session, invoice: Invoice, attempt: PaymentAttempt, at: i
         agreements.set_dates(session, agreement, at, ends_at=at)
         promotions.give_back(session, agreement)
         agreements.close(session, agreement, at)
-    if agreement.closed_at is None or bill.kind == "first":
-        _tell(session, agreement, "subscription.not_paid", at)
+        _tell(session, agreement, "subscription.not_begun", at)
+    elif bill.kind == "change" and agreement.closed_at is None:
+        _tell(session, agreement, "subscription.not_changed", at)
 
 
 def _renew(session: Session, tokens: Tokens, agreement: Agreement, instant: int, at: int) -> None:

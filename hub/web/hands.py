@@ -66,6 +66,17 @@ LETTERS: Mapping[str, str] = {
     "ownership.taken_back": N_("Support took {serial} back."),
     "ownership.undone": N_("Support undid the claim of {serial}."),
     "ownership.restored": N_("Support gave {serial} back to you."),
+    "subscription.payment_failed": N_(
+        "The payment for plan {plan} of {serial} failed. Check your means of payment."
+    ),
+    "subscription.not_begun": N_(
+        "Plan {plan} of {serial} did not begin, as the first payment failed."
+    ),
+    "subscription.not_changed": N_(
+        "Plan {plan} of {serial} stays as it was, as the payment for the change failed."
+    ),
+    "subscription.trial_over": N_("The free trial of plan {plan} of {serial} is over."),
+    "subscription.reinstated": N_("Your payment came: plan {plan} of {serial} runs again."),
     "product.reset": N_("{serial} was reset to factory settings. It is still yours."),
     "product.reset_released": N_("{serial} was reset and is no longer yours, as you had prepared."),
 }

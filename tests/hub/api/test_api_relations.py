@@ -59,6 +59,8 @@ ROLES: Mapping[str, Role | None] = {
 STAFF = frozenset({"support", "operator"})
 PLACES = ("own", "other", "none")
 NOWHERE = {
+    "addon": "more-boost",
+    "code": "NO-SUCH-CODE",
     "alert_id": "0" * 32,
     "letter_id": "0-1-1",
     "feature": "telemetry",

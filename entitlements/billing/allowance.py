@@ -198,4 +198,4 @@ def _cut(terms: Terms, present: Period, at: int) -> int:
         cuts.update((grant.start, *grant.renewals))
         if grant.end is not None:
             cuts.add(grant.end)
-    return min(cut for cut in cuts if cut > at)
+    return min((cut for cut in cuts if cut > at), default=at)

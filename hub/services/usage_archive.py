@@ -6,7 +6,7 @@
 What must never live here: which meter a product has, or what a count costs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -73,6 +73,52 @@ def count(store: TelemetryStore, slot: int, meter: Meter, start: int, end: int) 
         newest = int(time[-1]), int(quantity[-1])
     last_time, last = newest or (NEVER, 0)
     return Counted(max(-MOST, min(MOST, total)), rows, last_time, last)
+
+
+def totals(
+    store: TelemetryStore, slot: int, meter: Meter, start: int, ends: Sequence[int]
+) -> list[int]:
+    """Count a period up to several instants, in one reading; each total is as `count` gives it.
+
+    Args:
+        store: the archive.
+        slot: device slot.
+        meter: what is counted.
+        start: first instant of the period, ns UTC.
+        ends: instants, rising, none before `start`.
+
+    Raises:
+        StorageError: the archive cannot be read.
+    """
+    pages = list(_pages(store, slot, meter, start, ends[-1])) if ends else []
+    if not pages:
+        return [0] * len(ends)
+    time = np.concatenate([page[0] for page in pages])
+    quantity = np.concatenate([page[1] for page in pages])
+    increases = meter.aggregation is Aggregation.INCREASE
+    newest = _newest_before(store, slot, meter, start) if increases else None
+    made, total, first = [], 0, 0
+    distinct: set[int] = set()
+    for last in np.searchsorted(time, ends).tolist():
+        part, first = quantity[first:last], last
+        if part.size:
+            match meter.aggregation:
+                case Aggregation.COUNT:
+                    total += part.size
+                case Aggregation.SUM:
+                    total += sum(part.tolist())
+                case Aggregation.MAX:
+                    total = int(quantity[:last].max())
+                case Aggregation.LAST:
+                    total = int(part[-1])
+                case Aggregation.UNIQUE:
+                    distinct.update(part.tolist())
+                    total = len(distinct)
+                case Aggregation.INCREASE:
+                    total += _increase(part, newest)
+            newest = int(time[last - 1]), int(part[-1])
+        made.append(max(-MOST, min(MOST, total)))
+    return made
 
 
 def _increase(quantity: NDArray[np.int64], before: tuple[int, int] | None) -> int:

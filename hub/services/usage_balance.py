@@ -23,7 +23,7 @@ from entitlements.facts import Facts, Feature
 from hub.ports.database.usage_tables import CreditGrant, UsageEntry
 from hub.ports.store.port import TelemetryStore
 from hub.services import credit_grants
-from hub.services.usage_archive import count
+from hub.services.usage_archive import totals
 from hub.services.usage_meters import ModelMeter
 from hub.services.usage_periods import metered, past_periods, period, with_quotas
 
@@ -107,8 +107,37 @@ def standing(
         past = [one for one in past if _concerns(one, periods[0], grants)]
         periods = with_quotas(facts, whose.feature, decimals, [*past, now], at)
         grants = _credits(whose, [one.start for one in periods], at)
-    usage = _Usage(session, store, whose, periods, counted, at)
+    usage = _Usage(session, store, whose, periods, grants, counted, at)
     return stand(periods, grants, usage, at)
+
+
+def closed(
+    session: Session,
+    store: TelemetryStore,
+    whose: Metered,
+    stretch: tuple[int, int],
+    at: int,
+) -> tuple[int, int]:
+    """Return what was used in a period that is over, and what of it nothing paid for.
+
+    Args:
+        session: any session.
+        store: the archive.
+        whose: product and meter.
+        stretch: the period, ns.
+        at: now, ns.
+    """
+    facts, decimals = whose.facts, whose.one.meter.decimals
+    past = list(past_periods(facts, whose.feature, whose.zone, at, LOOKED_BACK))[::-1]
+    before = [one for one in past if one[0] < stretch[0]]
+    periods = with_quotas(facts, whose.feature, decimals, [*before, stretch], at)
+    grants = _credits(whose, [one.start for one in periods], at)
+    usage = _Usage(session, store, whose, periods, grants, None, stretch[1])
+    stands = stand(periods, grants, usage, stretch[1])
+    if stands.period.quota is None:
+        return stands.used, 0
+    paid = sum(one.units for part in stands.stretches for one in part.paid)
+    return stands.used, stands.used - paid
 
 
 def entries(session: Session, product_id: str, meter: int, start: int, end: int) -> int:
@@ -146,6 +175,7 @@ class _Usage:
         store: TelemetryStore,
         whose: Metered,
         periods: Sequence[Period],
+        grants: Sequence[Credit],
         counted: int | None,
         at: int,
     ) -> None:
@@ -154,8 +184,12 @@ class _Usage:
         self._whose = whose
         self._begins = [one.start for one in periods]
         self._ends = {one.start: one.end for one in periods}
+        self._cuts = sorted(
+            {cut for grant in grants for cut in (grant.start, *grant.renewals, grant.end or 0)}
+        )
         self._counted = counted
         self._at = at
+        self._totals: dict[int, dict[int, int]] = {}
 
     def __call__(self, start: int, end: int) -> int:
         begin = max(one for one in self._begins if one <= start)
@@ -168,10 +202,22 @@ class _Usage:
         present = begin == self._begins[-1] and end >= self._at
         if present and self._counted is not None:
             total = self._counted
+        elif not whose.facts.device.slot:
+            total = 0
         else:
-            slot = whose.facts.device.slot
-            total = count(self._store, slot, whose.one.meter, begin, end).total if slot else 0
+            if begin not in self._totals:
+                self._totals[begin] = self._read(begin)
+            total = self._totals[begin][end]
         if whose.entries:
             until = self._ends[begin] if present else end
             total += entries(self._session, whose.product_id, whose.one.number, begin, until)
         return total
+
+    def _read(self, begin: int) -> dict[int, int]:
+        """Count a period up to each cut in it, in one reading of the archive."""
+        end = min(self._ends[begin], self._at)
+        ends = [*(cut for cut in self._cuts if begin < cut < end), end]
+        slot = self._whose.facts.device.slot
+        return dict(
+            zip(ends, totals(self._store, slot, self._whose.one.meter, begin, ends), strict=True)
+        )

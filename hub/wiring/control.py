@@ -34,6 +34,7 @@ from hub.app.lifetime_clock import LifetimeClock
 from hub.app.payment_desk import PaymentDesk
 from hub.app.reactor import Follower, Reactor
 from hub.app.shut_out import keep_out
+from hub.app.statement_clock import StatementClock
 from hub.app.usage_desk import UsageDesk
 from hub.config import Settings
 from hub.metrics import Metrics
@@ -153,6 +154,7 @@ def run(settings: Settings, child: Child) -> None:
             "alerts": alerts.run,
             "dead letters": sweep.run,
             "billing": billing.run,
+            "statements": StatementClock(engine, archive, tokens, compose.now).run,
             "lifetimes": LifetimeClock(engine, hub.store, compose.now).run,
             "certificates": _certificates(settings, authority, engine).run,
             "gauges": Gauges(settings, engine, metrics).run,

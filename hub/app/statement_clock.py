@@ -1,0 +1,82 @@
+"""Closes usage periods that are over, some products at a time, and works off what came late.
+
+1. A product is one short transaction; what fails is logged and tried again in the next round.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from sqlalchemy import Engine
+
+from hub.ports.database.engine import read_session, write_session
+from hub.ports.store.port import TelemetryStore
+from hub.services import usage_statements
+from hub.services.tokens import Tokens
+
+EVERY_S = 5.0
+PART = 200
+"""Products looked at in one step."""
+CORRECTIONS = 50
+"""Corrections worked off in one step."""
+ROUND_NS = 3_600_000_000_000
+"""A round begins this long after the one before began, or as soon as that is done."""
+
+_log = logging.getLogger("homeport.statements")
+
+
+class StatementClock:
+    """Runs `usage_statements` on a thread of its own.
+
+    Args:
+        engine: the database.
+        store: the archive.
+        tokens: source of ids.
+        clock: the present time, ns.
+    """
+
+    def __init__(
+        self, engine: Engine, store: TelemetryStore, tokens: Tokens, clock: Callable[[], int]
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._tokens = tokens
+        self._clock = clock
+        self._after: int | None = 0
+        self._begun = clock()
+
+    def step(self) -> int:
+        """Work off corrections and look at the next part; returns how many statements were made."""
+        at = self._clock()
+        with read_session(self._engine) as session:
+            late = usage_statements.pending(session, CORRECTIONS)
+        made = sum(self._adjust(one.product_id, one.meter, at) for one in late)
+        if self._after is None:
+            if at - self._begun < ROUND_NS:
+                return made
+            self._after, self._begun = 0, at
+        with read_session(self._engine) as session:
+            products, self._after = usage_statements.part(session, self._after, PART)
+        return made + sum(self._close(product_id, at) for product_id in products)
+
+    def _close(self, product_id: str, at: int) -> int:
+        with read_session(self._engine) as session:
+            if not usage_statements.open_periods(session, product_id, at):
+                return 0
+        with write_session(self._engine) as session:
+            return len(usage_statements.close(session, self._store, self._tokens, product_id, at))
+
+    def _adjust(self, product_id: str, meter: int, at: int) -> int:
+        with write_session(self._engine) as session:
+            row = usage_statements.correction(session, product_id, meter)
+            if row is None:
+                return 0
+            return len(usage_statements.adjust(session, self._store, self._tokens, row, at))
+
+    def run(self, stop: threading.Event) -> None:
+        """Take a step every `EVERY_S` seconds until `stop` is set."""
+        while not stop.wait(EVERY_S):
+            try:
+                self.step()
+            except Exception:  # noqa: BLE001  statements must not stop for good
+                _log.exception("usage periods could not be closed; trying again")

@@ -1,0 +1,280 @@
+"""What periods counted that are over: closed once, billed for what was used beyond, adjusted ever after.
+
+1. A period is closed some time after its end (`SETTLES_NS`), so that rows on their way are in it. What was
+   used beyond what could be used is billed if the limit is soft, the plan sells it, and it is not taken
+   from the next period.
+2. A statement is never rewritten. When rows come late, or somebody corrects usage, the period is counted
+   again, and what differs is another revision: its line goes on an invoice of now, as a credit where it
+   is less. Costs are differences of one running sum, so all revisions together cost what the last says.
+3. Each revision is billed exactly once: its cause names it.
+
+What must never live here: the present period, prices, or how invoices are paid.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from entitlements.billing.money import CurrencyMismatchError, Money
+from entitlements.billing.price import Price, UnitPrice
+from entitlements.decision import decide
+from entitlements.ladder import ownership
+from hub.ports.database.catalogue_tables import Plan, PlanVersion
+from hub.ports.database.product_tables import Device, Product
+from hub.ports.database.usage_tables import UsageCorrection, UsageStatement
+from hub.ports.store.port import TelemetryStore
+from hub.services import audit, billing_accounts, invoices, payments, prices
+from hub.services.caller import HUB
+from hub.services.facts import load_one
+from hub.services.tokens import Tokens
+from hub.services.usage_balance import Given, Metered, closed
+from hub.services.usage_meters import load_meters
+from hub.services.usage_periods import past_periods, quota_and_terms
+
+SETTLES_NS: Final = 3_600 * 10**9
+MOST: Final = 13
+"""Periods that are closed at once of a product, where a hub slept."""
+CLOSED: Final = "closed"
+LATE: Final = "late or corrected usage"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sold:
+    """At what usage beyond the quota is sold in a period: to whom, of which plan."""
+
+    owner_id: str
+    plan: str
+    price: Price
+    unit: UnitPrice
+
+
+def close(
+    session: Session, store: TelemetryStore, tokens: Tokens, product_id: str, at: int
+) -> list[UsageStatement]:
+    """Close the periods of a product that are over, and bill what was used beyond.
+
+    Args:
+        session: a writing session.
+        store: the archive.
+        tokens: source of ids.
+        product_id: which product.
+        at: now, ns.
+
+    Returns:
+        New statements; none the second time.
+    """
+    return [
+        _revise(session, store, tokens, whose, stretch, None, CLOSED, at)
+        for whose, stretch in open_periods(session, product_id, at)
+    ]
+
+
+def open_periods(
+    session: Session, product_id: str, at: int
+) -> list[tuple[Metered, tuple[int, int]]]:
+    """Return the periods (ns) of a product that are over and not closed, the earliest first."""
+    found = []
+    for whose in _metered(session, product_id):
+        past = past_periods(whose.facts, whose.feature, whose.zone, at, MOST)
+        found += [
+            (whose, (start, end))
+            for start, end in reversed(list(past))
+            if end + SETTLES_NS <= at and _newest(session, whose, start) is None
+        ]
+    return found
+
+
+def adjust(
+    session: Session, store: TelemetryStore, tokens: Tokens, pending: UsageCorrection, at: int
+) -> list[UsageStatement]:
+    """Count closed periods again of which something came late; write and bill what differs.
+
+    Args:
+        session: a writing session.
+        store: the archive.
+        tokens: source of ids.
+        pending: what came; it is done then.
+        at: now, ns.
+    """
+    made = []
+    for whose in _metered(session, pending.product_id):
+        if whose.one.number != pending.meter:
+            continue
+        for start, end in reversed(
+            list(past_periods(whose.facts, whose.feature, whose.zone, at, MOST))
+        ):
+            newest = _newest(session, whose, start)
+            if newest is None or end <= pending.since:
+                continue  # what is not closed yet counts it when it is
+            used, overage = closed(session, store, whose, (start, end), at)
+            if (used, overage) != (newest.used, newest.overage):
+                made.append(_revise(session, store, tokens, whose, (start, end), newest, LATE, at))
+    session.delete(pending)
+    session.flush()
+    return made
+
+
+def pending(session: Session, limit: int) -> list[UsageCorrection]:
+    """Return corrections that are to be worked off, the earliest first."""
+    query = select(UsageCorrection).order_by(UsageCorrection.at).limit(limit)
+    return list(session.scalars(query))
+
+
+def correction(session: Session, product_id: str, meter: int) -> UsageCorrection | None:
+    """Return what came late of a product and meter."""
+    return session.get(UsageCorrection, (product_id, meter))
+
+
+def part(session: Session, after: int, limit: int) -> tuple[list[str], int | None]:
+    """Return some products that a meter counts, in the order of their slots, and where to go on.
+
+    Args:
+        session: any session.
+        after: slot of the last product of the part before, 0 for the first part.
+        limit: at most so many.
+    """
+    query = (
+        select(Device.product_id, Device.slot)
+        .join(Product, Product.id == Device.product_id)
+        .where(Device.slot > after, Product.model_number.in_(load_meters(session)))
+        .order_by(Device.slot)
+        .limit(limit)
+    )
+    rows = session.execute(query).all()
+    return [row.product_id for row in rows], rows[-1].slot if len(rows) == limit else None
+
+
+def listed(session: Session, product_id: str, owner_id: str | None) -> list[UsageStatement]:
+    """Return the statements of a product, the latest period first; of one owner, or all (`None`)."""
+    query = select(UsageStatement).where(UsageStatement.product_id == product_id)
+    if owner_id is not None:
+        query = query.where(UsageStatement.owner_id == owner_id)
+    order = (UsageStatement.start.desc(), UsageStatement.meter, UsageStatement.revision)
+    return list(session.scalars(query.order_by(*order)))
+
+
+def _metered(session: Session, product_id: str) -> Iterator[Metered]:
+    facts = load_one(session, product_id)
+    given = Given.load(session, [product_id])
+    zone = session.get_one(Product, product_id).zone
+    for one in load_meters(session).get(facts.model.number, ()):
+        whose = given.metered(product_id, facts, zone, one)
+        if whose is not None:
+            yield whose
+
+
+def _newest(session: Session, whose: Metered, start: int) -> UsageStatement | None:
+    of = (
+        UsageStatement.product_id == whose.product_id,
+        UsageStatement.meter == whose.one.number,
+        UsageStatement.start == start,
+    )
+    newest = select(func.max(UsageStatement.revision)).where(*of).scalar_subquery()
+    query = select(UsageStatement).where(*of, UsageStatement.revision == newest)
+    return session.scalars(query).one_or_none()
+
+
+def _revise(
+    session: Session,
+    store: TelemetryStore,
+    tokens: Tokens,
+    whose: Metered,
+    stretch: tuple[int, int],
+    before: UsageStatement | None,
+    reason: str,
+    at: int,
+) -> UsageStatement:
+    start, end = stretch
+    used, overage = closed(session, store, whose, stretch, at)
+    owned = ownership(whose.facts, end - 1)
+    row = UsageStatement(
+        product_id=whose.product_id,
+        meter=whose.one.number,
+        start=start,
+        revision=0 if before is None else before.revision + 1,
+        end=end,
+        owner_id=None if owned is None else owned.owner_id,
+        used=used,
+        overage=overage,
+        at=at,
+        reason=reason,
+    )
+    billed = 0 if before is None else before.overage
+    row.cause = _bill(session, tokens, whose, row, billed, at)
+    session.add(row)
+    session.flush()
+    if before is not None:
+        about: dict[str, Any] = {
+            "meter": whose.one.meter.code,
+            "start": start,
+            "used": [before.used, used],
+            "overage": [before.overage, overage],
+            "cause": row.cause,
+        }
+        object_ = f"product:{whose.product_id}"
+        audit.record(session, at, HUB.actor, "usage.adjust", object_, about)
+    return row
+
+
+def _bill(
+    session: Session,
+    tokens: Tokens,
+    whose: Metered,
+    row: UsageStatement,
+    billed: int,
+    at: int,
+) -> str | None:
+    """Put the difference of overage on an invoice; return its cause, `None` if there is none."""
+    sold = None if row.overage == billed else _sold(session, whose, row, at)
+    if sold is None:
+        return None
+    decimals = whose.one.meter.decimals
+    low, high = sorted((billed, row.overage))
+    cost = sold.unit.cost(low, high, decimals)
+    amount = cost if row.overage > billed else -cost
+    if amount == Money.zero(amount.currency):
+        return None
+    line = invoices.Line(
+        subscription_id=None,
+        product_id=whose.product_id,
+        kind="overage",
+        code="usage.overage",
+        args={"title": whose.one.title, "plan": sold.plan},
+        amount=amount,
+        tax_ppm=invoices.tax_ppm(session, sold.owner_id, sold.price.tax_class, at),
+        quantity=Decimal(row.overage - billed).scaleb(-decimals),
+        start=row.start,
+        end=row.end,
+        inclusive=sold.price.inclusive,
+    )
+    cause = f"usage:{row.product_id}:{row.meter}:{row.start}:{row.revision}"
+    invoice = invoices.issue(session, tokens, sold.owner_id, [line], at, cause=cause)
+    if amount.minor > 0:
+        payments.charge(session, invoice, at)
+    return cause
+
+
+def _sold(session: Session, whose: Metered, row: UsageStatement, at: int) -> _Sold | None:
+    """Return at what the plan of a period sells more; `None`: it does not, or not in the currency."""
+    _, terms = quota_and_terms(whose.facts, whose.feature, row.end - 1)
+    # A quota that was used up says nothing of the plan.
+    decided = decide(replace(whose.facts, holds=()), whose.feature.name, row.end - 1)
+    if row.owner_id is None or terms.hard or terms.keep_overage or decided.plan is None:
+        return None
+    query = (
+        select(PlanVersion.id, Plan.title)
+        .join(Plan, Plan.id == PlanVersion.plan_id)
+        .where(Plan.name == decided.plan, PlanVersion.version == decided.plan_version)
+    )
+    version, title = session.execute(query).one()
+    price = prices.of_version(session, version)
+    account = billing_accounts.of_owner(session, row.owner_id, at)
+    try:
+        unit = price.unit_price(whose.one.meter.code, account.currency)
+    except CurrencyMismatchError:
+        return None
+    return None if unit is None else _Sold(row.owner_id, title, price, unit)

@@ -1,0 +1,257 @@
+"""Credit beside a quota, usage over the API, and statements of periods that are over."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from hub.errors import ConflictError, ForbiddenError, InvalidInputError
+from hub.ports.database.billing_tables import Invoice, InvoiceLine
+from hub.ports.database.engine import read_session, write_session
+from hub.ports.database.product_tables import Product
+from hub.ports.database.usage_tables import UsageThreshold
+from hub.services import (
+    catalogue,
+    credit_grants,
+    usage,
+    usage_events,
+    usage_limits,
+    usage_statements,
+)
+from hub.services.caller import HUB, ROLE_SCOPES, Caller, Role
+from hub.services.credit_grants import Offer
+from hub.services.usage_accounts import ACCOUNT
+from hub.services.usage_events import Event, Fate
+from tests.hub.api.memory_store import MemoryStore
+from tests.hub.services.service_world import DAY, T0, World, new_world
+from tests.hub.services.test_usage import METERED, account, boost, sold
+
+EMPTY = MemoryStore()
+SOFT = METERED.replace(
+    "boost_hours = { value = 20 }",
+    'boost_hours = { value = 20, limit = "soft" }',
+)
+PRICED = SOFT.replace(
+    "[plans.comfort]", '[taxes.DE]\nrates = { standard = "19" }\n[plans.comfort]'
+).replace("version = 1\n", 'version = 2\noverage = { energy = { EUR = "0.50" } }\n')
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = new_world(tmp_path)
+    with write_session(made.engine) as session:
+        catalogue.apply(session, HUB, catalogue.parse(METERED), T0)
+    return made
+
+
+def give(world: World, product_id: str, at: int, amount: str = "10", **more: object) -> str:
+    offer = Offer("energy", str(more.pop("kind", "topup")), Decimal(amount), **more)  # type: ignore[arg-type]
+    with write_session(world.engine) as session:
+        row = credit_grants.give(
+            session, HUB, offer, "bought", at, world.tokens, product_id=product_id
+        )
+        return row.id
+
+
+def settle(world: World, product_id: str, total: int, at: int) -> list[tuple[int, bool]]:
+    """Settle by an account; returns the shares that were told and whether they were reached."""
+    with write_session(world.engine) as session:
+        told = usage_limits.settle_products(
+            session, EMPTY, [product_id], account(world, product_id, total, at), at
+        )
+    return [(one.notice.arguments["share"], one.notice.code == "usage.share") for one in told]
+
+
+def tell(world: World, product_id: str, at: int, *events: Event) -> list[tuple[str, str]]:
+    with write_session(world.engine) as session:
+        answers = usage_events.tell(session, HUB, product_id, events, at)
+    return [(one.id, str(one.fate)) for one in answers]
+
+
+def shown(world: World, product_id: str, at: int, total: int | None = None) -> usage.Usage:
+    with read_session(world.engine) as session:
+        product = session.get_one(Product, product_id)
+        accounts = np.zeros(0, ACCOUNT)
+        if total is not None:
+            accounts = account(world, product_id, total, at)
+        return usage.present(session, EMPTY, accounts, product, at)[0]
+
+
+def test_a_top_up_opens_what_was_used_up_and_every_crossing_is_told_once(world: World) -> None:
+    product_id, _ = sold(world)
+    at = T0 + 5 * DAY
+    assert settle(world, product_id, 2_000, at) == [(50, True), (80, True), (100, True)]
+    assert boost(world, product_id, at) == (False, "quota_used")
+    give(world, product_id, at + 1)
+    assert settle(world, product_id, 2_000, at + 2) == [(100, False), (80, False)]
+    assert boost(world, product_id, at + 2) == (True, "plan")
+    assert settle(world, product_id, 2_000, at + 3) == []
+    assert settle(world, product_id, 2_400, at + 4) == [(80, True)]
+    found = shown(world, product_id, at + 5, 2_400)
+    assert (found.allowance, found.left) == (Decimal(30), Decimal(6))
+    kinds = [(one.kind, *map(int, (one.amount, one.left, one.paid))) for one in found.balances]
+    assert kinds == [("quota", 20, 0, 20), ("topup", 10, 6, 4)]
+    assert [(one.share, one.up) for one in found.thresholds] == [
+        (50, True), (80, True), (100, True), (100, False), (80, False), (80, True),
+    ]  # fmt: skip
+    with read_session(world.engine) as session:
+        numbers = [row.number for row in session.scalars(select(UsageThreshold))]
+    assert numbers == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_grant_is_given_once_for_a_cause_and_not_twice_for_a_code(world: World) -> None:
+    product_id, _ = sold(world)
+    with write_session(world.engine) as session:
+        offer = Offer("energy", "promotion", Decimal("2.50"), code="spring")
+        args = (session, HUB, offer, "spring", T0 + DAY, world.tokens)
+        first = credit_grants.give(*args, product_id=product_id, cause="order:1")
+        again = credit_grants.give(*args, product_id=product_id, cause="order:1")
+        assert (first.id, first.amount, first.decimals) == (again.id, 250, 2)
+        with pytest.raises(ConflictError, match="runs at the same time"):
+            credit_grants.give(*args, product_id=product_id, cause="order:2")
+        credit_grants.end(session, HUB, first.id, "over", T0 + 2 * DAY)
+        later = (session, HUB, offer, "spring", T0 + 3 * DAY, world.tokens)
+        assert credit_grants.give(*later, product_id=product_id).id != first.id
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"amount": "0"}, "above zero"),
+        ({"amount": "-5"}, "above zero"),
+        ({"amount": "0.001"}, "at most 2 decimals"),
+        ({"amount": "NaN"}, "at most 2 decimals"),
+        ({"ends_at": T0}, "must lie behind"),
+        ({"priority": 256}, "within 0 and 255"),
+        ({"min_rollover": Decimal(5), "max_rollover": Decimal(4)}, "nor above"),
+        ({"kind": "gift"}, "is one of"),
+    ],
+)
+def test_a_grant_that_makes_no_sense_is_refused(
+    world: World, more: dict[str, object], says: str
+) -> None:
+    product_id, _ = sold(world)
+    with pytest.raises(InvalidInputError, match=says):
+        give(world, product_id, T0 + DAY, **more)  # type: ignore[arg-type]
+
+
+def test_credit_is_not_the_next_owners(world: World) -> None:
+    from hub.services import ownership
+
+    product_id, _ = sold(world)
+    give(world, product_id, T0 + DAY)
+    with write_session(world.engine) as session:
+        ownership.release(session, HUB, product_id, T0 + 2 * DAY)
+    assert shown(world, product_id, T0 + 3 * DAY).balances == ()
+
+
+def test_only_who_may_gives_credit_and_tells_usage(world: World) -> None:
+    product_id, _ = sold(world)
+    support = Caller(Role.SUPPORT, "x", None, ROLE_SCOPES[Role.SUPPORT])
+    customer = Caller(Role.CUSTOMER, "x", None, ROLE_SCOPES[Role.CUSTOMER])
+    offer = Offer("energy", "topup", Decimal(1))
+    with write_session(world.engine) as session:
+        with pytest.raises(ForbiddenError):
+            usage_events.tell(session, support, product_id, [], T0)
+        with pytest.raises(ForbiddenError):
+            credit_grants.give(
+                session, customer, offer, "x", T0, world.tokens, product_id=product_id
+            )
+
+
+def test_each_event_is_answered_and_counts_once(world: World) -> None:
+    product_id, _ = sold(world)
+    at = T0 + 5 * DAY
+    one = Event("a", "energy", at - 5, Decimal("1.25"))
+    answers = tell(
+        world, product_id, at,
+        one, one,
+        Event("b", "energy", None, Decimal(2)),
+        Event("c", "nothing", None, Decimal(2)),
+        Event("d", "energy", None, Decimal(-2)),
+        Event("e", "energy", at + DAY, Decimal(2)),
+        Event("f", "energy", T0 - DAY, Decimal(2)),
+        Event("g", "energy", None, Decimal("0.001")),
+    )  # fmt: skip
+    fates = ["accepted", "duplicate", "accepted", *["rejected"] * 5]
+    assert answers == list(zip("aabcdefg", fates, strict=True))
+    changed = Event("a", "energy", at - 5, Decimal(9))
+    assert tell(world, product_id, at + 1, changed, one) == [("a", "rejected"), ("a", "duplicate")]
+    assert shown(world, product_id, at + 2, 100).total == Decimal("4.25")  # one of telemetry
+
+
+def test_replaying_many_events_changes_nothing(world: World) -> None:
+    product_id, _ = sold(world)
+    at = T0 + 5 * DAY
+    events = [Event(str(n), "rows", at - n, Decimal(1)) for n in range(2_000)]
+    assert {fate for _, fate in tell(world, product_id, at, *events)} == {Fate.ACCEPTED}
+    for _ in range(3):
+        assert {fate for _, fate in tell(world, product_id, at, *reversed(events))} == {
+            Fate.DUPLICATE
+        }
+
+
+def test_told_usage_closes_the_feature_and_a_correction_opens_it(world: World) -> None:
+    product_id, _ = sold(world)
+    at = T0 + 5 * DAY
+    tell(world, product_id, at, Event("a", "energy", at, Decimal(21)))
+    settle(world, product_id, 0, at + 1)
+    assert boost(world, product_id, at + 1) == (False, "quota_used")
+    with write_session(world.engine) as session:
+        wrong = Event("case-1", "energy", at, Decimal(-2))
+        for _ in range(2):  # once
+            usage_events.correct_usage(
+                session, HUB, product_id, wrong, "misread", world.tokens, at + 2
+            )
+    settle(world, product_id, 0, at + 3)
+    assert boost(world, product_id, at + 3) == (True, "plan")
+
+
+@pytest.fixture
+def priced(tmp_path: Path) -> World:
+    made = new_world(tmp_path)
+    with write_session(made.engine) as session:
+        catalogue.apply(session, HUB, catalogue.parse(PRICED), T0)
+    return made
+
+
+def close(world: World, product_id: str, at: int) -> list[tuple[int, int, int]]:
+    with write_session(world.engine) as session:
+        rows = usage_statements.close(session, EMPTY, world.tokens, product_id, at)
+        for late in usage_statements.pending(session, 10):
+            rows += usage_statements.adjust(session, EMPTY, world.tokens, late, at)
+        return [(row.revision, row.used, row.overage) for row in rows]
+
+
+def billed(world: World) -> list[tuple[int, str]]:
+    with read_session(world.engine) as session:
+        query = (
+            select(Invoice.gross, InvoiceLine.quantity)
+            .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
+            .order_by(Invoice.sequence)
+        )
+        return [(gross, quantity) for gross, quantity in session.execute(query)]
+
+
+def test_a_closed_period_is_billed_once_and_corrected_by_an_adjustment(priced: World) -> None:
+    product_id, _ = sold(priced)
+    tell(priced, product_id, T0 + 5 * DAY, Event("a", "energy", T0 + 4 * DAY, Decimal(23)))
+    after = T0 + 40 * DAY
+    assert close(priced, product_id, after) == [(0, 2_300, 300)]
+    assert close(priced, product_id, after + 1) == []
+    assert billed(priced) == [(150, "3.00")]
+    # Usage of the closed period that is told now is an adjustment of now, not another past.
+    tell(priced, product_id, after + 2, Event("b", "energy", T0 + 9 * DAY, Decimal(1)))
+    assert close(priced, product_id, after + 3) == [(1, 2_400, 400)]
+    with write_session(priced.engine) as session:
+        wrong = Event("c", "energy", T0 + 9 * DAY, Decimal(-3))
+        usage_events.correct_usage(
+            session, HUB, product_id, wrong, "misread", priced.tokens, after + 4
+        )
+    assert close(priced, product_id, after + 5) == [(2, 2_100, 100)]
+    assert billed(priced) == [(150, "3.00"), (50, "1.00"), (-150, "-3.00")]
+    with read_session(priced.engine) as session:
+        kept = usage_statements.listed(session, product_id, None)
+    assert [row.revision for row in kept] == [0, 1, 2]

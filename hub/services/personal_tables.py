@@ -14,6 +14,9 @@ from hub.ports.database import (
     access_tables as access,
 )
 from hub.ports.database import (
+    agreement_tables as agreement,
+)
+from hub.ports.database import (
     alert_tables as alerts,
 )
 from hub.ports.database import (
@@ -80,6 +83,8 @@ _cases = any_of(
     of_epoch(coverage.SupportCase.epoch, product=coverage.SupportCase.product_id),
     by_person(coverage.SupportCase.opened_by),
 )
+
+_agreements = of_household(agreement.Agreement.owner_id)
 
 HOLDINGS: Final[tuple[Holding, ...]] = (
     # What products said and what was found, in the household's time
@@ -302,6 +307,36 @@ HOLDINGS: Final[tuple[Holding, ...]] = (
         _BLANK_TEXT,
         "feature_grants",
         {"author": "somebody of the staff"},
+    ),
+    Holding(
+        agreement.Redemption,
+        of_household(agreement.Redemption.owner_id),
+        Keep("a promotion is redeemed once; it holds ids only"),
+        "promotions",
+    ),
+    Holding(
+        agreement.AgreementBill,
+        child_of(agreement.AgreementBill.agreement_id, agreement.Agreement.id, _agreements),
+        Keep("what invoices are for; it holds dates and ids only"),
+        "agreement_bills",
+        {"wanted": _INTERNAL},
+    ),
+    Holding(
+        agreement.AgreementItem,
+        child_of(agreement.AgreementItem.agreement_id, agreement.Agreement.id, _agreements),
+        Keep("what invoices are for; it holds amounts and ids only"),
+        "agreement_items",
+    ),
+    Holding(
+        agreement.Agreement,
+        _agreements,
+        Keep("what was agreed about paying; it holds dates and ids only"),
+        "agreements",
+    ),
+    Holding(
+        agreement.Promotion,
+        by_person(agreement.Promotion.created_by),
+        Keep("the vendor's terms; whoever of the staff made them is an id"),
     ),
     Holding(
         ownership.SubscriptionTerms,

@@ -345,6 +345,24 @@ class RetentionSettings(Section):
         return self
 
 
+class WebhookSettings(Section):
+    """Telling other programs what happened."""
+
+    private_addresses: bool = False
+    """Also send to private, loopback and link-local addresses: only where nobody but you names endpoints."""
+    plain_http: bool = False
+    """Also send without TLS."""
+    timeout_s: Annotated[float, Field(gt=0, le=60)] = 15.0
+    """How long a receiver has to answer."""
+    ca_file: Path | None = None
+    """PEM file of authorities to trust instead of the system's."""
+
+    @field_validator("ca_file", mode="before")
+    @classmethod
+    def _none(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+
 class LimitSettings(Section):
     """Limits on what the outside world may send. Those of the wire are fixed (docs/wire.md)."""
 
@@ -395,6 +413,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
     support: SupportSettings = SupportSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     backup: BackupSettings = BackupSettings()
     billing: BillingSettings = BillingSettings()
     oidc: OidcSettings = OidcSettings()

@@ -259,6 +259,19 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "replay_dead_letter": Rule(OPERATORS),
         "list_audit": Rule(OPERATORS),
         "advance_clock": Rule(OPERATORS),
+        # Webhooks: who hears of what. Their answers show secrets, so no key keeps them.
+        "create_webhook_endpoint": Rule(OPERATORS),
+        "list_webhook_endpoints": Rule(STAFF),
+        "get_webhook_endpoint": Rule(STAFF),
+        "change_webhook_endpoint": Rule(
+            OPERATORS, edits="get_webhook_endpoint", match=Need.REQUIRED
+        ),
+        "remove_webhook_endpoint": Rule(OPERATORS),
+        "rotate_webhook_secret": Rule(OPERATORS),
+        "test_webhook_endpoint": Rule(OPERATORS),
+        "list_webhook_deliveries": Rule(STAFF),
+        "get_webhook_delivery": Rule(STAFF),
+        "resend_webhook_delivery": Rule(OPERATORS),
         "get_health": Rule(PUBLIC),
         "get_readiness": Rule(PUBLIC),
         "get_metrics": Rule(OPERATORS),

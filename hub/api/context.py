@@ -112,6 +112,7 @@ class Hub:
         site: the hub as browsers know it; `None`: it has no DNS name, so there are no passkeys.
         provider: by which people may sign in; `None` for none.
         link_by_email: its accounts are linked by the e-mail address that it has verified.
+        plain_webhooks: webhooks may go to http addresses too.
         advance: moves the clock ahead on behalf of a caller by so many ns, and returns how often it
             halted; refuses unless this is a demo hub.
         payment: the payment provider.
@@ -153,6 +154,7 @@ class Hub:
     site: Site | None = None
     provider: IdentityProvider | None = None
     link_by_email: bool = True
+    plain_webhooks: bool = False
     advance: Callable[[Caller, int], int] = no_demo
     payment: PaymentPort = NOBODY_COLLECTS
     payment_hooks: Hooks = NOTHING_FOLLOWS

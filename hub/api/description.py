@@ -39,6 +39,10 @@ TAGS = [
     {"name": "pushes", "description": "Configuration, notices and commands down to products."},
     {"name": "subscriptions", "description": "Plans that are paid for here, and their changes."},
     {"name": "money", "description": "Invoices, payments, credit, and how households pay."},
+    {
+        "name": "webhooks",
+        "description": "Telling other programs what happened (Standard Webhooks).",
+    },
     {"name": "operation", "description": "Running the hub."},
 ]
 

@@ -49,6 +49,7 @@ from hub.api import (
     transfers,
     usage,
     usage_writes,
+    webhooks,
 )
 from hub.api.context import Hub
 from hub.api.guard import GuardedRoute
@@ -93,6 +94,7 @@ _ROUTERS = (
     catalogue.ROUTER,
     records.ROUTER,
     clock.ROUTER,
+    webhooks.ROUTER,
     broker_hook.ROUTER,
 )
 

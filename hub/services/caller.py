@@ -45,6 +45,7 @@ class Scope(StrEnum):
     METRICS_READ = "metrics:read"
     KEYS_ROTATE = "keys:rotate"
     CLOCK_MOVE = "clock:move"
+    WEBHOOKS_WRITE = "webhooks:write"
 
 
 _CUSTOMER = frozenset(

@@ -500,5 +500,9 @@ IMPERSONAL: Final[Mapping[str, str]] = {
     "telemetry_erasure": "which rows went; holds numbers only",
     "usage_meter": "the catalogue",
     "warranty_version": "the vendor's terms",
+    "webhook_attempt": "what came of telling a receiver",
+    "webhook_delivery": "what is to be told to a receiver",
+    "webhook_endpoint": "the vendor's own programs",
+    "webhook_event": "ids of what happened to which product or household, for thirty days",
 }
 """Tables that keep nothing of a person, and why."""

@@ -35,6 +35,10 @@ class Tokens:
         """Return so many random bytes."""
         return self._source(count)
 
+    def derived(self, purpose: str) -> bytes:
+        """Return 32 bytes that follow from the hub's key, others for each purpose."""
+        return hmac.new(self._pepper, f"derived/{purpose}".encode(), hashlib.sha256).digest()
+
     def new_id(self) -> str:
         """Return an id: 16 characters of [a-z0-9] (82 bits)."""
         return self._text(ID_ALPHABET, 16)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import resource
 import secrets
+import ssl
 import time
 from contextlib import suppress
 from functools import partial
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from hub.ports.store.mirror import Mirror
     from hub.ports.store.port import TelemetryStore
     from hub.ports.store.victoria import VictoriaStore
+    from hub.ports.webhook.port import Post
     from hub.services.billing_accounts import Vendor
     from hub.services.erasure_parts import Horizon
     from hub.services.passkeys import Site
@@ -416,6 +418,15 @@ def progress(settings: Settings, lane: int) -> Progress:
     from hub.pipeline.store import newest_progress, read_progress  # noqa: PLC0415  heavy
 
     return read_progress(newest_progress(progress_file(settings, lane)))
+
+
+def webhook_post(settings: Settings) -> Post:
+    """Return what sends webhooks."""
+    from hub.ports.webhook.https import HttpsPost  # noqa: PLC0415  see rule 3
+
+    chosen = settings.webhooks
+    trust = ssl.create_default_context(cafile=chosen.ca_file) if chosen.ca_file else None
+    return HttpsPost(chosen.timeout_s, private_allowed=chosen.private_addresses, trust=trust)
 
 
 def compactor(settings: Settings) -> Compactor:

@@ -7,6 +7,7 @@
 
 import gc
 import os
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -36,13 +37,22 @@ from hub.app.reactor import Follower, Reactor
 from hub.app.shut_out import keep_out
 from hub.app.statement_clock import StatementClock
 from hub.app.usage_desk import UsageDesk
+from hub.app.webhook_sender import WebhookSender
 from hub.config import Settings
 from hub.metrics import Metrics
 from hub.ports.broker.port import CONTROL, Broker
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.journal.block import Kind
 from hub.ports.journal.durability import free_bytes
-from hub.services import admission, billing_accounts, consent, letters, renewals
+from hub.services import (
+    admission,
+    billing_accounts,
+    consent,
+    letters,
+    renewals,
+    webhook_endpoints,
+    webhook_events,
+)
 from hub.services.consent import Policy
 from hub.services.dead_letter_limits import DeadLetterLimits
 from hub.services.events import Broadcaster
@@ -116,11 +126,13 @@ def run(settings: Settings, child: Child) -> None:
         compose.now,
     )
     billing = BillingClock(engine, tokens, compose.now)
+    webhooks = _webhooks(settings, engine, tokens, live)
     duties = [
         Duty("billing", billing.catch_up, billing.next_due),
         Duty("payments", collector.step, collector.next_due),
         Duty("states", lambda: states.turn(compose.now()), states.next_due),
         Duty("alerts", alerts.step),
+        Duty("webhooks", webhooks.step, webhooks.next_due),
     ]
     mover = ClockMover(
         engine, compose.clock_to_move(settings), duties, lambda: gate.settle(_SETTLE_S)
@@ -159,6 +171,7 @@ def run(settings: Settings, child: Child) -> None:
             "certificates": _certificates(settings, authority, engine).run,
             "gauges": Gauges(settings, engine, metrics).run,
             "payments": collector.run,
+            "webhooks": webhooks.run,
             "looks": lambda stop: hub.looks.run(stop, compose.now, settings.support.looks_days),
             "metrics": _publisher(metrics, settings.run_dir / "metrics"),
             **_sweeps(settings, engine),
@@ -194,6 +207,21 @@ def _certificates(
         settings.public_hosts,
         compose.internal_parts(settings),
         compose.world_now,
+    )
+
+
+def _webhooks(
+    settings: Settings, engine: Engine, tokens: Tokens, live: Broadcaster
+) -> WebhookSender:
+    webhook_events.watch(engine, tokens, compose.now)
+    return WebhookSender(
+        engine,
+        compose.webhook_post(settings),
+        tokens,
+        clock=compose.now,
+        world=compose.world_now,
+        chance=random.Random(),  # noqa: S311  spreads retries, guards nothing
+        publish=live.publish,
     )
 
 
@@ -246,7 +274,12 @@ def _hub(
         request_bytes=settings.limits.request_bytes,
         hook_secret_hash=_hook_secret_hash(settings),
         data_dir=settings.data_dir,
-        problems=lambda: [*_broker_problem(link), *compose.problems(settings)],
+        problems=lambda: [
+            *_broker_problem(link),
+            *compose.problems(settings),
+            *_webhook_problems(engine),
+        ],
+        plain_webhooks=settings.webhooks.plain_http,
         horizon=compose.erasure_horizon(settings),
         dispute_days=settings.ownership.dispute_days,
         button_hints=settings.ownership.button_hints,
@@ -261,6 +294,11 @@ def _broker_problem(link: ControlLink) -> list[str]:
     if link.connected:
         return []
     return ["The broker does not answer; devices keep what they measure until it does."]
+
+
+def _webhook_problems(engine: Engine) -> list[str]:
+    with read_session(engine) as session:
+        return webhook_endpoints.problems(session)
 
 
 def _hook_secret_hash(settings: Settings) -> str:

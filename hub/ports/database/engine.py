@@ -36,6 +36,9 @@ _after_each: WeakKeyDictionary[Engine, list[Callable[[Mapping[Any, Any]], None]]
 _listeners: WeakKeyDictionary[Engine, list[Callable[[Mapping[Any, Any]], None]]] = (
     WeakKeyDictionary()
 )
+_watchers: WeakKeyDictionary[Engine, list[Callable[[Session], Callable[[], None]]]] = (
+    WeakKeyDictionary()
+)
 _joined: ContextVar[tuple[Engine, Session] | None] = ContextVar("homeport_joined", default=None)
 
 
@@ -90,8 +93,11 @@ def write_session(engine: Engine) -> Iterator[Session]:
         return
     writing = engine.execution_options(**{_WRITES: True})
     with _understood(), Session(writing, expire_on_commit=False) as session:
+        finishing = [watch(session) for watch in _watchers.get(engine, ())]
         try:
             yield session
+            for finish in finishing:
+                finish()
         except BaseException:
             session.rollback()
             raise
@@ -119,6 +125,14 @@ def one_transaction(engine: Engine) -> Iterator[Session]:
 def _outer(engine: Engine) -> Session | None:
     joined = _joined.get()
     return joined[1] if joined is not None and joined[0] is engine else None
+
+
+def before_commit(engine: Engine, watch: Callable[[Session], Callable[[], None]]) -> None:
+    """Call `watch` with each writing session when it begins, and what it returns before the commit.
+
+    What that writes is part of the transaction, and what it raises undoes it.
+    """
+    _watchers.setdefault(engine, []).append(watch)
 
 
 def after_commit(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> None:

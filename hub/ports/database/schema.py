@@ -19,6 +19,7 @@ from hub.ports.database import (
     record_tables,
     sign_in_tables,
     usage_tables,
+    webhook_tables,
 )
 from hub.ports.database.tables import Base
 
@@ -38,6 +39,7 @@ TABLE_MODULES = (
     lane_tables,
     privacy_tables,
     sign_in_tables,
+    webhook_tables,
 )
 
 METADATA = Base.metadata

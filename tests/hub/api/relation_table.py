@@ -350,6 +350,17 @@ API: dict[str, Row] = {
     "retire_authority": role(body={"force": False}, ok=frozenset({404})),
     "get_health": anybody(),
     "get_readiness": anybody(),
+    # Webhooks; the scene has no endpoint
+    "create_webhook_endpoint": role(body={"url": "https://example.org/hooks"}),
+    "list_webhook_endpoints": role(),
+    "get_webhook_endpoint": role(ok=frozenset({404})),
+    "change_webhook_endpoint": role(body={"enabled": False}, ok=frozenset({428})),
+    "remove_webhook_endpoint": role(ok=frozenset({404})),
+    "rotate_webhook_secret": role(body={}, ok=frozenset({404})),
+    "test_webhook_endpoint": role(ok=frozenset({404})),
+    "list_webhook_deliveries": role(),
+    "get_webhook_delivery": role(ok=frozenset({404})),
+    "resend_webhook_delivery": role(ok=frozenset({404})),
     "get_metrics": role(),
     "get_description": anybody(),
 }

@@ -70,6 +70,8 @@ NOWHERE = {
     "key": "telemetry",
     "answer": "refuse",
     "erasure_id": "a" * 16,
+    "endpoint_id": "a" * 16,
+    "delivery_id": "a" * 16,
     "offer_id": "a" * 16,
     "dispute_id": "a" * 16,
     "receipt_id": "a" * 16,

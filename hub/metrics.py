@@ -205,7 +205,8 @@ class Metrics:
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         target = folder / f"{self.process}.prom"
-        part = folder / f".{self.process}.part"
+        # Of this object alone: a worker and the one that took its place may publish at the same time.
+        part = folder / f".{self.process}-{os.getpid()}-{id(self):x}.part"
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(self.text())

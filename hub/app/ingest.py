@@ -335,10 +335,12 @@ class _Worker:
                 letter = Replay.read(path)
             except ValueError as error:
                 log.error("a replay is passed over: %s", error)  # noqa: TRY400  the sentence says it all
-                path.unlink()
+                path.unlink(missing_ok=True)
                 continue
             if letter.stream is None:
-                path.unlink()  # without identity nothing else could keep it from being taken twice
+                path.unlink(
+                    missing_ok=True
+                )  # without identity nothing else could keep it from being taken twice
             for part, deaths in self._attempts.parts(Frames.of(letter.topic, letter.payload)):
                 turn = self._turn(part, deaths, letter)
                 self._count(turn)
@@ -434,6 +436,8 @@ class _Worker:
             self._pipeline.use(directory)
 
     def _between_turns(self) -> None:
+        if not self._config.held():
+            return
         now = time.monotonic()
         if self._changed and now - self._last_checkpoint >= self._config.checkpoint_s:
             self._last_checkpoint, self._changed = now, False

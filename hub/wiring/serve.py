@@ -109,7 +109,7 @@ def forget_last_run(run_dir: Path) -> None:
     """Delete what a hub that was killed said of itself, so that nobody takes it for the present."""
     (run_dir / "hub.json").unlink(missing_ok=True)
     (run_dir / PROCESSES).unlink(missing_ok=True)
-    for path in (run_dir / "metrics").glob("*.prom"):
+    for path in (run_dir / "metrics").glob("*"):
         path.unlink(missing_ok=True)
 
 

@@ -149,6 +149,14 @@ class BrokerSettings(Section):
         return value
 
 
+class UsageSettings(Section):
+    """What is counted for bills and limits."""
+
+    outage_min_s: Annotated[int, Field(ge=0, le=86_400)] = 600
+    """A time for which the hub takes nothing in is an outage if it is longer: quotas of the period grow by its
+    share of the period, and credit expires that much later. 0: never."""
+
+
 class DatabaseSettings(Section):
     """The relational database."""
 
@@ -412,6 +420,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
+    usage: UsageSettings = UsageSettings()
     support: SupportSettings = SupportSettings()
     webhooks: WebhookSettings = WebhookSettings()
     backup: BackupSettings = BackupSettings()

@@ -67,6 +67,9 @@ class Usage(Answer):
     )
     left: Quantity | None = Field(description="What is left of that; null: without limit.")
     overage: Quantity = Field(description="What was used beyond it and is still owed.")
+    outage_credit: Quantity = Field(
+        description="What of the allowance was given because the hub was down in the period."
+    )
     hard: bool = Field(description="Whether the feature closes when nothing is left.")
     used_up: bool
     exhausted_at: Instant | None = Field(
@@ -89,6 +92,7 @@ class Usage(Answer):
             "allowance": "25.0",
             "left": "12.5",
             "overage": "0.0",
+            "outage_credit": "0.0",
             "hard": True,
             "used_up": False,
             "exhausted_at": "2026-02-10T17:24:00Z",

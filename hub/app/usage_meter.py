@@ -75,6 +75,8 @@ class UsageMeter:
         log: what is told.
         store: the archive.
         clock: the present time, ns UTC.
+        outage_ns: pauses of a journal that are longer are told as outages; 0: none is. A worker that
+            listens writes at least a beat every few seconds.
     """
 
     def __init__(
@@ -83,11 +85,14 @@ class UsageMeter:
         log: JournalWriter,
         store: TelemetryStore,
         clock: Callable[[], int],
+        outage_ns: int = 0,
     ) -> None:
         self._places = places
         self._log = log
         self._store = store
         self._clock = clock
+        self._outage_ns = outage_ns
+        self._heard = dict.fromkeys(places.journals, 0)
         self._terms_version: int | None = None
         self._offsets = dict.fromkeys(places.journals, 0)
         self._book = MeterBook(_NOTHING)
@@ -153,6 +158,7 @@ class UsageMeter:
         reader = JournalReader(self._places.journals[name], offset)
         rows = 0
         for block in reader.blocks(synced):
+            told += self._paused(worker, name, block.received_ns)
             if block.kind == Kind.TELEMETRY:
                 batch = decode(block.payload)
                 rows += batch.rows
@@ -164,6 +170,14 @@ class UsageMeter:
                 break
         self._offsets[name] = reader.offset
         return rows
+
+    def _paused(self, worker: int, name: str, received_ns: int) -> list[dict[str, int]]:
+        """Return a record if nobody listened for long before a block: slot 0 stands for the worker."""
+        before, self._heard[name] = self._heard[name], received_ns
+        if not before or not self._outage_ns or received_ns - before <= self._outage_ns:
+            return []
+        outage = {"start": before, "total": received_ns, "before": 0, "level": 0, "late": 0}
+        return [{"slot": 0, "meter": worker, **outage}]
 
     def _ask(self, told: list[dict[str, int]]) -> int:
         """Have the archive count a few late accounts."""
@@ -219,6 +233,8 @@ class UsageMeter:
             _log.warning("%s All is counted anew.", error.detail)
             return None
         offsets = kept.arrays["offset"].tolist()
+        heard = kept.arrays["heard"].tolist() if "heard" in kept.arrays else []
+        self._heard |= dict(zip(self._heard, heard, strict=False))
         self._offsets = dict(zip(self._offsets, offsets, strict=False)) | self._beyond(offsets)
         return accounts_of(kept)
 
@@ -229,15 +245,20 @@ class UsageMeter:
     def _publish(self) -> None:
         accounts = as_numbers(self._book.accounts)
         offset = np.array(list(self._offsets.values()), np.int64)
+        heard = np.array(list(self._heard.values()), np.int64)
         self._since_whole += 1
         if self._whole is None or self._since_whole > _WHOLE_EVERY:
-            arrays = {"account": accounts, "offset": offset}
+            arrays = {"account": accounts, "offset": offset, "heard": heard}
             self._base = publish_snapshot(self._places.accounts, arrays)
             self._whole, self._since_whole = accounts.copy(), 0
             return
         rows = np.flatnonzero((accounts != self._whole).any(axis=1))
         everywhere = np.arange(offset.size)
-        patch = {"account": (rows, accounts[rows]), "offset": (everywhere, offset)}
+        patch = {
+            "account": (rows, accounts[rows]),
+            "offset": (everywhere, offset),
+            "heard": (everywhere, heard),
+        }
         publish_patch(self._places.accounts, self._base, patch)
 
 

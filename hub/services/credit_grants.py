@@ -20,6 +20,7 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from entitlements.billing.credit import CreditGrant as Credit
+from entitlements.billing.outages import Outage, extended
 from entitlements.facts import Facts
 from entitlements.ladder import ownership
 from hub.errors import ConflictError, InvalidInputError, NotFoundError
@@ -204,6 +205,7 @@ def as_credits(
     meter: str,
     decimals: int,
     begins: Sequence[int],
+    outages: Sequence[Outage],
     at: int,
 ) -> list[Credit]:
     """Return the grants of one meter as they are folded: within the present ownership.
@@ -214,6 +216,7 @@ def as_credits(
         meter: name of the meter.
         decimals: of the meter.
         begins: instants at which periods begin, rising.
+        outages: by which credit expires later.
         at: now, ns.
     """
     present = ownership(facts, at)
@@ -235,10 +238,11 @@ def as_credits(
         amount = scaled(row.amount)
         if amount < 1:
             continue
+        end = row.ends_at if row.ends_at is None else extended(outages, start, row.ends_at)
         renewals = tuple(
             begin
             for begin in begins
-            if row.renews and start < begin and (row.ends_at is None or begin < row.ends_at)
+            if row.renews and start < begin and (end is None or begin < end)
         )
         most = scaled(row.max_rollover)
         found.append(
@@ -246,7 +250,7 @@ def as_credits(
                 row.id,
                 amount,
                 start,
-                row.ends_at,
+                end,
                 row.created_at,
                 row.priority,
                 renewals,

@@ -30,7 +30,7 @@ from hub.services.usage_accounts import Accounts, account_total
 from hub.services.usage_archive import count
 from hub.services.usage_balance import Given, Metered, entries, standing
 from hub.services.usage_meters import ModelMeter, load_meters
-from hub.services.usage_periods import DAY, period
+from hub.services.usage_periods import DAY, period, quota
 
 STEPS: Final = 14
 """Days whose median usage says when the rest will be gone."""
@@ -90,6 +90,7 @@ class Usage:
         allowance: how much may be used in it in all, with what was given beside the plan.
         left: how much of that is left.
         overage: how much was used beyond it and is still owed.
+        outage_credit: what of the allowance was given because the hub was down.
         hard: whether the feature closes when nothing is left.
         used_up: whether nothing is left.
         exhausted_at: when nothing will be left if usage goes on as it did; `None`: not in this period.
@@ -109,6 +110,7 @@ class Usage:
     allowance: Decimal | None
     left: Decimal | None
     overage: Decimal
+    outage_credit: Decimal
     hard: bool
     used_up: bool
     exhausted_at: int | None
@@ -187,6 +189,7 @@ def _unmetered(
         allowance=None,
         left=None,
         overage=Decimal(0),
+        outage_credit=Decimal(0),
         hard=False,
         used_up=False,
         exhausted_at=None,
@@ -201,6 +204,7 @@ def _usage(
     def units(quantity: int) -> Decimal:
         return Decimal(quantity).scaleb(-one.meter.decimals)
 
+    plan = quota(whose.facts, whose.feature, at)
     left = None if stands.allowance is None else max(stands.allowance - stands.used, 0)
     gone = _exhausted(session, store, whose, stands, at)
     return Usage(
@@ -211,10 +215,11 @@ def _usage(
         end=now.end,
         total=units(stands.used),
         feature=whose.feature.name,
-        quota=None if now.quota is None else now.quota // now.scale,
+        quota=plan,
         allowance=None if stands.allowance is None else units(stands.allowance),
         left=None if left is None else units(left),
         overage=units(stands.overage),
+        outage_credit=units(0 if now.quota is None else now.quota - (plan or 0) * now.scale),
         hard=now.quota is not None and now.terms.hard,
         used_up=stands.used_up,
         exhausted_at=gone,

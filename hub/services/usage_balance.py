@@ -19,10 +19,11 @@ from sqlalchemy.orm import Session
 
 from entitlements.billing.allowance import Period, Standing, stand
 from entitlements.billing.credit import CreditGrant as Credit
+from entitlements.billing.outages import Outage
 from entitlements.facts import Facts, Feature
 from hub.ports.database.usage_tables import CreditGrant, UsageEntry
 from hub.ports.store.port import TelemetryStore
-from hub.services import credit_grants
+from hub.services import credit_grants, outages
 from hub.services.usage_archive import totals
 from hub.services.usage_meters import ModelMeter
 from hub.services.usage_periods import metered, past_periods, period, with_quotas
@@ -43,6 +44,7 @@ class Metered:
         feature: the feature.
         grants: credit that the product has or had, of any meter.
         entries: whether anything of it was told or corrected over the API.
+        outages: of the hub.
     """
 
     product_id: str
@@ -52,6 +54,7 @@ class Metered:
     feature: Feature
     grants: Sequence[CreditGrant]
     entries: bool
+    outages: Sequence[Outage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,16 @@ class Given:
 
     grants: Mapping[str, Sequence[CreditGrant]]
     told: frozenset[str]
+    outages: Sequence[Outage]
 
     @classmethod
     def load(cls, session: Session, product_ids: Sequence[str]) -> "Given":
-        """Load it for some products in two queries."""
+        """Load it for some products in three queries."""
         told = select(UsageEntry.product_id).where(UsageEntry.product_id.in_(product_ids))
         return cls(
             credit_grants.of_products(session, product_ids),
             frozenset(session.scalars(told.distinct())),
+            outages.all_of(session),
         )
 
     def metered(self, product_id: str, facts: Facts, zone: str, one: ModelMeter) -> Metered | None:
@@ -76,7 +81,8 @@ class Given:
         if feature is None:
             return None
         grants = self.grants.get(product_id, ())
-        return Metered(product_id, facts, zone, one, feature, grants, product_id in self.told)
+        told = product_id in self.told
+        return Metered(product_id, facts, zone, one, feature, grants, told, self.outages)
 
 
 def standing(
@@ -100,12 +106,12 @@ def standing(
     """
     facts, zone, decimals = whose.facts, whose.zone, whose.one.meter.decimals
     now = period(facts, whose.feature, zone, at)
-    periods = with_quotas(facts, whose.feature, decimals, [now], at)
+    periods = with_quotas(facts, whose.feature, decimals, [now], whose.outages, at)
     grants = _credits(whose, [now[0]], at)
     if periods[0].terms.carries or grants:
         past = list(past_periods(facts, whose.feature, zone, at, LOOKED_BACK))[::-1]
         past = [one for one in past if _concerns(one, periods[0], grants)]
-        periods = with_quotas(facts, whose.feature, decimals, [*past, now], at)
+        periods = with_quotas(facts, whose.feature, decimals, [*past, now], whose.outages, at)
         grants = _credits(whose, [one.start for one in periods], at)
     usage = _Usage(session, store, whose, periods, grants, counted, at)
     return stand(periods, grants, usage, at)
@@ -130,7 +136,7 @@ def closed(
     facts, decimals = whose.facts, whose.one.meter.decimals
     past = list(past_periods(facts, whose.feature, whose.zone, at, LOOKED_BACK))[::-1]
     before = [one for one in past if one[0] < stretch[0]]
-    periods = with_quotas(facts, whose.feature, decimals, [*before, stretch], at)
+    periods = with_quotas(facts, whose.feature, decimals, [*before, stretch], whose.outages, at)
     grants = _credits(whose, [one.start for one in periods], at)
     usage = _Usage(session, store, whose, periods, grants, None, stretch[1])
     stands = stand(periods, grants, usage, stretch[1])
@@ -154,7 +160,7 @@ def entries(session: Session, product_id: str, meter: int, start: int, end: int)
 def _credits(whose: Metered, begins: Sequence[int], at: int) -> list[Credit]:
     meter = whose.one.meter
     return credit_grants.as_credits(
-        whose.grants, whose.facts, meter.code, meter.decimals, begins, at
+        whose.grants, whose.facts, meter.code, meter.decimals, begins, whose.outages, at
     )
 
 

@@ -29,7 +29,7 @@ from hub.ports.database.ownership_tables import Hold
 from hub.ports.database.product_tables import Device, Product
 from hub.ports.database.usage_tables import UsageCorrection, UsageLevel, UsageThreshold
 from hub.ports.store.port import TelemetryStore
-from hub.services import audit, changes
+from hub.services import audit, changes, outages
 from hub.services.caller import HUB
 from hub.services.facts import load_some
 from hub.services.usage_accounts import account_total
@@ -64,7 +64,12 @@ def apply(
     """
     told: list[Told] = []
     meters = {one.number: one for found in load_meters(session).values() for one in found}
-    kept = [record for record in records if record["meter"] in meters]
+    kept = []
+    for record in records:
+        if not record["slot"]:
+            outages.note(session, record["meter"], record["start"], record["total"])
+        elif record["meter"] in meters:
+            kept.append(record)
     slots = {record["slot"] for record in kept}
     devices = {
         device.slot: device

@@ -8,7 +8,7 @@
 What must never live here: what was used, or what follows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from typing import Final
@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from entitlements.billing.allowance import Period
+from entitlements.billing.outages import Outage, enlarged
 from entitlements.billing.periods import month_begin, renewals
 from entitlements.decision import decide
 from entitlements.facts import Facts, Feature, FeatureKind, HoldKind
@@ -129,6 +130,7 @@ def with_quotas(
     feature: Feature,
     decimals: int,
     stretches: list[tuple[int, int]],
+    outages: Sequence[Outage],
     at: int,
 ) -> list[Period]:
     """Return periods with what the plan gave in each, as it stood at the end of it or now.
@@ -138,11 +140,13 @@ def with_quotas(
         feature: the metered feature.
         decimals: of its meter.
         stretches: the periods (ns), the earliest first.
+        outages: for which quotas are larger.
         at: now, ns.
     """
     scale = 10**decimals
     made = []
     for start, end in stretches:
         units, terms = quota_and_terms(facts, feature, min(end - 1, at))
-        made.append(Period(start, end, None if units is None else units * scale, terms, scale))
+        given = None if units is None else enlarged(units * scale, outages, start, end)
+        made.append(Period(start, end, given, terms, scale))
     return made

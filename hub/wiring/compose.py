@@ -323,7 +323,8 @@ def meter(settings: Settings, log: JournalWriter) -> UsageMeter:
     from hub.app.usage_meter import MeterPlaces, UsageMeter  # noqa: PLC0415  heavy, see rule 3
 
     places = MeterPlaces(settings.meter_terms_dir, settings.accounts_dir, journals(settings))
-    return UsageMeter(places, log, archive(settings), now)
+    outage_ns = settings.usage.outage_min_s * 10**9
+    return UsageMeter(places, log, archive(settings), now, outage_ns)
 
 
 def mirror(settings: Settings) -> Mirror:

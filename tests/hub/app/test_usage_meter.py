@@ -223,3 +223,23 @@ def test_a_row_that_was_counted_by_the_old_marks_is_told_by_the_new_ones(world: 
     world.meter = world.started()
     world.settle()
     assert len(list(world.told())) == 4  # what is used up is told again after a start
+
+
+def test_a_pause_of_the_journal_is_told_as_an_outage_also_over_a_restart(world: World) -> None:
+    world.agree()
+
+    def wrote(at: int) -> None:
+        world.writer.append(Kind.BEAT, [], at)
+        world.writer.sync()
+        world.meter._outage_ns = 600 * S
+        world.settle()
+
+    for at in (0, 5, 500, 900):
+        wrote(START + at * S)
+    world.write([Stored(1, START + 1_000 * S, (1.0, 1.0, 1.0), hidden=False)])
+    world.settle()
+    world.meter = world.started()
+    wrote(START + 5_000 * S)
+    wrote(START + 5_005 * S)
+    told = [(one["slot"], one["start"], one["total"]) for one in world.told()]
+    assert told == [(0, START + 1_000 * S, START + 5_000 * S)]

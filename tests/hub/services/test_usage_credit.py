@@ -255,3 +255,19 @@ def test_a_closed_period_is_billed_once_and_corrected_by_an_adjustment(priced: W
     with read_session(priced.engine) as session:
         kept = usage_statements.listed(session, product_id, None)
     assert [row.revision for row in kept] == [0, 1, 2]
+
+
+def test_time_in_which_the_hub_was_down_is_given_back_once(world: World) -> None:
+    product_id, _ = sold(world)
+    at = T0 + 10 * DAY
+    give(world, product_id, T0 + DAY, "10", ends_at=T0 + 9 * DAY)
+    assert shown(world, product_id, at, 0).allowance == Decimal(20)
+    down = {"slot": 0, "meter": 0, "start": T0 + 5 * DAY, "total": T0 + 8 * DAY}
+    with write_session(world.engine) as session:
+        record = {**down, "before": 0, "level": 0, "late": 0}
+        assert usage_limits.apply(session, EMPTY, [record, record], at) == []
+    found = shown(world, product_id, at, 0)
+    # Three of 31 days of 20 units, rounded up to the hundredth, and credit runs three days longer.
+    assert (found.quota, found.outage_credit) == (20, Decimal("1.94"))
+    assert found.allowance == Decimal("31.94")
+    assert shown(world, product_id, T0 + 13 * DAY, 0).allowance == Decimal("21.94")

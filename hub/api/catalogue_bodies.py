@@ -87,6 +87,12 @@ class PlanOnSale(Answer):
     version: int
     grace_days: int
     features: list[PlanFeature]
+    addon: bool = Field(description="Bought beside another plan, so many of it.")
+    prices: dict[str, str] = Field(
+        description="What one interval of it (of an add-on: of one) costs, by currency; empty: nothing."
+    )
+    interval_months: int = Field(description="Months that are paid for at once.")
+    tax_included: bool = Field(description="Whether the prices contain the tax.")
 
 
 class ModelFeature(Answer):

@@ -212,7 +212,8 @@ def _versions(
 def _version(entry: Version) -> dict[str, Any]:
     if not isinstance(entry, PlanVersionEntry):
         return entry.model_dump()
-    terms = _terms(entry, {"features", "settings"}, "")
+    terms = _terms(entry, {"features", "settings", *PriceTerms.model_fields}, "")
+    terms |= _price(entry)
     terms |= {f"feature {name}": _included(one) for name, one in entry.features.items()}
     terms |= {f"setting {name}": value for name, value in entry.settings.items()}
     return terms
@@ -224,8 +225,18 @@ def _prices(stands: Sequence[Version], entry: Version) -> dict[str, tuple[Any, A
         return {}
     plans = [one for one in stands if isinstance(one, PlanVersionEntry)]
     before = max(plans, key=lambda one: one.version, default=PlanVersionEntry(version=1))
-    own = set(PlanVersionEntry.model_fields) - set(PriceTerms.model_fields)
-    return _changes(before.model_dump(exclude=own), entry.model_dump(exclude=own))
+    return _changes(_price(before), _price(entry))
+
+
+def _price(entry: PlanVersionEntry) -> dict[str, Any]:
+    """Return the terms of a price, each amount by itself."""
+    terms = {name: getattr(entry, name) for name in ("interval_months", "tax", "tax_included")}
+    terms |= {f"price {currency}": amount for currency, amount in entry.price.items()}
+    for meter, amounts in entry.overage.items():
+        for currency, amount in amounts.items():
+            if currency != "per":
+                terms[f"overage {meter} {currency}"] = f"{amount} per {amounts.get('per', 1)}"
+    return terms
 
 
 def _tax(region: str, stands: TaxEntry | None, wanted: TaxEntry) -> Iterator[Edit]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from entitlements.billing.price import Price
 from hub.errors import NotFoundError
 from hub.services import catalogue_store
 from hub.services.caller import Caller, Scope
@@ -34,13 +35,30 @@ class OfferedFeature:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A plan on sale for a model."""
+    """A plan on sale for a model, and what it costs; an add-on is bought beside another plan."""
 
     plan: str
     title: str
     version: int
     grace_days: int
     features: tuple[OfferedFeature, ...]
+    addon: bool
+    price: Price
+
+    @property
+    def prices(self) -> dict[str, str]:
+        """What one interval of it costs, as decimal text by currency."""
+        return {code: f"{amount.decimal:f}" for code, amount in self.price.amounts.items()}
+
+    @property
+    def interval_months(self) -> int:
+        """Months that are paid for at once."""
+        return self.price.interval_months
+
+    @property
+    def tax_included(self) -> bool:
+        """Whether the prices contain the tax."""
+        return self.price.inclusive
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +107,8 @@ def _offers(document: CatalogueDocument, of: ModelEntry) -> Iterator[Offer]:
             continue
         newest = max(on_sale, key=lambda version: version.version)
         if features := tuple(_features(of, newest)):
-            yield Offer(name, plan.title, newest.version, newest.grace_days, features)
+            terms = (newest.version, newest.grace_days, features, plan.addon, newest.value)
+            yield Offer(name, plan.title, *terms)
 
 
 def _features(of: ModelEntry, version: PlanVersionEntry) -> Iterator[OfferedFeature]:

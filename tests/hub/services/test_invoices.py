@@ -402,5 +402,4 @@ def test_a_new_version_shows_how_its_price_differs(money: MoneyWorld) -> None:
     with write_session(money.world.engine) as session:
         difference = catalogue.apply(session, HUB, catalogue.parse(text), T0, dry_run=True)
     terms = {str(edit.thing): edit.terms for edit in difference.edits}
-    before, after = {"EUR": "9.99", "JPY": "1200"}, {"EUR": "10.99", "JPY": "1200"}
-    assert terms["plan comfort version 3"] == {"price": (before, after)}
+    assert terms["plan comfort version 3"] == {"price EUR": ("9.99", "10.99")}

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from hub.errors import ConflictError
 from hub.ports.database.billing_tables import BillingAccount, Invoice, PaymentAttempt
-from hub.services import audit, billing_accounts, invoice_book, payments
+from hub.services import audit, billing_accounts, invoice_book, payments, renewals
 from hub.services.caller import Caller, Scope
 from hub.services.relations import Act
 
@@ -37,6 +37,7 @@ def given(session: Session, owner_id: str, customer: str, method: str, at: int, 
     account.method = method
     session.flush()
     audit.record(session, at, actor, "billing.method", f"owner:{owner_id}", {})
+    renewals.method_added(session, owner_id, at)
     found = select(Invoice).where(
         Invoice.owner_id == owner_id,
         Invoice.paid_at.is_(None),

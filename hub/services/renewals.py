@@ -264,9 +264,9 @@ def _renew(session: Session, tokens: Tokens, agreement: Agreement, instant: int,
     """Bill the period that begins at an instant, or let a trial end that nobody can pay for."""
     account = billing_accounts.of_owner(session, agreement.owner_id, at)
     next_bill = bill_of(session, agreement, instant, at)
-    if agreement.billed == 0 and account.method is None and next_bill.amount.minor > 0:
+    if agreement.billed == 0 and not account.method and next_bill.amount.minor > 0:
         agreement.next_at = None
-        session.flush()
+        agreements.set_dates(session, agreement, at, retry_s=0, grace_s=0)
         _tell(session, agreement, "subscription.trial_over", at)
         return
     if agreement.billed == 0:

@@ -72,7 +72,7 @@ def ask(
         The bill, `None` without lines.
 
     Raises:
-        ConflictError: something is to be paid, and there is no means of payment.
+        ConflictError: something is to be paid at once, and there is no means of payment.
     """
     found = list(lines)
     if not found:
@@ -83,7 +83,8 @@ def ask(
     if invoice.state == "paid":
         settle(session, tokens, agreement, bill, asked_at, at)
     else:
-        require_method(session, agreement.owner_id, at)
+        if kind != "period":  # without one, a period is past due until somebody adds one
+            require_method(session, agreement.owner_id, at)
         payments.charge(session, invoice, asked_at)
         agreement.next_at = agreement.next_at if kind == "change" else None
         session.flush()
@@ -97,7 +98,7 @@ def require_method(session: Session, owner_id: str, at: int) -> BillingAccount:
         ConflictError: it has none.
     """
     account = billing_accounts.of_owner(session, owner_id, at)
-    if account.method is None:
+    if not account.method:
         raise ConflictError(
             "There is no means of payment. Add one to the billing account first.", owner=owner_id
         )

@@ -145,10 +145,10 @@ def _begin(
     )
     free = not item.amount
     days = terms.trial_days if trial and not free and not _tried(session, product, owned) else 0
-    if account.method is None and not free and (not days or terms.trial_method == "required"):
+    if not account.method and not free and (not days or terms.trial_method == "required"):
         settlements.require_method(session, owned.owner_id, at)
     trial_end = at + days * DAY if days else None
-    paying = bool(days) and account.method is not None
+    paying = bool(days) and bool(account.method)
     base = Subscription(
         id=tokens.new_id(),
         product_id=product.id,

@@ -236,6 +236,18 @@ def test_a_trial_without_a_means_of_payment_lapses_and_owes_nothing(books: Billi
     assert books.base().paid_until == renewal("UTC", T0 + 20 * DAY, 1)
 
 
+def test_a_means_of_payment_that_is_gone_leads_to_past_due_not_to_a_stop(
+    books: BillingWorld,
+) -> None:
+    subscribe(books, trial=True)
+    books.run(T0 + 14 * DAY)
+    books.pay_by(None)
+    books.answers = lambda _invoice, _attempt: False
+    books.run(renewal("UTC", T0 + 14 * DAY, 1))
+    assert books.status() is Status.PAST_DUE
+    assert [state for _, state in books.grosses()] == ["paid", "open"]
+
+
 def test_a_household_tries_a_product_once(books: BillingWorld) -> None:
     subscribe(books, trial=True)
     cancel(books, "now")

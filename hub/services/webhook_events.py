@@ -24,7 +24,7 @@ from hub.ports.database.webhook_tables import WebhookDelivery, WebhookEndpoint, 
 from hub.services.tokens import Tokens
 
 _KEY: Final = "webhook_events"
-_USAGE_NOTICE: Final = "usage.share"
+_USAGE_NOTICES: Final = frozenset({"usage.share", "usage.share_left"})
 
 
 class EventType(StrEnum):
@@ -118,9 +118,10 @@ def _made(row: object, happened: _Happened) -> None:
                 _on_invoice(happened, EventType.INVOICE_PAID, row)
         case Alert():
             happened.slots[str(EventType.ALERT_OPENED), row.slot, row.id] = {"alert_id": row.id}
-        case Notice(code=code) if code == _USAGE_NOTICE:
+        case Notice(code=code) if code in _USAGE_NOTICES:
             kept = ("feature", "share", "quota", "unit")
             details = {name: row.arguments.get(name) for name in kept}
+            details["reached"] = code == "usage.share"
             happened.slots[str(EventType.USAGE_THRESHOLD), row.slot, row.id.hex()] = details
         case _:
             pass

@@ -32,7 +32,7 @@ from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.record_tables import Cursor
 from hub.ports.journal.block import Block, Kind
 from hub.ports.journal.durability import sync_file
-from hub.ports.journal.reader import JournalReader
+from hub.ports.journal.reader import JournalReader, OvertakenError
 from hub.ports.journal.segments import Segment, list_segments, prune
 
 BATCH_BYTES = 4_194_304
@@ -144,7 +144,14 @@ class _Trail(Generic[R]):
             return 0
         reader = self._reader or self._open()
         self._reader = None  # after a failure, begin again at the cursor
-        entries, bad, moved, received = self._read(reader)
+        try:
+            entries, bad, moved, received = self._read(reader)
+        except (
+            OvertakenError
+        ) as error:  # what was read there is a deposed worker's; ids make taking again harmless
+            _log.warning("%s %s", self._follower.name, error.detail)
+            self._reader = JournalReader(self._follower.folder, int(error.context["offset"]))
+            return 0
         if moved:
             results = self._commit(entries, reader.offset, at)
             self._publish(results)

@@ -8,6 +8,7 @@
 `load` reads the environment and is called by `hub.wiring`; others are handed a `Settings`.
 """
 
+import datetime as dt
 import itertools
 import os
 import tomllib
@@ -95,6 +96,25 @@ class OidcSettings(Section):
         if self.issuer and not (self.client_id and self.client_secret.get_secret_value()):
             raise ValueError("an issuer needs client_id and client_secret")
         return self
+
+
+class SecuritySettings(Section):
+    """Whom to tell of a weakness in the hub (`/.well-known/security.txt`)."""
+
+    contact: str = ""
+    """Address such as `mailto:security@example.org` or `https://example.org/report`. Empty: the file is
+    not there."""
+    policy: str = ""
+    """Address of what you promise to who reports; empty for none."""
+    expires: dt.date | None = None
+    """Until when this is right. Empty: it is renewed by itself, for 90 days each."""
+
+    @field_validator("contact")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        if value and not value.startswith(("mailto:", "https://", "tel:")):
+            raise ValueError("needs an address with mailto:, https:// or tel:")
+        return value
 
 
 class MqttSettings(Section):
@@ -426,6 +446,7 @@ class Settings(BaseSettings):
     backup: BackupSettings = BackupSettings()
     billing: BillingSettings = BillingSettings()
     oidc: OidcSettings = OidcSettings()
+    security: SecuritySettings = SecuritySettings()
 
     @classmethod
     def settings_customise_sources(

@@ -272,6 +272,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "list_webhook_deliveries": Rule(STAFF),
         "get_webhook_delivery": Rule(STAFF),
         "resend_webhook_delivery": Rule(OPERATORS),
+        "get_security_txt": Rule(PUBLIC),
         "get_health": Rule(PUBLIC),
         "get_readiness": Rule(PUBLIC),
         "get_metrics": Rule(OPERATORS),

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from entitlements.decision_arrays import Decisions
 from hub.api.limits import RateLimit
+from hub.config import SecuritySettings
 from hub.errors import ConflictError
 from hub.metrics import Metrics
 from hub.ports.identity.port import IdentityProvider
@@ -109,6 +110,7 @@ class Hub:
         horizon: how long what cannot be erased at once stays.
         dispute_days: how long an owner has to answer a dispute.
         button_hints: how the button of a product is pressed, by language tag.
+        security: whom to tell of a weakness.
         site: the hub as browsers know it; `None`: it has no DNS name, so there are no passkeys.
         provider: by which people may sign in; `None` for none.
         link_by_email: its accounts are linked by the e-mail address that it has verified.
@@ -151,6 +153,7 @@ class Hub:
     horizon: Horizon = field(default_factory=Horizon)
     dispute_days: int = 14
     button_hints: Mapping[str, str] = field(default_factory=dict)
+    security: SecuritySettings = field(default_factory=SecuritySettings)
     site: Site | None = None
     provider: IdentityProvider | None = None
     link_by_email: bool = True

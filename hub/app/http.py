@@ -40,6 +40,7 @@ from hub.api import (
     products,
     pushes,
     records,
+    security_txt,
     sessions,
     settings,
     signing_keys,
@@ -58,6 +59,7 @@ from hub.web import application as pages
 
 _ROUTERS = (
     health.ROUTER,
+    security_txt.ROUTER,
     description.ROUTER,
     devices.ROUTER,
     signing_keys.ROUTER,

@@ -137,7 +137,7 @@ def _came_back(request: Request, hub: Hub, code: str, state: str, secret: str) -
         raise NotAuthenticatedError("This sign-in was not begun in this browser. Begin again.")
     with write_session(hub.engine) as session:
         flow = sign_in_flows.take(session, Flow.PROVIDER, secret, at)
-    identity = hub.provider.identify(code, expected, at)
+    identity = hub.provider.identify(code, expected)
     with write_session(hub.engine) as session:
         opened = provider_sign_in.sign_in(
             session,

@@ -29,6 +29,7 @@ from hub.wiring import (
     keys_commands,
     ledger_commands,
     logs,
+    sbom_command,
     token_commands,
     trace_command,
     upgrade_command,
@@ -64,6 +65,7 @@ app.add_typer(token_commands.app, name="token")
 app.add_typer(clock_commands.app, name="clock")
 app.add_typer(backup_commands.app, name="backup")
 app.command("restore")(backup_commands.restore)
+app.command("sbom")(sbom_command.sbom)
 app.command("upgrade")(upgrade_command.upgrade)
 app.command("trace")(trace_command.trace)
 

@@ -126,7 +126,9 @@ def identity_provider(settings: Settings) -> IdentityProvider | None:
     client = httpx.Client(verify=trust, timeout=10.0, follow_redirects=False)
     name = settings.public_hosts[0]
     port = "" if settings.api.port == 443 else f":{settings.api.port}"
-    return OidcProvider(settings.oidc, f"https://{name}{port}/sign-in/provider/back", client, now)
+    return OidcProvider(
+        settings.oidc, f"https://{name}{port}/sign-in/provider/back", client, world_now
+    )
 
 
 def engine(settings: Settings) -> Engine:

@@ -283,6 +283,7 @@ def _hub(
         horizon=compose.erasure_horizon(settings),
         dispute_days=settings.ownership.dispute_days,
         button_hints=settings.ownership.button_hints,
+        security=settings.security,
         site=compose.site(settings),
         provider=compose.identity_provider(settings),
         link_by_email=settings.oidc.link_by_email,

@@ -39,7 +39,7 @@ class OidcProvider:
         settings: of the provider; `issuer` is not empty.
         back: address that browsers come back to, registered at the provider.
         client: reaches it; verifies its certificate.
-        clock: the present time, ns.
+        clock: the world's present time, ns: a provider knows no other.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class OidcProvider:
         endpoint = str(self._discovered()["authorization_endpoint"])
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
 
-    def identify(self, code: str, expected: Expected, at: int) -> Identity:
+    def identify(self, code: str, expected: Expected) -> Identity:
         """Trade a code for who somebody is."""
         answer = self._asked(
             "POST",
@@ -90,7 +90,7 @@ class OidcProvider:
             auth=(self._settings.client_id, self._settings.client_secret.get_secret_value()),
         )
         claims = self._verified(str(answer.get("id_token", "")))
-        self._judge(claims, expected.nonce, at // _S)
+        self._judge(claims, expected.nonce, self._clock() // _S)
         verified = claims.get("email_verified") is True
         email = str(claims.get("email", "")) if verified else ""
         return Identity(self._settings.issuer, str(claims["sub"]), email)

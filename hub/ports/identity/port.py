@@ -56,13 +56,12 @@ class IdentityProvider(Protocol):
             ProviderError: the provider does not answer.
         """
 
-    def identify(self, code: str, expected: Expected, at: int) -> Identity:
+    def identify(self, code: str, expected: Expected) -> Identity:
         """Trade the code that a browser came back with for who it is.
 
         Args:
             code: as in the address.
             expected: what the sign-in was begun with.
-            at: now, ns.
 
         Raises:
             ProviderError: the provider does not answer, or says what cannot be believed.

@@ -349,6 +349,7 @@ API: dict[str, Row] = {
     "rotate_authority": role(body={"lead_days": 30}, ok=frozenset({200, 409})),
     "retire_authority": role(body={"force": False}, ok=frozenset({404})),
     "get_health": anybody(),
+    "get_security_txt": anybody(404),
     "get_readiness": anybody(),
     # Webhooks; the scene has no endpoint
     "create_webhook_endpoint": role(body={"url": "https://example.org/hooks"}),

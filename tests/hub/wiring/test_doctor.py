@@ -308,3 +308,29 @@ def test_the_age_of_signing_keys(tmp_path: Path) -> None:
     assert seen(401)[second] == (Level.WARNING, "401 days old")
     (settings.keys_dir / f"state-{second}.key").unlink()
     assert seen(0)["keys"][0] is Level.PROBLEM
+
+
+def test_files_that_anybody_may_write(stopped: Settings) -> None:
+    loose = stopped.store_dir / "loose"
+    loose.write_text("x")
+    loose.chmod(0o666)
+    line = wrong(stopped)["file modes"]
+    assert str(loose) in line.seen
+    assert "chmod" in line.advice
+
+
+def test_whom_the_hub_runs_as(stopped: Settings) -> None:
+    line = look(stopped)["privilege"]
+    assert (line.level is Level.WARNING) == (os.geteuid() == 0)
+
+
+def test_a_settings_file_with_secrets_that_others_may_read(
+    stopped: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "homeport.toml"
+    file.write_text('[oidc]\nclient_secret = "x"\n')
+    file.chmod(0o644)
+    assert "chmod 600" in wrong(stopped)["settings file"].advice
+    file.chmod(0o600)
+    assert "settings file" not in wrong(stopped)

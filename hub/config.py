@@ -461,6 +461,14 @@ class Settings(BaseSettings):
         del settings_cls, dotenv_settings, file_secret_settings  # pydantic passes them by name
         return env_settings, init_settings
 
+    @model_validator(mode="after")
+    def _no_money_in_demos(self) -> Self:
+        if self.demo and self.billing.kind == "stripe":
+            raise ValueError(
+                "the clock of a demo hub may be moved, so it collects nothing: billing.kind must be local"
+            )
+        return self
+
     @field_validator("public_hosts", mode="before")
     @classmethod
     def _split_hosts(cls, value: Any) -> Any:

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr, ValidationError
 
-from hub.config import ConfigurationError, Settings, load
+from hub.config import BillingSettings, ConfigurationError, Settings, load
 
 
 @pytest.fixture(autouse=True)
@@ -104,3 +105,15 @@ def test_secrets_are_neither_shown_nor_repeated_in_errors(
 def test_settings_do_not_change_after_loading() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().log_level = "debug"  # type: ignore[misc]
+
+
+def test_what_collects_money_is_told_apart_from_a_demo() -> None:
+    with pytest.raises(ValidationError, match=r"stripe needs billing\.stripe_key"):
+        Settings(billing=BillingSettings(kind="stripe"))
+    stripe = BillingSettings(kind="stripe", stripe_key=SecretStr("sk_x"))
+    with pytest.raises(ValidationError, match="collects nothing"):
+        Settings(demo=True, billing=stripe)
+    assert "sk_x" not in str(Settings(billing=stripe).public())
+    for wrong in ({"currency": "EURO"}, {"zone": "Mars/Base"}):
+        with pytest.raises(ValidationError):
+            BillingSettings.model_validate(wrong)

@@ -444,7 +444,10 @@ class _Worker:
             self.save_checkpoint()
         if now - self._last_publish >= 1.0:
             self._last_publish = now
-            self._journal.seal_if_due(self._config.clock())
+            for (
+                log
+            ) in self._logs:  # what is read is deleted with its segment, also where little comes
+                log.seal_if_due(self._config.clock())
             self._followers.overloaded(shedding=self._tally.shedding(now))
             self._followers.store(self._journal.synced, self._config.clock())
             self._metrics.lag.set(self._receiver.lag_s(now))

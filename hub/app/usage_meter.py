@@ -102,6 +102,10 @@ class UsageMeter:
         self._base = 0
         self._since_whole = 0
 
+    def rest(self) -> None:
+        """Seal the log if it is due while nothing comes: what is read is deleted with its segment."""
+        self._log.seal_if_due(self._clock())
+
     def step(self, synced: Mapping[str, int]) -> int:
         """Count what is new, ask the archive where it must be asked, and publish.
 
@@ -277,4 +281,5 @@ def run_meter(
     """
     while not stop.is_set():
         if not meter.step(synced()):
+            meter.rest()
             stop.wait(_PAUSE_S)

@@ -1,7 +1,7 @@
 """How somebody leaves all of their households for good, and what becomes of these and of the products.
 
-1. A household that nobody else can lead ends, and its products become unclaimed. Others go on; where the person
-   was the only owner, the member who is there longest becomes it.
+1. A household that nobody else can lead ends, with what it agreed about paying, and its products become unclaimed.
+   Others go on; where the person was the only owner, the member who is there longest becomes it.
 2. Who lived in a household that ends, and had no other, gets an empty one of their own.
 """
 
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from hub.ports.database.agreement_tables import Agreement
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.people_tables import Membership, Owner, Person
 from hub.ports.database.product_tables import Product
-from hub.services import audit, cut, households
+from hub.services import agreements, audit, cut, households
 from hub.services.caller import Caller
 from hub.services.households import Place
 from hub.services.parties import open_ownership
@@ -87,6 +88,13 @@ def leave(session: Session, caller: Caller, plan: Departure, at: int, tokens: To
     """Take the person out of their households, and let go of the products of those that end."""
     for going_on in plan.passed_on:
         _hand_on(session, caller, plan.person_id, going_on, at, tokens)
+    agreed = select(Agreement).where(
+        Agreement.owner_id.in_(plan.ending), Agreement.closed_at.is_(None)
+    )
+    for agreement in session.scalars(agreed).all():
+        agreements.drop_bill(session, agreement, at)
+        agreements.set_dates(session, agreement, at, ends_at=at)
+        agreements.close(session, agreement, at)
     for product in session.scalars(owned(plan.ending)).all():
         present = open_ownership(session, product.id)
         if present is not None:

@@ -20,7 +20,7 @@ from hub.ports.database.people_tables import Person
 from hub.ports.database.privacy_tables import Erasure
 from hub.ports.database.product_tables import Product
 from hub.services import audit, audit_erasure, departures, sessions, telemetry_erasure, ties
-from hub.services.caller import Caller, Scope
+from hub.services.caller import HUB, Caller, Scope
 from hub.services.departures import Departure, PassedOn, departure
 from hub.services.erasure_parts import Horizon, Later, parts_of
 from hub.services.people import normal_email
@@ -204,6 +204,26 @@ def _carry_out(session: Session, holding: Holding, subject: Subject) -> None:
 
 def _subject(person: Person, plan: Departure) -> Subject:
     return Subject(person.id, person.email, tuple(plan.ending))
+
+
+def again(session: Session, erasure_id: str, person_id: str, at: int, tokens: Tokens) -> bool:
+    """Erase somebody again, in a database restored from a backup of before.
+
+    Args:
+        session: a writing session.
+        erasure_id: of the erasure, as it was listed.
+        person_id: who was erased.
+        at: now, ns.
+        tokens: source of ids.
+
+    Returns:
+        Whether there was anything to erase: False if the backup has the erasure, or never had them.
+    """
+    known = session.get(Erasure, erasure_id) is not None
+    if known or session.get(Person, person_id) is None:
+        return False
+    erase(session, HUB, person_id, at, tokens, Horizon(), erasure_id=erasure_id)
+    return True
 
 
 def one(session: Session, caller: Caller, erasure_id: str) -> Erasure:

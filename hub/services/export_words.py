@@ -53,6 +53,16 @@ FILES: Final[Mapping[str, tuple[str, str]]] = {
     "agreement_bills": ("Which invoices that led to.", "Welche Rechnungen daraus wurden."),
     "agreement_items": ("What a period of it costs.", "Was ein Zeitraum davon kostet."),
     "promotions": ("Promotions you redeemed.", "Aktionen, die Sie eingelöst haben."),
+    "credits": ("Usage you were given.", "Verbrauch, der Ihnen gutgeschrieben wurde."),
+    "usage_entries": (
+        "Usage that was told or corrected.",
+        "Gemeldeter oder berichtigter Verbrauch.",
+    ),
+    "usage_statements": (
+        "What you used in past periods.",
+        "Was Sie in früheren Zeiträumen verbraucht haben.",
+    ),
+    "usage_thresholds": ("When you came near a limit.", "Wann Sie einer Grenze nahe kamen."),
     "subscriptions": ("Your subscriptions.", "Ihre Abonnements."),
     "subscription_terms": ("Earlier dates of subscriptions.", "Frühere Daten der Abonnements."),
     "holds": ("What was held back, and why.", "Was gesperrt war, und warum."),

@@ -20,13 +20,7 @@ from hub.ports.database import (
     alert_tables as alerts,
 )
 from hub.ports.database import (
-    billing_tables as billing,
-)
-from hub.ports.database import (
     coverage_tables as coverage,
-)
-from hub.ports.database import (
-    idempotency_tables as idempotency,
 )
 from hub.ports.database import (
     ownership_tables as ownership,
@@ -58,7 +52,6 @@ from hub.services.personal_data import (
     any_of,
     by_person,
     child_of,
-    names,
     of_epoch,
     of_household,
     of_person,
@@ -66,10 +59,10 @@ from hub.services.personal_data import (
     of_time,
     to_address,
 )
+from hub.services.personal_money import MONEY
 
 _PROOF: Final = "a secret, or what one could be tried against"
 _INTERNAL: Final = "how the hub keeps it"
-_NO_BUYER: Final = {"name": ERASED, "address": "", "tax_id": "", "region": "", "zone": "UTC"}
 _BLANK_TEXT: Final = Blank({"reason": ERASED})
 
 
@@ -233,58 +226,7 @@ HOLDINGS: Final[tuple[Holding, ...]] = (
         "looks",
         {"reason_key": _INTERNAL, "quarter": _INTERNAL, "previous": _INTERNAL, "digest": _INTERNAL},
     ),
-    # Money: what the law wants kept stays, and names nobody
-    Holding(
-        billing.BillingAccount,
-        of_household(billing.BillingAccount.owner_id),
-        Blank(
-            {
-                "name": ERASED,
-                "address": "",
-                "email": "",
-                "tax_id": "",
-                "customer": None,
-                "method": None,
-                "method_title": None,
-            }
-        ),
-        "billing_account",
-    ),
-    Holding(
-        billing.Invoice,
-        of_household(billing.Invoice.owner_id),
-        Blank({"buyer": _NO_BUYER}),
-        "invoices",
-    ),
-    Holding(
-        billing.InvoiceLine,
-        child_of(
-            billing.InvoiceLine.invoice_id,
-            billing.Invoice.id,
-            of_household(billing.Invoice.owner_id),
-        ),
-        Keep("the law wants invoices kept; lines name products, not people"),
-        "invoice_lines",
-    ),
-    Holding(
-        billing.PaymentAttempt,
-        of_household(billing.PaymentAttempt.owner_id),
-        Keep("the law wants it kept; it holds amounts and the provider's references"),
-        "payments",
-        {"reference": _INTERNAL},
-    ),
-    Holding(
-        billing.LedgerEntry,
-        of_household(billing.LedgerEntry.owner_id),
-        Keep("the law wants it kept; it holds amounts and ids only"),
-        "ledger",
-        {"previous": _INTERNAL, "digest": _INTERNAL},
-    ),
-    Holding(
-        idempotency.KeptAnswer,
-        any_of(by_person(idempotency.KeptAnswer.actor), names(idempotency.KeptAnswer.body)),
-        Delete(),
-    ),
+    *MONEY,
     # Whose products are whose
     Holding(
         ownership.TransferOffer,
@@ -515,6 +457,7 @@ IMPERSONAL: Final[Mapping[str, str]] = {
     "meter": "counters that the product's warranty reads",
     "meter_reading": "counters that the product's warranty reads",
     "metric": "the catalogue",
+    "outage": "of the hub",
     "ledger_seal": "signatures over the whole ledger",
     "partner": "an organisation, not a person",
     "payment_event": "which events of the payment provider were taken",
@@ -528,6 +471,7 @@ IMPERSONAL: Final[Mapping[str, str]] = {
     "sign_in_failure": "hashes of what was typed and from where; forgotten after a day",
     "tax_region": "the vendor's terms",
     "telemetry_erasure": "which rows went; holds numbers only",
+    "usage_level": "how much of a product's allowance was used; numbers only",
     "usage_meter": "the catalogue",
     "outage": "when the hub was down",
     "warranty_version": "the vendor's terms",

@@ -56,9 +56,12 @@ def load(session: Session, default: Sequence[int | None], patience_days: int, at
     return Retention(tuple(default), slots, [found[slot] for slot in slots])
 
 
-def orders(session: Session) -> Tombstones:
-    """Return the standing orders to erase telemetry."""
-    rows = session.scalars(select(TelemetryErasure).order_by(TelemetryErasure.id))
+def orders(session: Session, erasure_id: str | None = None) -> Tombstones:
+    """Return the standing orders to erase telemetry, of one erasure or of all."""
+    query = select(TelemetryErasure).order_by(TelemetryErasure.id)
+    if erasure_id is not None:
+        query = query.where(TelemetryErasure.erasure_id == erasure_id)
+    rows = session.scalars(query)
     return Tombstones(
         tuple(
             Order(row.id, row.slot, row.first_epoch, row.last_epoch, row.starts_at, row.ends_at)

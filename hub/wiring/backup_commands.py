@@ -110,13 +110,19 @@ def restore(
         Path | None,
         typer.Option(help="Data folder to make; without it the one of the settings."),
     ] = None,
+    erasures: Annotated[
+        Path | None,
+        typer.Option(help="List of erasures; without it erasures.json beside the backup."),
+    ] = None,
     passphrase_file: PassphraseFile = None,
     config: ConfigFile = None,
 ) -> None:
     """Make a data folder of a backup. Devices then send again what they still hold.
 
-    The folder must be empty. With PostgreSQL, its database must be empty too.
+    The folder must be empty. With PostgreSQL, its database must be empty too. Whoever was erased since the
+    backup was taken is erased again.
     """
+    from hub.app import erasure_list  # noqa: PLC0415  heavy, and only here
     from hub.app.backup.restore import restore as put_back  # noqa: PLC0415  heavy, and only here
 
     settings = load(config)
@@ -131,7 +137,13 @@ def restore(
             "then in the data folder."
         )
     database = None if embedded else lambda: compose.engine(settings)
-    found = put_back(file, settings, compose.now(), compose.passphrase(passphrase_file), database)
+    if erasures is not None and not erasures.exists():
+        raise InvalidInputError(f"There is no list of erasures {erasures}.")
+    listed = erasure_list.read(erasures or file.with_name(erasure_list.NAME))
+    secret = compose.passphrase(passphrase_file)
+    found = put_back(file, settings, compose.now(), secret, database, listed)
+    if listed:
+        typer.echo(f"{len(listed)} people of the list of erasures are not in it any more.")
     typer.echo(
         f"{settings.data_dir} is as it was {found.about['taken']}. Start it with: homeport serve. "
         "Devices will send again what they still hold."

@@ -31,7 +31,7 @@ from hub.ports.journal.durability import write_whole
 from hub.ports.keyfile import read_private, replace_private
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from hub.app.authd import Admission
     from hub.app.backup.schedule import Schedule
     from hub.app.backup.take import Source
+    from hub.app.erasure_desk import ErasureDesk
     from hub.app.ingest import IngestConfig
     from hub.app.lane_worker import LaneWorker
     from hub.app.usage_meter import UsageMeter
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from hub.ports.store.compaction import Compactor
     from hub.ports.store.mirror import Mirror
     from hub.ports.store.port import TelemetryStore
+    from hub.ports.store.tombstones import Tombstones
     from hub.ports.store.victoria import VictoriaStore
     from hub.ports.webhook.port import Post
     from hub.services.billing_accounts import Vendor
@@ -522,6 +524,36 @@ def backup_schedule(settings: Settings) -> Schedule:
         clock=now,
         metrics=Metrics("backup"),
     )
+
+
+def erasure_desk(settings: Settings, database: Engine) -> ErasureDesk:
+    """Return what follows erasures up."""
+    from hub.app.erasure_desk import ErasureDesk, Places  # noqa: PLC0415  heavy, see rule 3
+    from hub.app.erasure_list import NAME  # noqa: PLC0415  heavy, see rule 3
+
+    lanes = range(settings.lanes)
+    logs = [settings.usage_dir, *(settings.findings_dir(lane) for lane in lanes)]
+    logs += [settings.deadletters_dir(lane) for lane in lanes]
+    lists = [settings.data_dir / NAME]
+    if settings.backup.folder is not None:
+        lists.append(settings.backup.folder / NAME)
+    places = Places(settings.store_dir, logs, lists)
+    return ErasureDesk(database, places, erasure_horizon(settings), now, mirror_eraser(settings))
+
+
+def mirror_eraser(settings: Settings) -> Callable[[Tombstones], None] | None:
+    """Return what erases rows in the time-series database; None without one."""
+    from hub.ports.store.mirror_erasing import erase_influx, erase_victoria  # noqa: PLC0415  heavy
+
+    chosen = settings.store
+    token = chosen.token.get_secret_value()
+    match chosen.kind:
+        case "embedded":
+            return None
+        case "victoriametrics":
+            return partial(erase_victoria, chosen.url, token)
+        case "influxdb":
+            return partial(erase_influx, chosen.url, token, chosen.org, chosen.bucket)
 
 
 def erasure_horizon(settings: Settings) -> Horizon:

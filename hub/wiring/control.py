@@ -170,6 +170,7 @@ def run(settings: Settings, child: Child) -> None:
             "lifetimes": LifetimeClock(engine, hub.store, compose.now).run,
             "certificates": _certificates(settings, authority, engine).run,
             "gauges": Gauges(settings, engine, metrics).run,
+            "erasures": compose.erasure_desk(settings, engine).run,
             "payments": collector.run,
             "webhooks": webhooks.run,
             "looks": lambda stop: hub.looks.run(stop, compose.now, settings.support.looks_days),

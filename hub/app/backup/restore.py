@@ -8,7 +8,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
@@ -16,14 +16,17 @@ from typing import IO, Final
 from sqlalchemy import Engine
 
 from hub.app.backup.check import Findings, examine, readable
+from hub.app.erasure_list import Listed
 from hub.app.formats import UNFINISHED
 from hub.config import Settings
 from hub.errors import ConflictError
 from hub.ports.archive.bundle import opened
 from hub.ports.database.duplicate import put_back
 from hub.ports.database.engine import migrate, open_engine, write_session
+from hub.ports.database.scrubbing import scrub
 from hub.ports.journal.durability import FILE_MODE, make_folder, sync_file, sync_folder
 from hub.ports.store.manifest import renew_manifest
+from hub.services import erasure
 from hub.services.identity import renew_incarnation
 from hub.services.signing_keys import load_pepper
 from hub.services.tokens import Tokens
@@ -37,6 +40,7 @@ def restore(
     now_ns: int,
     passphrase: bytes | None = None,
     database: Callable[[], Engine] | None = None,
+    erasures: Sequence[Listed] = (),
 ) -> Findings:
     """Put a backup back.
 
@@ -47,6 +51,7 @@ def restore(
         passphrase: if the backup is sealed.
         database: opens the PostgreSQL database into which its rows go, which must be empty; None keeps SQLite in the
             data folder.
+        erasures: people who were erased since; they are again, before the hub can start.
 
     Raises:
         ConflictError: the folder or the database is not empty.
@@ -65,7 +70,7 @@ def restore(
     make_folder(stage)
     try:
         _unpack(path, stage, passphrase)
-        _declare(stage, now_ns)
+        _declare(stage, now_ns, erasures)
         if database is not None:
             put_back(stage / _DATABASE, database())
             (stage / _DATABASE).unlink()
@@ -95,13 +100,18 @@ def _write(target: Path, content: IO[bytes]) -> None:
         sync_file(file.fileno())
 
 
-def _declare(stage: Path, now_ns: int) -> None:
-    """Make it another incarnation of the hub."""
+def _declare(stage: Path, now_ns: int, erasures: Sequence[Listed]) -> None:
+    """Make it another incarnation of the hub, and erase again whoever was."""
     engine = open_engine(f"sqlite:///{stage / _DATABASE}")
     try:
         migrate(engine)
         with write_session(engine) as session:
-            renew_incarnation(session, now_ns, Tokens(load_pepper(stage / "keys")))
+            tokens = Tokens(load_pepper(stage / "keys"))
+            renew_incarnation(session, now_ns, tokens)
+            for one in erasures:
+                erasure.again(session, one.id, one.person_id, now_ns, tokens)
+        if erasures:
+            scrub(engine)
     finally:
         engine.dispose()
     renew_manifest(stage / "store")

@@ -15,6 +15,7 @@ from hub.wiring.doctor import (
     certificates,
     connections,
     exposure,
+    levels,
     machine,
     processes,
     records,
@@ -40,6 +41,7 @@ CHECKS: tuple[Check, ...] = (
     records.check_journal,
     records.check_store,
     records.check_lags,
+    levels.check,
     backups.check,
 )
 _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}

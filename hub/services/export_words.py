@@ -18,6 +18,12 @@ FILES: Final[Mapping[str, tuple[str, str]]] = {
         "Was Sie für alle Ihre Produkte eingestellt haben.",
     ),
     "sessions": ("When you signed in.", "Wann Sie sich angemeldet haben."),
+    "passkeys": ("Your passkeys.", "Ihre Passkeys."),
+    "external_identities": (
+        "Accounts elsewhere you sign in with.",
+        "Konten anderswo, mit denen Sie sich anmelden.",
+    ),
+    "sign_in_flows": ("Sign-ins that had begun.", "Begonnene Anmeldungen."),
     "api_keys": ("Keys for programs.", "Schlüssel für Programme."),
     "invitations": ("Invitations to and from you.", "Einladungen an Sie und von Ihnen."),
     "partner_grants": (

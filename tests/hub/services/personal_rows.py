@@ -3,11 +3,13 @@
 Rows are made from the tables' own columns, so a column that is added later is filled too.
 """
 
+import re
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Float, LargeBinary, String, Text
+from sqlalchemy import JSON, Boolean, CheckConstraint, Float, LargeBinary, String, Text
 from sqlalchemy.orm import Session
 
+from hub.ports.database.schema import METADATA
 from hub.ports.database.tables import Base
 from hub.services.personal_data import Holding
 from hub.services.personal_tables import HOLDINGS
@@ -16,7 +18,7 @@ CANARY = "zq7canary"
 _WORDS = {
     "role": "customer",
     "relation": "viewer",
-    "kind": "theft",
+    "kind": "word",
     "answer": "declined",
     "severity": "notice",
     "locale": "en",
@@ -63,14 +65,15 @@ def plant(session: Session, ids: dict[str, Any], at: int) -> list[str]:
 
 
 def _order(holding: Holding) -> int:
-    first = ("alert", "invoice", "support_contract", "subscription", "support_case")
-    name = holding.table.__tablename__
-    return first.index(name) if name in first else len(first)
+    """What is referred to comes first."""
+    return METADATA.sorted_tables.index(METADATA.tables[holding.table.__tablename__])
 
 
 def _values(table: type[Base], ids: dict[str, Any], at: int) -> dict[str, Any]:
     name = table.__tablename__
     values: dict[str, Any] = {}
+    constraints = table.__table__.constraints
+    checks = [str(one.sqltext) for one in constraints if isinstance(one, CheckConstraint)]
     for column in table.__table__.columns:
         key = column.key
         if f"{name}.{key}" in ids:
@@ -81,14 +84,22 @@ def _values(table: type[Base], ids: dict[str, Any], at: int) -> dict[str, Any]:
         elif column.primary_key and column.autoincrement is True:
             continue
         else:
-            given = _value(name, key, column.type, ids, at)
+            given = _value(name, key, column.type, ids, at, checks)
         if given is not None:
             values[key] = given
     return values
 
 
-def _value(table: str, key: str, kind: Any, ids: dict[str, Any], at: int) -> Any:
+def _one_of(key: str) -> re.Pattern[str]:
+    """A check that a column has one of some words; the first is caught."""
+    return re.compile(rf"^{key} IN \('([^']*)'")
+
+
+def _value(table: str, key: str, kind: Any, ids: dict[str, Any], at: int, checks: list[str]) -> Any:
     chosen = dict(ids)
+    allowed = [found[1] for one in checks if (found := _one_of(key).match(one))]
+    if allowed and key not in ids:
+        return allowed[0]
     if isinstance(kind, String | Text):
         chosen = {**_WORDS, **ids, "id": f"id of {table}"[-16:]}
         chosen |= dict.fromkeys((key,) if key.endswith("_by") else (), ids["actor"])

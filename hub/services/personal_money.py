@@ -63,7 +63,7 @@ MONEY: Final[tuple[Holding, ...]] = (
     Holding(
         billing.PaymentAttempt,
         of_household(billing.PaymentAttempt.owner_id),
-        Keep("the law wants it kept; it holds amounts and the provider's references"),
+        Blank({"customer": None, "method": None}),
         "payments",
         {"reference": _INTERNAL},
     ),
@@ -95,7 +95,7 @@ MONEY: Final[tuple[Holding, ...]] = (
     Holding(
         usage.UsageStatement,
         of_household(usage.UsageStatement.owner_id),
-        Keep(_AMOUNTS),
+        Blank({"reason": ""}),
         "usage_statements",
     ),
     Holding(

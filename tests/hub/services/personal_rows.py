@@ -72,7 +72,7 @@ def _order(holding: Holding) -> int:
 def _values(table: type[Base], ids: dict[str, Any], at: int) -> dict[str, Any]:
     name = table.__tablename__
     values: dict[str, Any] = {}
-    constraints = table.__table__.constraints
+    constraints = METADATA.tables[name].constraints
     checks = [str(one.sqltext) for one in constraints if isinstance(one, CheckConstraint)]
     for column in table.__table__.columns:
         key = column.key

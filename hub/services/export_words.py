@@ -59,11 +59,12 @@ FILES: Final[Mapping[str, tuple[str, str]]] = {
     "agreement_bills": ("Which invoices that led to.", "Welche Rechnungen daraus wurden."),
     "agreement_items": ("What a period of it costs.", "Was ein Zeitraum davon kostet."),
     "promotions": ("Promotions you redeemed.", "Aktionen, die Sie eingelöst haben."),
-    "credits": ("Usage you were given.", "Verbrauch, der Ihnen gutgeschrieben wurde."),
-    "usage_entries": (
+    "usage_credit": ("Usage you were given.", "Verbrauch, der Ihnen gutgeschrieben wurde."),
+    "usage_events": (
         "Usage that was told or corrected.",
         "Gemeldeter oder berichtigter Verbrauch.",
     ),
+    "usage_levels": ("How much of a quota was used.", "Wie viel eines Kontingents verbraucht war."),
     "usage_statements": (
         "What you used in past periods.",
         "Was Sie in früheren Zeiträumen verbraucht haben.",

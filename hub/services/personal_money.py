@@ -8,7 +8,6 @@ from typing import Final
 
 from hub.ports.database import billing_tables as billing
 from hub.ports.database import idempotency_tables as idempotency
-from hub.ports.database import usage_tables as usage
 from hub.services.personal_data import (
     ERASED,
     Blank,
@@ -20,7 +19,6 @@ from hub.services.personal_data import (
     child_of,
     names,
     of_household,
-    of_time,
 )
 
 _INTERNAL: Final = "how the hub keeps it"
@@ -78,30 +76,5 @@ MONEY: Final[tuple[Holding, ...]] = (
         idempotency.KeptAnswer,
         any_of(by_person(idempotency.KeptAnswer.actor), names(idempotency.KeptAnswer.body)),
         Delete(),
-    ),
-    Holding(
-        usage.CreditGrant,
-        of_household(usage.CreditGrant.owner_id),
-        Blank({"reason": ERASED}),
-        "credits",
-        {"author": "somebody of the staff"},
-    ),
-    Holding(
-        usage.UsageEntry,
-        of_time(usage.UsageEntry.at, product=usage.UsageEntry.product_id),
-        Blank({"reason": ERASED}),
-        "usage_entries",
-    ),
-    Holding(
-        usage.UsageStatement,
-        of_household(usage.UsageStatement.owner_id),
-        Blank({"reason": ""}),
-        "usage_statements",
-    ),
-    Holding(
-        usage.UsageThreshold,
-        of_household(usage.UsageThreshold.owner_id),
-        Keep(_AMOUNTS),
-        "usage_thresholds",
     ),
 )

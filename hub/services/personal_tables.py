@@ -173,7 +173,7 @@ HOLDINGS: Final[tuple[Holding, ...]] = (
     Holding(
         usage.UsageStatement,
         of_household(usage.UsageStatement.owner_id),
-        Keep("bills stand on it; it names nobody"),
+        Blank({"reason": ERASED}),
         "usage_statements",
     ),
     Holding(
@@ -457,7 +457,6 @@ IMPERSONAL: Final[Mapping[str, str]] = {
     "meter": "counters that the product's warranty reads",
     "meter_reading": "counters that the product's warranty reads",
     "metric": "the catalogue",
-    "outage": "of the hub",
     "ledger_seal": "signatures over the whole ledger",
     "partner": "an organisation, not a person",
     "payment_event": "which events of the payment provider were taken",
@@ -471,7 +470,6 @@ IMPERSONAL: Final[Mapping[str, str]] = {
     "sign_in_failure": "hashes of what was typed and from where; forgotten after a day",
     "tax_region": "the vendor's terms",
     "telemetry_erasure": "which rows went; holds numbers only",
-    "usage_level": "how much of a product's allowance was used; numbers only",
     "usage_meter": "the catalogue",
     "outage": "when the hub was down",
     "warranty_version": "the vendor's terms",

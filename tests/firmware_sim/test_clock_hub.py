@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+from standardwebhooks.webhooks import Webhook
 from typer.testing import CliRunner
 
 from firmware_sim import commissioning, fleet_plan, local_hub, onboarding
@@ -13,6 +14,7 @@ from firmware_sim.hub_time import HubTime
 from firmware_sim.local_hub import Address, LocalHub
 from firmware_sim.recording import time_ns
 from hub.wiring.cli import app
+from tests.hub.app.webhook_receiver import Receiver
 
 pytestmark = pytest.mark.hub
 DAY_NS = 86_400_000_000_000
@@ -41,9 +43,11 @@ def until(ready: object, what: str, seconds: float = 60.0) -> None:
 
 def test_forty_days_of_a_demo_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOMEPORT_DATA_DIR", str(tmp_path / "hub"))
-    hub = LocalHub(tmp_path / "hub", {"DEMO": "true"})
+    told = {"WEBHOOKS__PRIVATE_ADDRESSES": "true", "WEBHOOKS__PLAIN_HTTP": "true"}
+    hub = LocalHub(tmp_path / "hub", {"DEMO": "true", **told})
     try:
-        live(hub.start(), tmp_path / "state")
+        with Receiver() as shop:
+            live(hub.start(), tmp_path / "state", shop)
     finally:
         hub.stop()
     with local_hub.started(tmp_path / "hub") as address:  # now as a hub that is no demo
@@ -55,10 +59,12 @@ def test_forty_days_of_a_demo_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert (time_ns(made_at) or 0) > time.time_ns() + 39 * DAY_NS  # it goes on where it was
 
 
-def live(address: Address, state: Path) -> None:
+def live(address: Address, state: Path, shop: Receiver) -> None:
     plan, clock = fleet_plan.parse(PLAN, "plan"), HubTime()
     with HubClient(address.api, address.ca_file, address.token) as vendor:
         onboarding.apply_catalogue(vendor)
+        shop.answer = lambda number, _: (503 if number == 1 else 204, {}, 0.0)  # loses the first
+        hook = Webhook(vendor.call("POST", "/webhook-endpoints", {"url": shop.url})["secret"])
         made = commissioning.make(vendor, plan.members, state)
         products = commissioning.switch_on(
             plan.members, made, state, address, clock, report_s=plan.report_s
@@ -92,5 +98,13 @@ def live(address: Address, state: Path) -> None:
             between = vendor.call("GET", "/deadletters", device_id=device.device_id)["items"]
             assert between == []
             assert fleet.failure is None
+            # Retried on the way, while the clock moved; what a receiver keeps is what holds.
+            heard = [one for one in shop.heard if hook.verify(one.body, one.headers)]
+            kinds = {one.json["type"] for one in heard}
+            assert kinds >= {"product.claimed", "subscription.started"}
+            assert heard[0].id in {one.id for one in heard[1:]}
+            newest = max(heard, key=lambda one: (one.data["version"], one.data["as_of"]))
+            assert newest.data["product"]["owner_id"] == owner.owner_id
+            assert newest.data["subscriptions"][0]["plan"] == "care"
         finally:
             fleet.stop()

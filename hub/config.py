@@ -297,7 +297,7 @@ class BillingSettings(Section):
     def _zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (ValueError, OSError):  # its own errors are among these
+        except (ValueError, OSError, KeyError):  # its own error is a KeyError
             raise ValueError("must be a time zone, such as Europe/Berlin") from None
         return value
 

@@ -222,7 +222,7 @@ HOLDINGS: Final[tuple[Holding, ...]] = (
     Holding(
         access.Look,
         of_household(access.Look.owner_id),
-        Keep("its words are erased by `audit_erasure`, which keeps the chain whole"),
+        Keep("its words go; that it happened stays, as the chain of evidence must stay whole"),
         "looks",
         {"reason_key": _INTERNAL, "quarter": _INTERNAL, "previous": _INTERNAL, "digest": _INTERNAL},
     ),
@@ -435,7 +435,7 @@ HOLDINGS: Final[tuple[Holding, ...]] = (
     Holding(
         records.Audit,
         any_of(by_person(records.Audit.actor)),
-        Keep("its words are erased by `audit_erasure`, which keeps the chain whole"),
+        Keep("its words go; that it happened stays, as the chain of evidence must stay whole"),
         "audit",
         {"previous": _INTERNAL, "digest": _INTERNAL},
     ),

@@ -24,6 +24,7 @@ from hub.ports.database.billing_tables import Invoice
 from hub.ports.database.catalogue_tables import Plan
 from hub.ports.database.engine import read_session, write_session
 from hub.services import (
+    agreements,
     cancellations,
     invoice_book,
     invoices,
@@ -31,6 +32,7 @@ from hub.services import (
     products,
     promotions,
     renewals,
+    settlements,
     subscribing,
 )
 from hub.services.caller import Caller
@@ -251,11 +253,21 @@ def _tried(
             after = select(Invoice).where(Invoice.owner_id == owner_id)
             made = [row for row in session.scalars(after) if row.id not in before]
             billed = _billed(session, made[0], visitor) if made else None
+            if step.act != "pay":
+                _as_paid(session, hub.tokens, product_id, at)
             found.append((gathered(session, visitor, product_id, at), billed))
             _take_back()
     except _Tried:
         pass
     return found[0]
+
+
+def _as_paid(session: Session, tokens: Tokens, product_id: str, at: int) -> None:
+    """Go on as if the payment that a change waits for had come."""
+    agreement = agreements.open_agreement(session, product_id)
+    bill = None if agreement is None else agreements.waiting_bill(session, agreement)
+    if agreement is not None and bill is not None and bill.asked_at == at:
+        settlements.settle(session, tokens, agreement, bill, at, at)
 
 
 def _take_back() -> NoReturn:

@@ -107,6 +107,7 @@ def test_an_upgrade_shows_its_money_before_the_second_click(
     text = shown(shop, ada, unit, act="change", plan="large")
     assert "-€2.00" in text
     assert "To be paid now €3.00" in text
+    assert "Large Active It renews on 28 Feb 2026 for €10.00." in text
     done(shop, ada, unit, act="change", plan="large")
     collect(shop)
     text = text_of(browser(shop, ada).get(f"/products/{unit.product_id}/plan"))

@@ -180,9 +180,18 @@ def _usage(
 
 
 def _plain(name: str, value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    return _text(value) if isinstance(value, int) and name in {"start", "end"} else value
+    """Return a value as JSON has it: quantities and instants as text."""
+    match value:
+        case Decimal():
+            return str(value)
+        case dict():
+            return {key: _plain(key, one) for key, one in value.items()}
+        case list() | tuple():
+            return [_plain(name, one) for one in value]
+        case int() if name in {"start", "end"} or name.endswith("_at"):
+            return _text(value)
+        case _:
+            return value
 
 
 def _series(session: Session, subject: Subject) -> Iterator[_Series]:

@@ -1,13 +1,15 @@
 """What is kept of somebody: taken along, shown before it is erased, and erased."""
 
 import io
+import json
 import zipfile
+from copy import deepcopy
 
 from starlette.testclient import TestClient
 
 from hub.services import sessions
 from hub.services.sessions import COOKIE
-from tests.hub.api.api_world import World, ok
+from tests.hub.api.api_world import CATALOGUE, World, ok
 from tests.web.pages_world import browser, text_of
 
 PASSWORD = "a harbour in the evening"
@@ -37,6 +39,20 @@ def test_taking_it_along(world: World, ada: TestClient) -> None:
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert any(name.endswith("account.json") for name in archive.namelist())
+
+
+def test_what_was_used_is_in_it(world: World, ada: TestClient) -> None:
+    catalogue = deepcopy(CATALOGUE)
+    pump = catalogue["models"]["heat-pump"]
+    pump["meters"] = {"energy": {"metric": "energy_kwh", "aggregation": "increase", "decimals": 1}}
+    pump["features"]["boost"] = {"kind": "metered", "unit": "kW.h", "meter": "energy", "default": 9}
+    ok(world.operator.post("/api/v1/catalogue", json=catalogue))
+    world.unit(ada)
+    answer = browser(world, ada).get("/my-data/export")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        (used,) = json.loads(archive.read("records/usage.json"))
+    assert (used["meter"], used["total"]) == ("energy", "0.0")
+    assert used["start"].startswith("2026-01")
 
 
 def test_erasing_is_shown_before_and_needs_the_password(world: World) -> None:

@@ -2,9 +2,9 @@
 
 1. Amounts come from the functions that bills come from: `prorated` for the price of a month, the
    running sum of `UnitPrice` for usage beyond the quota, `taxed_lines` for the tax of each month.
-2. Where usage beyond the quota is not sold, the feature would have been closed: what was used beyond
-   it costs nothing and is told.
-3. A month of which nothing is stored costs its price and no usage, and is told.
+2. Quotas are folded as they are in life: what is carried on from month to month is.
+3. A hard limit would have closed the feature: what was used beyond it costs nothing and is told.
+4. A month of which nothing is stored costs its price and no usage, and is told.
 
 What must never live here: which plans there are, add-ons and promotions (a plan is taken by itself).
 """
@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from entitlements.billing.allowance import Period, stand
 from entitlements.billing.money import Money, Taxed
 from entitlements.billing.price import Price
 from entitlements.billing.proration import prorated
 from entitlements.billing.totals import taxed_lines
+from entitlements.quotas import PLAIN, QuotaTerms
 
 
 class Month(NamedTuple):
@@ -40,11 +42,13 @@ class MeterTerms:
     Args:
         included: whether the plan includes the feature that the meter counts for.
         quota: quantities in a month; `None`: without limit.
+        terms: what else is agreed of the quota.
         decimals: decimals of quantities.
     """
 
     included: bool
     quota: int | None = None
+    terms: QuotaTerms = PLAIN
     decimals: int = 0
 
 
@@ -54,7 +58,7 @@ class MeterMonth:
 
     Args:
         used: what was used; `None`: nothing is stored.
-        over: what of it would have been paid for beyond the quota.
+        over: what of it was beyond the quota, and allowed.
         closed: what of it the plan would not have allowed.
         cost: of `over`, as the price says it.
     """
@@ -146,16 +150,29 @@ def _metered(
     name: str, terms: MeterTerms, price: Price, months: Sequence[Month], currency: str
 ) -> list[MeterMonth]:
     """Return what a meter means in each month."""
+    scale = 10**terms.decimals
+    used = [month.used[name] for month in months]
     zero = Money.zero(currency)
+    if not terms.included:
+        return [MeterMonth(units, 0, max(units or 0, 0), zero) for units in used]
+    quotas = [Period(month.start, month.end, terms.quota, terms.terms, scale) for month in months]
+    by_start = {month.start: max(units or 0, 0) for month, units in zip(months, used, strict=True)}
+
+    def usage(start: int, _end: int) -> int:
+        # Within a month usage counts at its beginning: a month is never cut here.
+        return by_start.get(start, 0)
+
     sold = price.unit_price(name, currency)
     found = []
-    for units in (month.used[name] for month in months):
-        allowed = terms.quota if terms.included else 0
-        beyond = 0 if allowed is None else max((units or 0) - allowed, 0)
-        if sold is None or not terms.included:
+    for place, units in enumerate(used):
+        standing = stand(quotas[: place + 1], (), usage, quotas[place].end - 1)
+        paid = sum(one.units for stretch in standing.stretches for one in stretch.paid)
+        beyond = 0 if terms.quota is None else max(units or 0, 0) - paid
+        if terms.terms.hard:
             found.append(MeterMonth(units, 0, beyond, zero))
         else:
-            cost = sold.cost(0, beyond, terms.decimals)
+            taken = terms.terms.keep_overage  # from the next month, so not paid for as well
+            cost = zero if sold is None or taken else sold.cost(0, beyond, terms.decimals)
             found.append(MeterMonth(units, beyond, 0, cost))
     return found
 

@@ -21,6 +21,7 @@ from entitlements.billing.price import Price
 from entitlements.billing.simulation import MeterTerms, Month, Simulation, simulate
 from entitlements.facts import Facts, Feature, Subscription
 from entitlements.ladder import ownership
+from entitlements.quotas import PLAIN
 from entitlements.status import ENTITLED, status
 from hub.errors import ConflictError
 from hub.ports.database.product_tables import Product
@@ -209,6 +210,7 @@ def _terms(facts: Facts, one: ModelMeter, version: PlanVersionEntry) -> MeterTer
     return MeterTerms(
         included=True,
         quota=value * 10**decimals if limited and isinstance(value, int) else None,
+        terms=PLAIN if entry is None else entry.quota_terms(),
         decimals=decimals,
     )
 

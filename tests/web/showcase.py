@@ -101,7 +101,7 @@ CATALOGUE: dict[str, Any] = {
                         "telemetry": {},
                         "remote_control": {},
                         "boost_hours": {"value": 20},
-                        "energy": {"value": 400},
+                        "energy": {"value": 400, "limit": "soft"},
                     },
                     "settings": {"quiet_at_night": True},
                     "price": {"EUR": "9.90"},

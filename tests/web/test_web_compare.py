@@ -17,7 +17,7 @@ ENERGY = 1
 def version(number: int, quota: int | None, **more: Any) -> dict[str, Any]:
     features: dict[str, Any] = {"telemetry": {}}
     if quota is not None:
-        features["boost"] = {"value": quota}
+        features["boost"] = {"value": quota, "limit": "soft" if "overage" in more else "hard"}
     return {"version": number, "features": features, "tax": "standard", **more}
 
 

@@ -10,8 +10,10 @@ from entitlements.billing.money import CurrencyMismatchError, Money
 from entitlements.billing.periods import renewal
 from entitlements.billing.price import Price, UnitPrice
 from entitlements.billing.simulation import MeterTerms, Month, Simulation, simulate
+from entitlements.quotas import QuotaTerms
 
 START = 1_769_846_400_000_000_000
+SOFT = QuotaTerms(hard=False)
 
 
 def eur(minor: int) -> Money:
@@ -42,7 +44,7 @@ def printing(minor: int, unit: int, *, months: int = 1, per: int = 1) -> Price:
 
 
 def test_usage_beyond_a_soft_quota_is_paid_for() -> None:
-    found = run([90, 150, None], printing(999, 2), MeterTerms(True, 100))
+    found = run([90, 150, None], printing(999, 2), MeterTerms(True, 100, SOFT))
     assert [one.taxed.gross for one in found.months] == [eur(999), eur(999 + 100), eur(999)]
     assert found.total.gross == eur(3 * 999 + 100)
     assert [one.meters["pages"].over for one in found.months] == [0, 50, 0]
@@ -50,10 +52,8 @@ def test_usage_beyond_a_soft_quota_is_paid_for() -> None:
     assert found.closed == {}
 
 
-def test_a_quota_beyond_which_nothing_is_sold_costs_nothing_more_and_says_what_it_would_not_have_allowed() -> (
-    None
-):
-    found = run([150, 101], Price({"EUR": eur(999)}), MeterTerms(True, 100))
+def test_a_hard_quota_costs_nothing_more_and_says_what_it_would_not_have_allowed() -> None:
+    found = run([150, 101], printing(999, 2), MeterTerms(True, 100))
     assert found.total.gross == eur(2 * 999)
     assert found.closed == {"pages": 51}
 
@@ -65,12 +65,19 @@ def test_a_plan_without_the_feature_would_not_have_allowed_any_of_it() -> None:
 
 
 def test_without_limit_nothing_is_over() -> None:
-    found = run([10**9], printing(999, 2), MeterTerms(True, None))
+    found = run([10**9], printing(999, 2), MeterTerms(True, None, SOFT))
     assert found.total.gross == eur(999)
 
 
+def test_what_is_left_is_carried_on_as_in_life() -> None:
+    carried = QuotaTerms(hard=False, rollover_max=40, rollover_periods=1)
+    found = run([30, 130, 150], printing(0, 1), MeterTerms(True, 100, carried))
+    # 70 are left of January, of which 40 go on to February, and no further.
+    assert [one.meters["pages"].over for one in found.months] == [0, 0, 40]
+
+
 def test_a_yearly_price_falls_on_months_by_their_length_and_adds_up() -> None:
-    found = run([0] * 12, printing(12_000, 2, months=12), MeterTerms(True, 100), 190_000)
+    found = run([0] * 12, printing(12_000, 2, months=12), MeterTerms(True, 100, SOFT), 190_000)
     assert found.total.gross == eur(12_000)
     assert found.total.tax == sum((one.taxed.tax for one in found.months), eur(0))
     february, march = found.months[0], found.months[1]  # 28 days and 31
@@ -109,7 +116,7 @@ def test_it_equals_the_bill_reckoned_by_hand(
     tax: int,
 ) -> None:
     price = printing(base, unit, months=interval, per=per)
-    found = run(used, price, MeterTerms(True, quota), tax)
+    found = run(used, price, MeterTerms(True, quota, SOFT), tax)
     beyond = [0 if quota is None else max((units or 0) - quota, 0) for units in used]
     cost = sum(
         (Decimal(units * unit) / per).to_integral_value(rounding=ROUND_HALF_UP) for units in beyond

@@ -35,6 +35,16 @@ COUNTS: Mapping[Aggregation, str] = {
     Aggregation.UNIQUE: N_("Counts how many different readings of “{metric}” there were."),
 }
 
+KINDS: Mapping[str, str] = {
+    "quota": N_("Included in the plan"),
+    "topup": N_("Bought beside the plan"),
+    "addon": N_("From an add-on"),
+    "promotion": N_("A promotion"),
+    "goodwill": N_("A courtesy"),
+    "outage": N_("For a time without service"),
+}
+"""What credit for usage is called, by `credit_grants.KINDS`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Metered:
@@ -82,5 +92,7 @@ def page_usage(request: Request, product_id: ID) -> Response:
         )
         for one in now
     ]
-    metered.sort(key=lambda one: one.now.quota is None)
-    return pages_of(request).page(request, "usage.html", summary=summary, metered=metered)
+    metered.sort(key=lambda one: one.now.allowance is None)
+    return pages_of(request).page(
+        request, "usage.html", summary=summary, metered=metered, kinds=KINDS
+    )

@@ -224,4 +224,4 @@ def is_erased(walk: Walk) -> None:
     page.fill("input[name=email]", walk.home.who.email)
     page.fill("input[name=password]", PASSWORD)
     page.click("main button[type=submit]")
-    expect(page.locator("main .error")).to_be_visible()
+    expect(page.locator("#refused")).to_be_visible()

@@ -55,7 +55,7 @@ def test_this_period_with_its_quota_and_the_periods_before(metered: World, ada: 
     text = text_of(browser(metered, ada).get(f"/products/{unit.product_id}/usage"))
     assert "Boost 85 kWh of 100 kWh" in text
     assert "30 Apr 2026 · starts anew on 31 May 2026" in text
-    assert "the quota is used up on" in text
+    assert "If it goes on like this, the quota lasts until the period starts anew." in text
     assert "Counts by how much “energy_kwh” went up." in text
     lines = [
         f"31 Mar 2026 {DASH} 30 Apr 2026 39.8 kWh 100 kWh",

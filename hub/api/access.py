@@ -216,6 +216,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "tell_usage": Rule(STAFF, body_bytes=None),
         "correct_usage": Rule(STAFF, once=Need.OPTIONAL),
         "list_usage_credit": Rule(SIGNED_IN),
+        "list_usage_statements": Rule(SIGNED_IN),
         "give_usage_credit": Rule(STAFF, once=Need.OPTIONAL),
         "give_owner_usage_credit": Rule(STAFF, once=Need.OPTIONAL),
         "end_usage_credit": Rule(STAFF),

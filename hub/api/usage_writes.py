@@ -17,7 +17,7 @@ from hub.api.lookup import product_id_of
 from hub.api.usage import Quantity
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.usage_tables import CreditGrant
-from hub.services import credit_grants, usage_events
+from hub.services import credit_grants, usage_events, usage_statements
 from hub.services.credit_grants import Offer
 from hub.services.usage_events import Event, Fate
 
@@ -325,3 +325,49 @@ def end_usage_credit(hub: HubDep, caller: CallerDep, grant_id: GrantId, body: En
     """End a grant now; what it paid for stays paid, and one that is over stays as it is."""
     with write_session(hub.engine) as session:
         return Credit.of(credit_grants.end(session, caller, grant_id, body.reason, hub.clock()))
+
+
+class Statement(Answer):
+    """What a period that is over counted: as it was closed, or as it was adjusted since."""
+
+    meter: str
+    start: Instant
+    end: Instant
+    revision: int = Field(description="0 as it was closed; each adjustment adds one.")
+    used: Quantity
+    overage: Quantity = Field(description="What nothing paid for, as of this revision.")
+    at: Instant = Field(description="When the revision was made.")
+    reason: str
+    cause: str | None = Field(description="Cause of the invoice of the difference, if it has one.")
+
+    model_config = examples(
+        {
+            "meter": "printed_pages",
+            "start": "2026-01-01T00:00:00Z",
+            "end": "2026-02-01T00:00:00Z",
+            "revision": 0,
+            "used": "130",
+            "overage": "30",
+            "at": "2026-02-01T01:00:00Z",
+            "reason": "closed",
+            "cause": "usage:p0o9i8u7y6t5r4e3:1:1767225600000000000:0",
+        }
+    )
+
+
+class Statements(Answer):
+    """Statements of a product, the latest period first."""
+
+    statements: list[Statement]
+
+
+@ROUTER.get(
+    "/products/{device_id}/usage-statements",
+    operation_id="list_usage_statements",
+    summary="List what past periods were billed by",
+)
+def list_usage_statements(hub: HubDep, caller: CallerDep, device_id: DeviceId) -> Statements:
+    """List the statements of a product with all adjustments; owners get those of their own time."""
+    with read_session(hub.engine) as session:
+        found = usage_statements.shown(session, caller, product_id_of(session, device_id))
+        return Statements(statements=[Statement.model_validate(one) for one in found])

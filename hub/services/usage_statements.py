@@ -27,9 +27,10 @@ from hub.ports.database.catalogue_tables import Plan, PlanVersion
 from hub.ports.database.product_tables import Device, Product
 from hub.ports.database.usage_tables import UsageCorrection, UsageStatement
 from hub.ports.store.port import TelemetryStore
-from hub.services import audit, billing_accounts, invoices, payments, prices
-from hub.services.caller import HUB
+from hub.services import audit, billing_accounts, invoices, payments, prices, products
+from hub.services.caller import HUB, Caller, Scope
 from hub.services.facts import load_one
+from hub.services.relations import Act
 from hub.services.tokens import Tokens
 from hub.services.usage_balance import Given, Metered, closed
 from hub.services.usage_meters import load_meters
@@ -148,13 +149,42 @@ def part(session: Session, after: int, limit: int) -> tuple[list[str], int | Non
     return [row.product_id for row in rows], rows[-1].slot if len(rows) == limit else None
 
 
-def listed(session: Session, product_id: str, owner_id: str | None) -> list[UsageStatement]:
-    """Return the statements of a product, the latest period first; of one owner, or all (`None`)."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A statement as people read it; quantities in units of the meter, instants in ns."""
+
+    meter: str
+    start: int
+    end: int
+    revision: int
+    used: Decimal
+    overage: Decimal
+    at: int
+    reason: str
+    cause: str | None
+
+
+def shown(session: Session, caller: Caller, product_id: str) -> list[Shown]:
+    """Return the statements of a product, the latest period first; owners get their own.
+
+    Raises:
+        NotFoundError: no such product, or not one of the caller's.
+    """
+    caller.require(Scope.TELEMETRY_READ)
+    product = products.visible(session, caller, product_id, Act.BILLS)
+    meters = {one.number: one for one in load_meters(session).get(product.model_number, ())}
     query = select(UsageStatement).where(UsageStatement.product_id == product_id)
-    if owner_id is not None:
-        query = query.where(UsageStatement.owner_id == owner_id)
     order = (UsageStatement.start.desc(), UsageStatement.meter, UsageStatement.revision)
-    return list(session.scalars(query.order_by(*order)))
+    made = []
+    for row in session.scalars(query.order_by(*order)):
+        own = caller.is_staff or (row.owner_id and caller.may(Act.BILLS, row.owner_id))
+        if not own or row.meter not in meters:
+            continue
+        one = meters[row.meter].meter
+        used, overage = (Decimal(n).scaleb(-one.decimals) for n in (row.used, row.overage))
+        plain = (row.start, row.end, row.revision, used, overage, row.at, row.reason, row.cause)
+        made.append(Shown(one.code, *plain))
+    return made
 
 
 def _metered(session: Session, product_id: str) -> Iterator[Metered]:

@@ -8,6 +8,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from device_sdk.wire.offline import EXPIRED_OFFLINE
@@ -147,6 +148,12 @@ _WITHHELD = N_("withheld until it hears otherwise")
 _MESSAGE = N_("Message of the manufacturer: {code}")
 _UNKNOWN = N_("unknown")
 _SILENCE = "finding.silence"
+USAGE: Mapping[str, str] = {
+    "usage.share": N_("{title}: {share} % of the {allowance} of this period are used."),
+    "usage.share_left": N_(
+        "{title}: less than {share} % of the {allowance} of this period are used again."
+    ),
+}
 _IN_FULL = ("finding.out_of_limits", "finding.counter_reset")
 """Findings on the count itself."""
 
@@ -221,6 +228,14 @@ class Sentences:
 
     def notice(self, notice: NoticeView) -> str:
         """Say a notice."""
+        if notice.code in USAGE:
+            quantity = Decimal(str(notice.arguments["quota"]))
+            return self.language.text(
+                USAGE[notice.code],
+                title=notice.arguments["title"],
+                share=notice.arguments["share"],
+                allowance=self.formats.exact(quantity, str(notice.arguments["unit"])),
+            )
         return self.finding(
             notice.code,
             notice.arguments,

@@ -305,6 +305,7 @@ API: dict[str, Row] = {
         ok=frozenset({200, 201, 422}),
     ),
     "list_usage_credit": product(Act.BILLS),
+    "list_usage_statements": product(Act.BILLS),
     "give_usage_credit": product(
         Act.SEE,
         body={"meter": "energy", "kind": "topup", "amount": "5", "reason": "bought"},

@@ -253,7 +253,7 @@ def test_a_closed_period_is_billed_once_and_corrected_by_an_adjustment(priced: W
     assert close(priced, product_id, after + 5) == [(2, 2_100, 100)]
     assert billed(priced) == [(150, "3.00"), (50, "1.00"), (-150, "-3.00")]
     with read_session(priced.engine) as session:
-        kept = usage_statements.listed(session, product_id, None)
+        kept = usage_statements.shown(session, HUB, product_id)
     assert [row.revision for row in kept] == [0, 1, 2]
 
 

@@ -188,7 +188,7 @@ def newer_journal(settings: Settings) -> None:
 def newer_store(settings: Settings) -> None:
     path = settings.store_dir / "manifest.json"
     facts = json.loads(path.read_text())
-    path.write_text(json.dumps({**facts, "version": 2}))
+    path.write_text(json.dumps({**facts, "version": 99}))
 
 
 def newer_checkpoint(settings: Settings) -> None:

@@ -53,6 +53,7 @@ RULES: Mapping[str, Roles] = MappingProxyType(
         "page_bills": CUSTOMERS,
         "page_bill": CUSTOMERS,
         "do_account": CUSTOMERS,
+        "do_pay": CUSTOMERS,
         "page_hands": CUSTOMERS,
         "do_take": CUSTOMERS,
         "do_decline": CUSTOMERS,

@@ -1,21 +1,14 @@
 """What the lines of invoices say, in the visitor's language.
 
-1. A line is a code and its arguments; a code that nobody knows shows what the line is of.
+1. The words are the service's (`invoice_sentences`), so that page, print and API say the same; plans are
+   called by their titles here.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-from hub.web.languages import N_, Language
-
-LINES: Final[Mapping[str, str]] = {
-    "plan.period": N_("Plan {plan}"),
-    "addon.period": N_("Add-on {plan}"),
-    "plan.discount": N_("Plan {plan}: {promotion}"),
-    "plan.unused": N_("Plan {plan}: unused rest given back"),
-    "plan.rest": N_("Plan {plan}: for the rest of the period"),
-    "plan.given_back": N_("Plan {plan}: paid back (invoice {invoice})"),
-}
+from hub.services import invoice_sentences
+from hub.web.languages import Language
 
 
 def line(
@@ -31,7 +24,4 @@ def line(
     """
     plan = str(arguments.get("plan", ""))
     shown = {**arguments, "plan": plans.get(plan) or plan}
-    template = LINES.get(code)
-    if template is None:
-        return str(shown["plan"] or code)
-    return language.text(template, **shown)
+    return invoice_sentences.sentence(language.tag, code, shown)

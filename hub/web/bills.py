@@ -21,7 +21,7 @@ from hub.errors import ConflictError, InvalidInputError
 from hub.ports.database.billing_tables import Invoice, InvoiceLine
 from hub.ports.database.catalogue_tables import Plan
 from hub.ports.database.engine import read_session, write_session
-from hub.services import billing_accounts, households, invoice_book, invoices, ledger
+from hub.services import billing_accounts, households, invoice_book, invoices, ledger, means
 from hub.services.relations import Act
 from hub.web import bill_sentences
 from hub.web.context import hub_of
@@ -41,6 +41,7 @@ STATES: Mapping[str, str] = {
     "uncollectible": N_("given up"),
 }
 _WRONG = N_("Check what you entered: a currency such as EUR and a time zone such as Europe/Berlin.")
+_NO_MEANS = N_("Nothing is open any more, or no means of payment is stored. Support can help.")
 _MOVED = N_("The currency stays as it is while there are open invoices or credit.")
 
 InvoiceId = Annotated[str, Path(pattern="^[a-z0-9]{16}$")]
@@ -90,29 +91,19 @@ def page_bills(request: Request, of: str = "", saved: str = "") -> Response:
 @ROUTER.get("/bills/{invoice_id}", operation_id="page_bill")
 def page_bill(request: Request, invoice_id: InvoiceId) -> Response:
     """Show one invoice, fit to be printed."""
+    return _bill_page(request, invoice_id)
+
+
+@ROUTER.post("/bills/{invoice_id}/pay", operation_id="do_pay")
+def do_pay(request: Request, invoice_id: InvoiceId) -> Response:
+    """Have an invoice collected now."""
     hub, visitor = hub_of(request), visitor_of(request)
-    caller = visitor.known
-    with read_session(hub.engine) as session:
-        row = invoice_book.one(session, caller, invoice_id)
-        bill = _bill(session, row)
-        plans = {row.name: row.title for row in session.execute(select(Plan.name, Plan.title))}
-        lines = [
-            _line(row, one, visitor.language, plans) for one in invoice_book.lines(session, row)
-        ]
-        attempts = invoice_book.attempts(session, row)
-    return pages_of(request).page(
-        request,
-        "bill.html",
-        bill=bill,
-        lines=lines,
-        taxes=_taxes(lines),
-        attempts=[one for one in attempts if one.answered_at is not None],
-        due=next((one for one in attempts if one.answered_at is None), None),
-        pays=caller.may(Act.PAY, row.owner_id),
-        states=STATES,
-        net=Money(row.net, row.currency),
-        tax=Money(row.tax, row.currency),
-    )
+    try:
+        with write_session(hub.engine) as session:
+            means.pay(session, visitor.known, invoice_id, hub.clock())
+    except ConflictError:
+        return _bill_page(request, invoice_id, error=visitor.language.text(_NO_MEANS), status=409)
+    return RedirectResponse(f"/bills/{invoice_id}", 303)
 
 
 @ROUTER.post("/bills/account/{owner_id}", operation_id="do_account")
@@ -131,6 +122,36 @@ def do_account(request: Request, owner_id: InvoiceId) -> Response:
     except ConflictError:
         return _bills(request, owner_id, error=text(_MOVED), status=409)
     return RedirectResponse(f"/bills?of={owner_id}&saved=1", 303)
+
+
+def _bill_page(
+    request: Request, invoice_id: str, *, error: str = "", status: int = 200
+) -> Response:
+    hub, visitor = hub_of(request), visitor_of(request)
+    caller = visitor.known
+    with read_session(hub.engine) as session:
+        row = invoice_book.one(session, caller, invoice_id)
+        bill = _bill(session, row)
+        plans = {row.name: row.title for row in session.execute(select(Plan.name, Plan.title))}
+        lines = [
+            _line(row, one, visitor.language, plans) for one in invoice_book.lines(session, row)
+        ]
+        attempts = invoice_book.attempts(session, row)
+    return pages_of(request).page(
+        request,
+        "bill.html",
+        status=status,
+        error=error,
+        bill=bill,
+        lines=lines,
+        taxes=_taxes(lines),
+        attempts=[one for one in attempts if one.answered_at is not None],
+        due=next((one for one in attempts if one.answered_at is None), None),
+        pays=caller.may(Act.PAY, row.owner_id),
+        states=STATES,
+        net=Money(row.net, row.currency),
+        tax=Money(row.tax, row.currency),
+    )
 
 
 def _bills(

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 import pytest
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from entitlements.billing.money import Money
+from hub.ports.database.billing_tables import BillingAccount
 from hub.ports.database.engine import write_session
 from hub.services import invoices
 from hub.services.invoices import Line
@@ -60,6 +62,20 @@ def test_the_list_and_one_invoice(taxed: World, ada: TestClient) -> None:
     german = text_of(client.get(f"/bills/{bill}"))
     assert "Rechnung 2026-000001 31.01.2026" in german
     assert "Summe 12,97 €" in german
+
+
+def test_an_open_invoice_is_paid(taxed: World, ada: TestClient, bob: TestClient) -> None:
+    bill = issued(taxed, "ada", [1_000])
+    client = browser(taxed, ada)
+    assert "Pay now €10.00" in text_of(client.get(f"/bills/{bill}"))
+    refused = client.post(f"/bills/{bill}/pay")
+    assert refused.status_code == 409
+    assert "no means of payment is stored" in text_of(refused)
+    with write_session(taxed.hub.engine) as session:
+        session.execute(update(BillingAccount).values(method="local:ok"))
+    assert browser(taxed, bob).post(f"/bills/{bill}/pay").status_code == 404
+    assert client.post(f"/bills/{bill}/pay").headers["location"] == f"/bills/{bill}"
+    assert "It is collected by itself:" in text_of(client.get(f"/bills/{bill}"))
 
 
 def test_what_is_given_back_is_credit(taxed: World, ada: TestClient) -> None:

@@ -420,6 +420,7 @@ PAGES: dict[str, Row] = {
     "do_step": product(Act.PAY, form={"act": "cancel"}, ok=SHOWN),
     "page_bills": role(ok=SHOWN),
     "page_bill": role(ok=SHOWN),
+    "do_pay": role(form={}, ok=SHOWN),
     "do_account": household(Act.PAY, form={"name": "Ada"}, ok=SHOWN),
     "page_looks": product(Act.PEOPLE, ok=SHOWN),
     "do_consent": product(Act.CONSENT, form={}, ok=SHOWN),

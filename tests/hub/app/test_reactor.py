@@ -47,6 +47,8 @@ def finding(number: int, **other: Any) -> dict[str, Any]:
         "hidden": False,
         "cohort": 0,
         "members": 0,
+        "stream": bytes(8),
+        "seq": 3,
     } | other
 
 

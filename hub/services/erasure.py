@@ -97,9 +97,10 @@ def erase_own(
 
     Raises:
         ConflictError: they were erased before.
+        ForbiddenError: the caller is a program or the hub itself.
         NotAuthenticatedError: the password is wrong.
-        NotFoundError: the caller is nobody (the operator token).
     """
+    caller.require_person()
     with read_session(engine) as session:
         _person(session, caller, caller.person_id)
     sessions.check_password(engine, caller, password, at)

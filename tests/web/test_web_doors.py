@@ -31,7 +31,9 @@ OF_A_PRODUCT = {
     "page_looks",
     "do_consent",
 }
-NOTHING = dict.fromkeys(("offer_id", "receipt_id", "person_id", "invitation_id"), "a" * 16)
+NOTHING = dict.fromkeys(
+    ("offer_id", "receipt_id", "person_id", "invitation_id", "invoice_id"), "a" * 16
+)
 OF_NOTHING = {
     "do_cancel",
     "do_decline",
@@ -48,6 +50,9 @@ OF_NOTHING = {
     "do_remove_passkey",
     "do_revoke_key",
     "do_step",
+    "do_pay",
+    "page_step",
+    "page_bill",
     "get_provider",
     "get_provider_back",
 }
@@ -219,4 +224,4 @@ def test_an_address_that_does_not_exist_is_a_page_for_people_and_a_problem_for_p
         answer = client.get(path)
         assert answer.status_code == 404
         assert answer.json()["code"] == "not-found"
-    assert person.get("/api/v1/sessions").status_code == 405
+    assert person.get("/api/v1/claims").status_code == 405

@@ -38,6 +38,7 @@ TAGS = [
     {"name": "alerts", "description": "What the hub noticed, and what people did about it."},
     {"name": "pushes", "description": "Configuration, notices and commands down to products."},
     {"name": "subscriptions", "description": "Plans that are paid for here, and their changes."},
+    {"name": "usage", "description": "What products used, and credit to use more."},
     {"name": "money", "description": "Invoices, payments, credit, and how households pay."},
     {
         "name": "webhooks",

@@ -31,6 +31,8 @@ class SimulatedMeter(Answer):
     closed: Exact = Field(description="What of it the plan would not have allowed.")
     cost: Exact
 
+    model_config = examples({"used": "24.0", "over": "4.0", "closed": "0.0", "cost": "2.00"})
+
 
 class SimulatedMonth(Answer):
     """What a month would have cost."""

@@ -31,6 +31,17 @@ class Balance(Answer):
     paid: Quantity = Field(description="What it paid for in this period.")
     ends_at: Instant | None
 
+    model_config = examples(
+        {
+            "grant": "c5m1x8q4k7w2d9f3",
+            "kind": "topup",
+            "amount": "5.0",
+            "left": "5.0",
+            "paid": "0.0",
+            "ends_at": None,
+        }
+    )
+
 
 class Payment(Answer):
     """Which grant paid for what was used in a stretch of time."""
@@ -39,6 +50,15 @@ class Payment(Answer):
     end: Instant
     grant: str
     quantity: Quantity
+
+    model_config = examples(
+        {
+            "start": "2026-01-15T08:00:00Z",
+            "end": "2026-01-28T21:12:00Z",
+            "grant": "quota:1768464000000000000",
+            "quantity": "12.5",
+        }
+    )
 
 
 class Threshold(Answer):
@@ -49,6 +69,16 @@ class Threshold(Answer):
     up: bool = Field(description="Reached; false: not any more.")
     used: Quantity
     allowance: Quantity
+
+    model_config = examples(
+        {
+            "at": "2026-01-28T21:12:00Z",
+            "share": 50,
+            "up": True,
+            "used": "12.5",
+            "allowance": "25.0",
+        }
+    )
 
 
 class Usage(Answer):

@@ -38,6 +38,15 @@ class UsageEvent(Request):
     quantity: Decimal = Field(description="In the meter's unit; not negative.")
     at: Instant | None = Field(default=None, description="When; null: now.")
 
+    model_config = examples(
+        {
+            "id": "print-8d1f",
+            "meter": "printed_pages",
+            "quantity": "3",
+            "at": "2026-01-31T08:00:00Z",
+        }
+    )
+
 
 class UsageEvents(Request):
     """A batch of events."""

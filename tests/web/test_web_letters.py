@@ -19,10 +19,29 @@ NS = 1_000_000_000
 def written() -> Iterator[tuple[str, frozenset[str]]]:
     """Yield the code of every letter that a service writes, and the names of its arguments."""
     for path in sorted(SERVICES.glob("*.py")):
-        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(call, ast.Call) and ast.unparse(call.func) == "letters.write":
-                code = ast.literal_eval(call.args[3])  # one that is made up at run time fails here
-                yield code, frozenset(str(keyword.arg) for keyword in call.keywords)
+        tree = ast.parse(path.read_text("utf-8"))
+        for function in (one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)):
+            for call in called(function, "letters.write"):
+                names = frozenset(str(one.arg) for one in call.keywords if one.arg is not None)
+                if isinstance(call.args[3], ast.Constant):
+                    yield str(call.args[3].value), names
+                else:  # a function that writes what it is told to: then who calls it says the code
+                    yield from passed(tree, function, ast.unparse(call.args[3]), names)
+
+
+def passed(
+    tree: ast.Module, function: ast.FunctionDef, argument: str, names: frozenset[str]
+) -> Iterator[tuple[str, frozenset[str]]]:
+    place = [one.arg for one in function.args.args].index(argument)
+    for call in called(tree, function.name):
+        own = {str(one.arg) for one in call.keywords}
+        yield ast.literal_eval(call.args[place]), names | own
+
+
+def called(tree: ast.AST, name: str) -> Iterator[ast.Call]:
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == name:
+            yield call
 
 
 def test_there_is_a_sentence_for_every_letter_and_no_other() -> None:

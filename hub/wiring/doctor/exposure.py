@@ -76,7 +76,7 @@ def _modes(folder: Path) -> Line:
 def _settings_file(path: Path) -> Iterator[Line]:
     mode = path.stat().st_mode
     if mode & 0o077 and _SECRET.search(path.read_text(encoding="utf-8", errors="replace")):
-        yield warning(
+        yield problem(
             "settings file",
             f"{path.absolute()} holds secrets and may be read by others (mode {mode & 0o777:04o})",
             f"Run: chmod 600 {path.absolute()}",

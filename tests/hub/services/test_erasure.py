@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from hub.errors import ConflictError, InvalidInputError, NotAuthenticatedError, NotFoundError
+from hub.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    NotAuthenticatedError,
+    NotFoundError,
+)
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.people_tables import Membership, Owner, Partner, Person
@@ -307,7 +313,7 @@ def test_it_takes_the_password_once_more(scene: Scene) -> None:
     before = scene.everything()
     with pytest.raises(NotAuthenticatedError):
         erasure.erase_own(engine, scene.ada, "wrong", T0, tokens, HORIZON)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(ForbiddenError):
         erasure.erase_own(engine, HUB, PASSWORD, T0, tokens, HORIZON)
     after = scene.everything()
     assert after.pop("sign_in_failure") != before.pop("sign_in_failure")  # guessing is counted

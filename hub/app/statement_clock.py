@@ -1,10 +1,12 @@
 """Closes usage periods that are over, some products at a time, and works off what came late.
 
 1. A product is one short transaction; what fails is logged and tried again in the next round.
+2. Nobody waits for a statement, so it waits for everybody: after each product it rests much longer than that took.
 """
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from sqlalchemy import Engine
@@ -19,6 +21,8 @@ PART = 200
 """Products looked at in one step."""
 CORRECTIONS = 50
 """Corrections worked off in one step."""
+REST = 9.0
+"""How long a rest is, in times of the work before it."""
 ROUND_NS = 3_600_000_000_000
 """A round begins this long after the one before began, or as soon as that is done."""
 
@@ -45,19 +49,31 @@ class StatementClock:
         self._after: int | None = 0
         self._begun = clock()
 
-    def step(self) -> int:
-        """Work off corrections and look at the next part; returns how many statements were made."""
+    def step(self, rest: Callable[[float], object] = lambda _seconds: None) -> int:
+        """Work off corrections and look at the next part; returns how many statements were made.
+
+        Args:
+            rest: sleeps for so many seconds.
+        """
         at = self._clock()
         with read_session(self._engine) as session:
             late = usage_statements.pending(session, CORRECTIONS)
-        made = sum(self._adjust(one.product_id, one.meter, at) for one in late)
+        made = 0
+        for one in late:
+            began = time.monotonic()
+            made += self._adjust(one.product_id, one.meter, at)
+            rest(REST * (time.monotonic() - began))
         if self._after is None:
             if at - self._begun < ROUND_NS:
                 return made
             self._after, self._begun = 0, at
         with read_session(self._engine) as session:
             products, self._after = usage_statements.part(session, self._after, PART)
-        return made + sum(self._close(product_id, at) for product_id in products)
+        for product_id in products:
+            began = time.monotonic()
+            made += self._close(product_id, at)
+            rest(REST * (time.monotonic() - began))
+        return made
 
     def _close(self, product_id: str, at: int) -> int:
         with read_session(self._engine) as session:
@@ -77,6 +93,6 @@ class StatementClock:
         """Take a step every `EVERY_S` seconds until `stop` is set."""
         while not stop.wait(EVERY_S):
             try:
-                self.step()
+                self.step(stop.wait)
             except Exception:  # noqa: BLE001  statements must not stop for good
                 _log.exception("usage periods could not be closed; trying again")

@@ -338,9 +338,8 @@ class _Worker:
                 path.unlink(missing_ok=True)
                 continue
             if letter.stream is None:
-                path.unlink(
-                    missing_ok=True
-                )  # without identity nothing else could keep it from being taken twice
+                # Without identity nothing else could keep it from being taken twice.
+                path.unlink(missing_ok=True)
             for part, deaths in self._attempts.parts(Frames.of(letter.topic, letter.payload)):
                 turn = self._turn(part, deaths, letter)
                 self._count(turn)
@@ -444,10 +443,9 @@ class _Worker:
             self.save_checkpoint()
         if now - self._last_publish >= 1.0:
             self._last_publish = now
-            for (
-                log
-            ) in self._logs:  # what is read is deleted with its segment, also where little comes
-                log.seal_if_due(self._config.clock())
+            # What is read is deleted with its segment, also where little comes.
+            for log_file in self._logs:
+                log_file.seal_if_due(self._config.clock())
             self._followers.overloaded(shedding=self._tally.shedding(now))
             self._followers.store(self._journal.synced, self._config.clock())
             self._metrics.lag.set(self._receiver.lag_s(now))

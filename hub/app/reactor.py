@@ -146,9 +146,8 @@ class _Trail(Generic[R]):
         self._reader = None  # after a failure, begin again at the cursor
         try:
             entries, bad, moved, received = self._read(reader)
-        except (
-            OvertakenError
-        ) as error:  # what was read there is a deposed worker's; ids make taking again harmless
+        except OvertakenError as error:
+            # What was read there is a deposed worker's; ids make taking again harmless.
             _log.warning("%s %s", self._follower.name, error.detail)
             self._reader = JournalReader(self._follower.folder, int(error.context["offset"]))
             return 0

@@ -45,6 +45,8 @@ NAMES: Final = tuple(_DTYPES)
 _SCHEMA: Final = pa.schema(
     [pa.field(name, pa.from_numpy_dtype(dtype), nullable=False) for name, dtype in _DTYPES.items()]
 )
+_MAX_FILES: Final = 48
+"""Stretches of time that a run gives files of their own."""
 _DELTAS: Final = ("start", "count", "first_time", "time", "first_seq", "seq")
 
 
@@ -159,9 +161,6 @@ def write_rollups(
     return [sink.entry(level) for sink in sinks.values()]
 
 
-_MAX_FILES: Final = 48
-
-
 class _Sink:
     """Writes one file from sorted pieces."""
 
@@ -169,7 +168,6 @@ class _Sink:
         self._path = path
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
         os.close(fd)  # made with its mode; Arrow opens it by name
-        plain = dict.fromkeys(("low", "high", "total", "rest", "first", "value"), "PLAIN")
         self._writer = pq.ParquetWriter(
             path,
             _SCHEMA,
@@ -177,7 +175,7 @@ class _Sink:
             compression_level=1,
             use_dictionary=[*_KEYS, "first_stream", "stream", "rest"],
             column_encoding={
-                **{name: code for name, code in plain.items() if name != "rest"},
+                **dict.fromkeys(("low", "high", "total", "first", "value"), "PLAIN"),
                 **dict.fromkeys(_DELTAS, "DELTA_BINARY_PACKED"),
             },
             write_statistics=["slot", "metric", "start"],

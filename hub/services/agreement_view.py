@@ -8,10 +8,11 @@ What must never live here: rules; see `entitlements.transitions` and the service
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from entitlements.billing.money import Money
@@ -159,17 +160,38 @@ def carried_out(
         HubError: what the change raises.
     """
     if not preview:
+        before = _newest_bill(session)
         agreement = do()
-        return Outcome(False, _view(session, agreement, at), _bill(session, agreement, at))
+        return Outcome(False, _view(session, agreement, at), _bill(session, agreement, before))
+    with tried(session, tokens, do, at) as outcome:
+        return outcome
+
+
+@contextmanager
+def tried(
+    session: Session, tokens: Tokens, do: Callable[[], Agreement], at: int
+) -> Iterator[Outcome]:
+    """Carry a change out, with its payment as if it had come, and take all of it back at the end of the block.
+
+    Args:
+        session: a writing session.
+        tokens: source of ids.
+        do: makes the change in the session.
+        at: now, ns.
+
+    Raises:
+        HubError: what the change raises.
+    """
     told = {key: copy.copy(value) for key, value in session.info.items()}
     nested = session.begin_nested()
     try:
+        before = _newest_bill(session)
         agreement = do()
-        bill = _bill(session, agreement, at)
+        bill = _bill(session, agreement, before)
         waiting = agreements.waiting_bill(session, agreement)
-        if waiting is not None and waiting.asked_at == at:
+        if bill is not None and waiting is not None and waiting.invoice_id == bill.invoice_id:
             settlements.settle(session, tokens, agreement, waiting, at, at)
-        return Outcome(True, _view(session, agreement, at), bill)
+        yield Outcome(True, _view(session, agreement, at), bill)
     finally:
         nested.rollback()
         session.info.clear()
@@ -260,12 +282,21 @@ def _view(session: Session, agreement: Agreement, at: int) -> SubscriptionView:
     )
 
 
-def _bill(session: Session, agreement: Agreement, at: int) -> BillView | None:
-    """Return the bill that a change made at this instant, if it made one."""
+def _newest_bill(session: Session) -> tuple[int, int]:
+    query = select(Invoice.year, Invoice.sequence)
+    newest = session.execute(query.order_by(Invoice.year.desc(), Invoice.sequence.desc()).limit(1))
+    return next(((row.year, row.sequence) for row in newest), (0, 0))
+
+
+def _bill(session: Session, agreement: Agreement, before: tuple[int, int]) -> BillView | None:
+    """Return the bill that a change made, if it made one: it is newer than the newest before."""
     query = (
         select(Invoice)
         .join(AgreementBill, AgreementBill.invoice_id == Invoice.id)
-        .where(AgreementBill.agreement_id == agreement.id, AgreementBill.asked_at == at)
+        .where(
+            AgreementBill.agreement_id == agreement.id,
+            tuple_(Invoice.year, Invoice.sequence) > before,
+        )
         .order_by(Invoice.year.desc(), Invoice.sequence.desc())
     )
     invoice = session.scalars(query.limit(1)).first()

@@ -28,6 +28,13 @@ from hub.services.relations import Act
 _SETTING = "billing.vendor"
 
 
+class NoMethodError(ConflictError):
+    """Something is to be paid, and the household has nothing to pay with."""
+
+    code = "payment-method-missing"
+    title = "There is no means of payment"
+
+
 @dataclass(frozen=True, slots=True)
 class Vendor:
     """Who sells, and what accounts begin with.
@@ -82,6 +89,26 @@ def of_owner(session: Session, owner_id: str, at: int) -> BillingAccount:
     account = _new(session, owner_id, at)
     session.add(account)
     session.flush()
+    return account
+
+
+def with_method(session: Session, owner_id: str, at: int) -> BillingAccount:
+    """Return the account of a household that has a means of payment.
+
+    Args:
+        session: a writing session.
+        owner_id: the household.
+        at: now, ns.
+
+    Raises:
+        NoMethodError: it has none.
+        NotFoundError: no such household.
+    """
+    account = of_owner(session, owner_id, at)
+    if not account.method:
+        raise NoMethodError(
+            "This household has no means of payment. Give one first.", owner=owner_id
+        )
     return account
 
 

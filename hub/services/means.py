@@ -66,7 +66,8 @@ def pay(session: Session, caller: Caller, invoice_id: str, at: int) -> PaymentAt
     """Have an invoice collected now.
 
     Raises:
-        ConflictError: nothing of it is open, or nothing is known with which to pay.
+        ConflictError: nothing of it is open.
+        NoMethodError: nothing is known with which to pay.
         ForbiddenError: the caller's role in its household does not permit that.
         NotFoundError: no such invoice, or not one of a household of the caller.
     """
@@ -74,11 +75,7 @@ def pay(session: Session, caller: Caller, invoice_id: str, at: int) -> PaymentAt
     billing_accounts.household(session, caller, invoice.owner_id, Act.PAY)
     if invoice.state not in {"open", "uncollectible"}:
         raise ConflictError(f"Invoice {invoice.number} is {invoice.state}.", invoice=invoice.id)
-    account = billing_accounts.of_owner(session, invoice.owner_id, at)
-    if not account.method:
-        raise ConflictError(
-            "This household has no means of payment. Give one first.", owner=invoice.owner_id
-        )
+    billing_accounts.with_method(session, invoice.owner_id, at)
     details = {"number": invoice.number}
     audit.record(session, at, caller.actor, "invoice.pay", f"invoice:{invoice.id}", details)
     return payments.charge(session, invoice, at)

@@ -176,10 +176,10 @@ def pay(session: Session, caller: Caller, product_id: str, at: int, tokens: Toke
     bill = agreements.waiting_bill(session, agreement)
     if bill is not None:
         invoice = session.get_one(Invoice, bill.invoice_id)
-        settlements.require_method(session, agreement.owner_id, at)
+        billing_accounts.with_method(session, agreement.owner_id, at)
         payments.charge(session, invoice, at)
     elif agreements.state(session, agreement, at) is Status.LAPSED and agreement.next_at is None:
-        settlements.require_method(session, agreement.owner_id, at)
+        billing_accounts.with_method(session, agreement.owner_id, at)
         bill = _bill(session, tokens, agreement, at, at)
         if bill is None:
             raise ConflictError("There is nothing to pay.", agreement=agreement.id)

@@ -21,7 +21,7 @@ from entitlements.billing.money import Money
 from entitlements.status import Status, grace_until, status
 from hub.errors import ConflictError
 from hub.ports.database.agreement_tables import Agreement, AgreementBill, AgreementItem
-from hub.ports.database.billing_tables import BillingAccount, Invoice, PaymentAttempt
+from hub.ports.database.billing_tables import Invoice, PaymentAttempt
 from hub.ports.database.catalogue_tables import Plan, PlanVersion
 from hub.ports.database.ownership_tables import Subscription
 from hub.ports.database.product_tables import Product
@@ -72,7 +72,7 @@ def ask(
         The bill, `None` without lines.
 
     Raises:
-        ConflictError: something is to be paid at once, and there is no means of payment.
+        NoMethodError: something is to be paid at once, and there is no means of payment.
     """
     found = list(lines)
     if not found:
@@ -84,25 +84,11 @@ def ask(
         settle(session, tokens, agreement, bill, asked_at, at)
     else:
         if kind != "period":  # without one, a period is past due until somebody adds one
-            require_method(session, agreement.owner_id, at)
+            billing_accounts.with_method(session, agreement.owner_id, at)
         payments.charge(session, invoice, asked_at)
         agreement.next_at = agreement.next_at if kind == "change" else None
         session.flush()
     return bill
-
-
-def require_method(session: Session, owner_id: str, at: int) -> BillingAccount:
-    """Return the account of a household that has a means of payment.
-
-    Raises:
-        ConflictError: it has none.
-    """
-    account = billing_accounts.of_owner(session, owner_id, at)
-    if not account.method:
-        raise ConflictError(
-            "There is no means of payment. Add one to the billing account first.", owner=owner_id
-        )
-    return account
 
 
 def settle(

@@ -146,7 +146,7 @@ def _begin(
     free = not item.amount
     days = terms.trial_days if trial and not free and not _tried(session, product, owned) else 0
     if not account.method and not free and (not days or terms.trial_method == "required"):
-        settlements.require_method(session, owned.owner_id, at)
+        billing_accounts.with_method(session, owned.owner_id, at)
     trial_end = at + days * DAY if days else None
     paying = bool(days) and bool(account.method)
     base = Subscription(

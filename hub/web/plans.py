@@ -10,7 +10,7 @@ What must never live here: what a change does, or what it costs.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from sqlalchemy import select
@@ -20,29 +20,28 @@ from starlette.responses import RedirectResponse, Response
 
 from entitlements.billing.money import Money
 from hub.errors import ConflictError, HubError, InvalidInputError, NotFoundError
-from hub.ports.database.billing_tables import Invoice
+from hub.ports.database.agreement_tables import Agreement
 from hub.ports.database.catalogue_tables import Plan
 from hub.ports.database.engine import read_session, write_session
 from hub.services import (
+    agreement_view,
     agreements,
     cancellations,
-    invoice_book,
-    invoices,
     plan_changes,
-    products,
     promotions,
     renewals,
-    settlements,
     subscribing,
 )
+from hub.services.agreement_view import BillView
+from hub.services.billing_accounts import NoMethodError
 from hub.services.caller import Caller
 from hub.services.tokens import Tokens
 from hub.web import bill_sentences
-from hub.web.context import Hub, hub_of
+from hub.web.context import hub_of
 from hub.web.guard import PageRoute, form_of, visitor_of
 from hub.web.languages import N_
 from hub.web.pages import pages_of
-from hub.web.plan_view import PlanPage, gathered
+from hub.web.plan_view import gathered
 from hub.web.sentences import STATUSES
 from hub.web.series import ID
 from hub.web.visitor import Visitor
@@ -88,25 +87,6 @@ class Step:
     days: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Billed:
-    """An invoice that a change would issue.
-
-    Args:
-        lines: what for, and how much.
-        gross: its total; negative: given back.
-        owed: what is to be paid of it, after credit.
-    """
-
-    lines: Sequence[tuple[str, Money]]
-    gross: Money
-    owed: Money
-
-
-class _Tried(Exception):  # noqa: N818  not an error: it takes a trial back
-    """Carries what a change would do out of the transaction that is not to be."""
-
-
 @ROUTER.get("/products/{product_id}/plan", operation_id="page_plan")
 def page_plan(request: Request, product_id: ID) -> Response:
     """Show the plan of a product and what can be done about it."""
@@ -125,9 +105,14 @@ def page_step(
 ) -> Response:
     """Show what a change would mean, before it is done."""
     hub, visitor = hub_of(request), visitor_of(request)
+    at, tokens = hub.clock(), hub.tokens
     step = _step({"act": act, "plan": plan, "quantity": quantity, "code": code, "days": days})
     try:
-        page, billed = _tried(hub, visitor, product_id, step)
+        with write_session(hub.engine) as session:
+            doing = _Doing(session, visitor.known, product_id, at, tokens)
+            with agreement_view.tried(session, tokens, lambda: _act(doing, step), at) as outcome:
+                page = gathered(session, visitor, product_id, at)
+                lines = _lines(session, visitor, outcome.bill)
     except HubError as refused:
         return _refused(request, product_id, refused)
     return pages_of(request).page(
@@ -136,7 +121,8 @@ def page_step(
         page=page,
         step=step,
         words=STEPS[step.act],
-        billed=billed,
+        bill=outcome.bill,
+        lines=lines,
         statuses=STATUSES,
     )
 
@@ -148,7 +134,7 @@ def do_step(request: Request, product_id: ID) -> Response:
     step = _step(form_of(request))
     try:
         with write_session(hub.engine) as session:
-            _act(session, visitor.known, product_id, step, hub.clock(), hub.tokens)
+            _act(_Doing(session, visitor.known, product_id, hub.clock(), hub.tokens), step)
     except HubError as refused:
         return _refused(request, product_id, refused)
     return RedirectResponse(f"/products/{product_id}/plan", 303)
@@ -165,15 +151,6 @@ def _step(fields: Mapping[str, str]) -> Step:
         for name in ("quantity", "days")
     }
     return Step(act, fields.get("plan", ""), code=fields.get("code", "").strip(), **numbers)
-
-
-def _act(
-    session: Session, caller: Caller, product_id: str, step: Step, at: int, tokens: Tokens
-) -> None:
-    """Do something to a plan."""
-    if step.days > MOST_DAYS:
-        raise InvalidInputError(f"A pause is of at most {MOST_DAYS} days.")
-    _DOES[step.act](_Doing(session, caller, product_id, at, tokens), step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,35 +171,41 @@ class _Doing:
     def whole(self) -> tuple[Session, Caller, str, int, Tokens]:
         return (*self.plain, self.tokens)
 
-    def subscribe(self, step: Step) -> object:
+    def subscribe(self, step: Step) -> Agreement:
         session, caller, product_id, at = self.plain
         return subscribing.subscribe(
             session, caller, product_id, step.plan, at, self.tokens, promotion=step.code or None
         )
 
-    def change(self, step: Step) -> object:
+    def change(self, step: Step) -> Agreement:
         session, caller, product_id, at = self.plain
         when: plan_changes.When = "now" if step.act == "change" else "period_end"
         return plan_changes.change(
             session, caller, product_id, step.plan, at, self.tokens, when=when
         )
 
-    def addon(self, step: Step) -> object:
+    def addon(self, step: Step) -> Agreement:
         session, caller, product_id, at = self.plain
         return plan_changes.set_addon(
             session, caller, product_id, step.plan, step.quantity, at, self.tokens
         )
 
-    def promotion(self, step: Step) -> object:
+    def promotion(self, step: Step) -> Agreement:
         session, caller, product_id, at = self.plain
         return promotions.apply(session, caller, product_id, step.code, at)
 
-    def pause(self, step: Step) -> object:
+    def pause(self, step: Step) -> Agreement:
+        if step.days > MOST_DAYS:
+            raise InvalidInputError(f"A pause is of at most {MOST_DAYS} days.")
         resumes = self.at + step.days * DAY_NS if step.days else None
         return cancellations.pause(*self.plain, resumes_at=resumes)
 
+    def pay(self, _step: Step) -> Agreement:
+        renewals.pay(*self.whole)
+        return agreements.own_agreement(self.session, self.caller, self.product_id)
 
-_DOES: Final[Mapping[str, Callable[[_Doing, Step], object]]] = {
+
+_DOES: Final[Mapping[str, Callable[[_Doing, Step], Agreement]]] = {
     "subscribe": _Doing.subscribe,
     "change": _Doing.change,
     "change_later": _Doing.change,
@@ -235,59 +218,24 @@ _DOES: Final[Mapping[str, Callable[[_Doing, Step], object]]] = {
     "cancel_now": lambda one, _: cancellations.cancel(*one.whole, when="now"),
     "undo_cancel": lambda one, _: cancellations.undo_cancel(*one.plain),
     "withdraw": lambda one, _: cancellations.withdraw(*one.whole),
-    "pay": lambda one, _: renewals.pay(*one.whole),
+    "pay": _Doing.pay,
 }
 
 
-def _tried(
-    hub: Hub, visitor: Visitor, product_id: str, step: Step
-) -> tuple[PlanPage, Billed | None]:
-    """Do something to a plan, look at what came of it, and take it back."""
-    at, caller = hub.clock(), visitor.known
-    found: list[tuple[PlanPage, Billed | None]] = []
-    try:
-        with write_session(hub.engine) as session:
-            owner_id = products.summary(session, caller, product_id).owner_id
-            before = set(session.scalars(select(Invoice.id).where(Invoice.owner_id == owner_id)))
-            _act(session, caller, product_id, step, at, hub.tokens)
-            after = select(Invoice).where(Invoice.owner_id == owner_id)
-            made = [row for row in session.scalars(after) if row.id not in before]
-            billed = _billed(session, made[0], visitor) if made else None
-            if step.act != "pay":
-                _as_paid(session, hub.tokens, product_id, at)
-            found.append((gathered(session, visitor, product_id, at), billed))
-            _take_back()
-    except _Tried:
-        pass
-    return found[0]
+def _act(doing: _Doing, step: Step) -> Agreement:
+    """Do something to a plan."""
+    return _DOES[step.act](doing, step)
 
 
-def _as_paid(session: Session, tokens: Tokens, product_id: str, at: int) -> None:
-    """Go on as if the payment that a change waits for had come."""
-    agreement = agreements.open_agreement(session, product_id)
-    bill = None if agreement is None else agreements.waiting_bill(session, agreement)
-    if agreement is not None and bill is not None and bill.asked_at == at:
-        settlements.settle(session, tokens, agreement, bill, at, at)
-
-
-def _take_back() -> NoReturn:
-    """Leave a transaction so that nothing of it stays, and nobody hears of it."""
-    raise _Tried
-
-
-def _billed(session: Session, row: Invoice, visitor: Visitor) -> Billed:
+def _lines(
+    session: Session, visitor: Visitor, bill: BillView | None
+) -> Sequence[tuple[str, Money]]:
+    """Say what the lines of a bill are for, beside how much."""
     titles = {one.name: one.title for one in session.execute(select(Plan.name, Plan.title))}
-    return Billed(
-        lines=[
-            (
-                bill_sentences.line(visitor.language, line.code, line.args, titles),
-                Money(line.net + line.tax, row.currency),
-            )
-            for line in invoice_book.lines(session, row)
-        ],
-        gross=Money(row.gross, row.currency),
-        owed=invoices.owed(session, row),
-    )
+    return [
+        (bill_sentences.line(visitor.language, one.code, one.args, titles), one.amount)
+        for one in (() if bill is None else bill.lines)
+    ]
 
 
 def _shown(request: Request, product_id: str, *, error: str = "", status: int = 200) -> Response:
@@ -304,9 +252,10 @@ def _refused(request: Request, product_id: str, error: HubError) -> Response:
     match error:
         case InvalidInputError():
             said = text(_WRONG)
+        case NoMethodError():
+            said = text(_NO_METHOD)
         case ConflictError():
-            missing = "means of payment" in error.detail
-            said = text(_NO_METHOD if missing else _REFUSED)
+            said = text(_REFUSED)
         case NotFoundError() if "promotion" in error.context or "code" in error.context:
             said = text(_NO_CODE)
         case _:

@@ -35,6 +35,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _STAGES_S = (50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.5)
 _HTTP_S = (1e-3, 2.5e-3, 5e-3, 10e-3, 20e-3, 50e-3, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
 _PUSH_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
+_STEPS_S = (1e-3, 5e-3, 25e-3, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 _BATCHES = (1, 4, 16, 64, 256, 1_024, 4_096, 16_384)
 
 
@@ -52,6 +53,7 @@ class Metrics:
         ProcessCollector(namespace="homeport", registry=self.registry)
         self._define_pipeline()
         self._define_outcomes()
+        self._define_usage()
         self._define_operation()
         self._define_api()
 
@@ -146,6 +148,42 @@ class Metrics:
         self.disk_free = gauge("disk_free_bytes", "Bytes free for the hub's data folder.")
         self.disk_size = gauge("disk_size_bytes", "Size of the disk of the hub's data folder.")
 
+    def _define_usage(self) -> None:
+        counter, gauge = partial(self._counter, "meter"), partial(self._gauge, "meter")
+        self.meter_rows = counter("meter_rows", "Rows that the meter took from the journals.")
+        self.meter_lag = gauge(
+            "meter_lag_bytes", "Bytes of a synced journal that the meter has not taken.", "journal"
+        )
+        self.meter_accounts = gauge("meter_accounts", "Accounts that the meter keeps.")
+        self.meter_terms_time = gauge(
+            "meter_terms_timestamp_seconds",
+            "When the terms by which is counted were taken up, s since 1970 UTC; 0 for not yet.",
+        )
+        self.meter_recounts = counter(
+            "meter_recounts", "Accounts counted anew from the archive, for what came late."
+        )
+        self.meter_recounts_waiting = gauge(
+            "meter_recounts_waiting", "Accounts that wait to be counted anew from the archive."
+        )
+        self.meter_step_seconds = self._histogram(
+            "meter",
+            "meter_step_seconds",
+            "Time of a step of the meter that took anything.",
+            _STEPS_S,
+        )
+        counter = partial(self._counter, "control")
+        self.usage_shares = counter(
+            "usage_shares", "Shares of quotas that products reached, or left again.", "change"
+        )
+        self.limit_seconds = self._histogram(
+            "control",
+            "limit_seconds",
+            "From the receipt of the row that reached a mark of a quota until what follows was in the database and "
+            "notices handed to the broker.",
+            _PUSH_S,
+        )
+        self.statements = counter("statements", "Statements of usage made, revisions included.")
+
     def _define_operation(self) -> None:
         counter, gauge = partial(self._counter, "supervisor"), partial(self._gauge, "supervisor")
         self.process_restarts = counter(
@@ -163,16 +201,18 @@ class Metrics:
         self.backups = self._counter(
             "backup", "backups", "Backups tried by the schedule.", "result"
         )
+        for result in ("good", "failed"):
+            self.backups.labels(result=result)
         self.backup_time = self._gauge(
-            "backup",
+            "control",
             "backup_last_success_timestamp_seconds",
-            "When the newest good backup was taken, s since 1970 UTC; 0 for never.",
+            "When the newest good backup by the schedule was taken, s since 1970 UTC; 0 for never.",
         )
         self.backup_bytes = self._gauge(
-            "backup", "backup_last_size_bytes", "Size of the newest good backup."
+            "control", "backup_last_size_bytes", "Size of the newest good backup."
         )
         self.backup_seconds = self._gauge(
-            "backup", "backup_last_duration_seconds", "How long the newest good backup took."
+            "control", "backup_last_duration_seconds", "How long the newest good backup took."
         )
 
     def _define_api(self) -> None:
@@ -192,6 +232,9 @@ class Metrics:
         )
         self.sign_ins = counter("sign_ins", "Attempts to sign in.", "result")
         self.enrolments = counter("enrolments", "Enrolments and renewals.", "result")
+        for result in ("ok", "refused"):
+            self.sign_ins.labels(result)
+            self.enrolments.labels(result)
 
     def text(self) -> bytes:
         """Return this process's metrics in the Prometheus text format."""

@@ -216,6 +216,4 @@ def _configured(
 
 
 def _sent(hub: Hub, device_id: str, channel: Down, payload: bytes) -> bool:
-    sent = hub.devices.push(device_id, channel.value, payload)
-    hub.metrics.pushes.labels(channel.value, "sent" if sent else "not_sent").inc()
-    return sent
+    return hub.devices.push(device_id, channel.value, payload)

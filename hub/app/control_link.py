@@ -89,6 +89,8 @@ class Inbox:
         self._metrics = metrics
         self._root = root
         self._dropped: Counter[str] = Counter()
+        for reason in ("forged", "malformed", "overflow", "failed"):
+            metrics.dropped_frames.labels(f"control_{reason}")
         self._lock = threading.Lock()
 
     def deal(self, frame: Frame) -> None:
@@ -167,6 +169,10 @@ class ControlLink:
         self._metrics = metrics
         self._clock = clock
         self._root = root
+        for channel in Down:
+            if channel is not Down.RECEIPT:  # the workers' own
+                for result in ("sent", "not_connected"):
+                    metrics.pushes.labels(channel.value, result)
         self._inbox = Inbox(handler, metrics, root)
         self._queue: queue.Queue[Frame] = queue.Queue(QUEUE_FRAMES)
         self._ready = threading.Event()

@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import Engine, func, select
 
+from hub.app.backup.schedule import Standing
 from hub.config import Settings
 from hub.errors import StorageError
 from hub.metrics import Metrics
@@ -50,7 +51,7 @@ class Gauges:
 
     def look(self) -> None:
         """Look at everything once."""
-        for look in (self._disk, self._logs, self._store, self._devices):
+        for look in (self._disk, self._logs, self._store, self._devices, self._backups):
             try:
                 look()
             except (OSError, StorageError) as error:
@@ -100,6 +101,13 @@ class Gauges:
             found = {bool(online): count for online, count in counts}
         for online, word in ((True, "online"), (False, "offline")):
             self._metrics.devices.labels(word).set(found.get(online, 0))
+
+    def _backups(self) -> None:
+        """Read what the schedule left: so there is a number, 0, where no schedule runs."""
+        standing = Standing.read(self._settings.run_dir) or Standing()
+        self._metrics.backup_time.set(standing.good_ns / 1e9)
+        self._metrics.backup_bytes.set(standing.size)
+        self._metrics.backup_seconds.set(standing.seconds)
 
 
 def _bytes_below(folder: Path) -> int:

@@ -56,6 +56,7 @@ _FIELDS: Mapping[int, Mapping[str, type]] = {
         "before": int,
         "level": int,
         "late": int,
+        "received": int,
     },
 }
 _ABSENT: Mapping[str, Any] = {
@@ -65,6 +66,7 @@ _ABSENT: Mapping[str, Any] = {
     "stream": b"",
     "seq": 0,
     "rows": [],
+    "received": 0,
 }
 """What logs of earlier versions do not hold."""
 

@@ -86,6 +86,8 @@ class Reactor:
         clock: Callable[[], int],
     ) -> None:
         self._trails = [_Trail(engine, follower, metrics, clock) for follower in followers]
+        for reason in ("reactor_gap", "reactor_record"):
+            metrics.dropped_frames.labels(reason)
         self._clock = clock
         self._problem: str | None = None
 
@@ -154,7 +156,7 @@ class _Trail(Generic[R]):
         if moved:
             results = self._commit(entries, reader.offset, at)
             self._publish(results)
-            self._time(received)
+            self._time(entries, received)
         self._reader = reader
         self._prune(reader)
         return len(entries) + bad
@@ -191,12 +193,20 @@ class _Trail(Generic[R]):
             if deleted:
                 _log.info("%s: %d segments deleted", self._follower.name, len(deleted))
 
-    def _time(self, received: Sequence[int]) -> None:
-        """Note how long findings took on their way, those passed over included; a clock set back counts as no time."""
-        if self._follower.kind is Kind.FINDINGS:
-            now = self._clock()
-            for instant in received:
-                self._metrics.push_seconds.observe(max(0, now - instant) / 1e9)
+    def _time(self, entries: Sequence[Entry], received: Sequence[int]) -> None:
+        """Note how long findings took on their way, those passed over included, and what crossed a mark of a quota.
+
+        A clock set back counts as no time.
+        """
+        seconds = self._metrics.push_seconds
+        if self._follower.kind is Kind.USAGE:  # a record knows when its row was received
+            seconds = self._metrics.limit_seconds
+            received = [entry.record["received"] for entry in entries if entry.record["received"]]
+        elif self._follower.kind is not Kind.FINDINGS:
+            return
+        now = self._clock()
+        for instant in received:
+            seconds.observe(max(0, now - instant) / 1e9)
 
     def _read(self, reader: JournalReader) -> tuple[list[Entry], int, bool, list[int]]:
         """Read and sync a batch: its entries, how many were bad, whether it moved, when its blocks were received."""

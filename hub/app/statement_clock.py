@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine
 
+from hub.metrics import Metrics
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.store.port import TelemetryStore
 from hub.services import usage_statements
@@ -37,15 +38,22 @@ class StatementClock:
         store: the archive.
         tokens: source of ids.
         clock: the present time, ns.
+        metrics: of this process.
     """
 
     def __init__(
-        self, engine: Engine, store: TelemetryStore, tokens: Tokens, clock: Callable[[], int]
+        self,
+        engine: Engine,
+        store: TelemetryStore,
+        tokens: Tokens,
+        clock: Callable[[], int],
+        metrics: Metrics,
     ) -> None:
         self._engine = engine
         self._store = store
         self._tokens = tokens
         self._clock = clock
+        self._made = metrics.statements
         self._after: int | None = 0
         self._begun = clock()
 
@@ -80,14 +88,18 @@ class StatementClock:
             if not usage_statements.open_periods(session, product_id, at):
                 return 0
         with write_session(self._engine) as session:
-            return len(usage_statements.close(session, self._store, self._tokens, product_id, at))
+            made = len(usage_statements.close(session, self._store, self._tokens, product_id, at))
+        self._made.inc(made)
+        return made
 
     def _adjust(self, product_id: str, meter: int, at: int) -> int:
         with write_session(self._engine) as session:
             row = usage_statements.correction(session, product_id, meter)
             if row is None:
                 return 0
-            return len(usage_statements.adjust(session, self._store, self._tokens, row, at))
+            made = len(usage_statements.adjust(session, self._store, self._tokens, row, at))
+        self._made.inc(made)
+        return made
 
     def run(self, stop: threading.Event) -> None:
         """Take a step every `EVERY_S` seconds until `stop` is set."""

@@ -14,8 +14,9 @@ from device_sdk.wire.codes import QuarantineReason, RejectCode
 from hub.metrics import Metrics
 from hub.pipeline.run import Turn
 from hub.ports.journal.telemetry import REASON_MASK, REASON_SHIFT, TelemetryBatch
-from hub.services.alert_kinds import kind_word
+from hub.services.alert_kinds import kind_word, kind_words
 
+STAGES = ("authenticate", "gate", "decode", "journal", "receipt", "detect", "react")
 _VERDICTS = ("accept", "quarantine", "throttle", "refuse")
 _THROTTLED = ("gate", "product_budget", "owner_budget", "load")
 LOAD = _THROTTLED.index("load")
@@ -57,6 +58,11 @@ class Tally:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._shed_at = -_SHED_FOR_S
+        for stage in STAGES:
+            metrics.stage_seconds.labels(stage)
+        for word in kind_words():
+            metrics.findings.labels(kind=word)
+        metrics.dropped_frames.labels("crashed_worker")
         # A counter that begins with its first event has no rate of it.
         for name in _VERDICTS:
             metrics.gated_frames.labels(verdict=name)

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from device_sdk.wire.topics import Down
 from hub.app.findings_desk import Send
 from hub.app.log_records import Entry
+from hub.metrics import Metrics
 from hub.ports.database.engine import write_session
 from hub.ports.store.port import TelemetryStore
 from hub.services import changes, pushes, usage_limits
@@ -31,6 +32,7 @@ class UsageDesk:
         send: hands notices to the broker.
         tell: tells live listeners.
         clock: the present time, ns.
+        metrics: of this process.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class UsageDesk:
         send: Send,
         tell: Callable[[Event], None],
         clock: Callable[[], int],
+        metrics: Metrics,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -48,6 +51,10 @@ class UsageDesk:
         self._send = send
         self._tell = tell
         self._clock = clock
+        self._shares = {
+            usage_limits.REACHED: metrics.usage_shares.labels("reached"),
+            usage_limits.FREED: metrics.usage_shares.labels("left"),
+        }
 
     def apply(self, session: Session, entries: Sequence[Entry], at: int) -> list[Told]:
         """Take records into the database; see `Follower.apply`."""
@@ -59,6 +66,7 @@ class UsageDesk:
         """Send notices to products and tell live listeners."""
         for one in told:
             notice = one.notice
+            self._shares[notice.code].inc()
             self._send(one.device_id, Down.NOTICE, pushes.notice_payload(notice))
             data = {"code": notice.code, **notice.arguments}
             self._tell(Event("usage", notice.created_at, one.product_id, one.owner_id, data))

@@ -11,6 +11,7 @@ What must never live here: what a mark means, or who pays.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from device_sdk.wire import cbor
 from entitlements.billing.meters import Aggregation, Meter
 from hub.errors import StorageError
+from hub.metrics import Metrics
 from hub.pipeline.meter import MeterBook
 from hub.ports.journal.block import Kind
 from hub.ports.journal.reader import JournalReader
@@ -45,6 +47,7 @@ _ASKED_AT_ONCE: Final = 32
 _WHOLE_EVERY: Final = 64
 """Publications of accounts until one of them is whole again."""
 _PAUSE_S: Final = 0.05
+_PUBLISH_S: Final = 1.0
 _AHEAD: Final = 86_400_000_000_000
 """How far ahead (ns) of the hub's time a product's may be, as for rows that are not recordings."""
 _NOTHING: Final = compile_terms([], [])
@@ -77,6 +80,7 @@ class UsageMeter:
         clock: the present time, ns UTC.
         outage_ns: pauses of a journal that are longer are told as outages; 0: none is. A worker that
             listens writes at least a beat every few seconds.
+        metrics: of this process.
     """
 
     def __init__(
@@ -86,12 +90,14 @@ class UsageMeter:
         store: TelemetryStore,
         clock: Callable[[], int],
         outage_ns: int = 0,
+        metrics: Metrics | None = None,
     ) -> None:
         self._places = places
         self._log = log
         self._store = store
         self._clock = clock
         self._outage_ns = outage_ns
+        self._metrics = metrics or Metrics("meter")
         self._heard = dict.fromkeys(places.journals, 0)
         self._terms_version: int | None = None
         self._offsets = dict.fromkeys(places.journals, 0)
@@ -125,6 +131,7 @@ class UsageMeter:
             for worker, name in enumerate(self._offsets)
         )
         asked = self._ask(told)
+        self._say(synced, taken, asked)
         if told:
             self._log.append(Kind.USAGE, [cbor.encode(told)], self._clock())
             self._log.sync()
@@ -147,7 +154,18 @@ class UsageMeter:
         if any(self._offsets.values()) or self._pruned():
             self._book.begin(self._clock())  # what came before the new accounts is in the archive
         self._terms_version, self._whole = version, None
+        self._metrics.meter_terms_time.set(self._clock() / 1e9)
         return True
+
+    def _say(self, synced: Mapping[str, int], taken: int, asked: int) -> None:
+        """Put into the metrics what a step did and what is left to do."""
+        metrics = self._metrics
+        metrics.meter_rows.inc(taken)
+        metrics.meter_recounts.inc(asked)
+        metrics.meter_recounts_waiting.set(self._book.late().size)
+        metrics.meter_accounts.set(self._book.accounts.size)
+        for name, offset in self._offsets.items():
+            metrics.meter_lag.labels(name).set(max(0, synced.get(name, 0) - offset))
 
     def _follow(self, worker: int, name: str, synced: int, told: list[dict[str, int]]) -> int:
         """Count on in one journal, up to some hundred thousand rows."""
@@ -169,7 +187,7 @@ class UsageMeter:
                 crossings = self._book.count(
                     batch, block.offset, worker, latest=block.received_ns + _AHEAD
                 )
-                told += [self._crossed(crossing) for crossing in crossings]
+                told += [self._crossed(crossing, block.received_ns) for crossing in crossings]
             if rows >= _ROWS_AT_ONCE:
                 break
         self._offsets[name] = reader.offset
@@ -209,10 +227,11 @@ class UsageMeter:
         decimals = int(terms.decimals[number])
         return Meter(str(number), int(terms.metric[number]), aggregation, decimals)
 
-    def _crossed(self, crossing: NDArray[Any]) -> dict[str, int]:
+    def _crossed(self, crossing: NDArray[Any], received: int = 0) -> dict[str, int]:
+        """Return the record of a crossing; `received`: when the row that made it came, 0 if no single one did."""
         account = int(crossing["account"])
         found = {name: int(crossing[name]) for name in ("start", "total", "before", "level")}
-        return {**self._whose(account), **found, "late": 0}
+        return {**self._whose(account), **found, "late": 0, "received": received}
 
     def _correction(self, account: int) -> dict[str, int]:
         row = self._book.accounts[account]
@@ -267,19 +286,35 @@ class UsageMeter:
 
 
 def run_meter(
-    meter: UsageMeter, *, synced: Callable[[], Mapping[str, int]], stop: threading.Event
+    meter: UsageMeter,
+    metrics: Metrics,
+    *,
+    synced: Callable[[], Mapping[str, int]],
+    publish: Callable[[], None],
+    stop: threading.Event,
 ) -> None:
     """Count until `stop` is set.
 
     Args:
         meter: counts.
+        metrics: of this process.
         synced: for each journal, the offset below which it is on disk.
+        publish: called about every second, to publish the metrics.
         stop: set it to end after the present step.
 
     Raises:
         StorageError: see `UsageMeter.step`.
     """
+    published = -_PUBLISH_S
     while not stop.is_set():
-        if not meter.step(synced()):
+        began = time.monotonic()
+        taken = meter.step(synced())
+        now = time.monotonic()
+        if taken:
+            metrics.meter_step_seconds.observe(now - began)
+        if now - published >= _PUBLISH_S:
+            published = now
+            publish()
+        if not taken:
             meter.rest()
             stop.wait(_PAUSE_S)

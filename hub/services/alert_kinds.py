@@ -26,6 +26,11 @@ _HUB: Final = {
 }
 
 
+def kind_words() -> list[str]:
+    """Return the words of all kinds."""
+    return [kind_word(kind) for kind in (*Kind, *_HUB)]
+
+
 def kind_word(kind: int) -> str:
     """Return the word for a kind, as the API and the pages say it."""
     return _HUB[kind] if kind in _HUB else Kind(kind).name.lower()

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from hub.app.lane_worker import LaneWorker
     from hub.app.usage_meter import UsageMeter
     from hub.config import Settings
+    from hub.metrics import Metrics
     from hub.pipeline.store import Progress
     from hub.ports.broker.callout import Shown, Standing
     from hub.ports.broker.mosquitto import MosquittoConfiguration
@@ -322,13 +323,13 @@ def usage_log(settings: Settings) -> JournalWriter:
     return JournalWriter.open(settings.usage_dir, now_ns=now())
 
 
-def meter(settings: Settings, log: JournalWriter) -> UsageMeter:
+def meter(settings: Settings, log: JournalWriter, metrics: Metrics) -> UsageMeter:
     """Return what counts usage; one process at a time may."""
     from hub.app.usage_meter import MeterPlaces, UsageMeter  # noqa: PLC0415  heavy, see rule 3
 
     places = MeterPlaces(settings.meter_terms_dir, settings.accounts_dir, journals(settings))
     outage_ns = settings.usage.outage_min_s * 10**9
-    return UsageMeter(places, log, archive(settings), now, outage_ns)
+    return UsageMeter(places, log, archive(settings), now, outage_ns, metrics)
 
 
 def mirror(settings: Settings) -> Mirror:

@@ -6,6 +6,7 @@
 """
 
 import gc
+import itertools
 import os
 import random
 import threading
@@ -53,6 +54,8 @@ from hub.services import (
     webhook_endpoints,
     webhook_events,
 )
+from hub.services.alert_kinds import kind_words
+from hub.services.alerts import Change
 from hub.services.consent import Policy
 from hub.services.dead_letter_limits import DeadLetterLimits
 from hub.services.events import Broadcaster
@@ -104,7 +107,7 @@ def run(settings: Settings, child: Child) -> None:
     sweep = DeadLetterSweep(engine, _letter_limits(settings), metrics)
     accounts = PublishedAccounts(settings.accounts_dir)
     archive = compose.archive(settings) or compose.store(settings)
-    used = UsageDesk(engine, archive, accounts, send, live.publish, compose.now)
+    used = UsageDesk(engine, archive, accounts, send, live.publish, compose.now, metrics)
     terms = MeterTermsPublisher(engine, archive, settings.meter_terms_dir, compose.now, used.settle)
     followers = [
         *_followers(settings, findings, sweep),
@@ -166,7 +169,7 @@ def run(settings: Settings, child: Child) -> None:
             "alerts": alerts.run,
             "dead letters": sweep.run,
             "billing": billing.run,
-            "statements": StatementClock(engine, archive, tokens, compose.now).run,
+            "statements": StatementClock(engine, archive, tokens, compose.now, metrics).run,
             "lifetimes": LifetimeClock(engine, hub.store, compose.now).run,
             "certificates": _certificates(settings, authority, engine).run,
             "gauges": Gauges(settings, engine, metrics).run,
@@ -362,6 +365,9 @@ def _sweeps(settings: Settings, engine: Engine) -> dict[str, Callable[[threading
 
 
 def _counter(metrics: Metrics) -> Callable[[str, str], None]:
+    for word, change in itertools.product(kind_words(), Change):
+        metrics.alerts.labels(word, change.value)
+
     def count(kind: str, change: str) -> None:
         metrics.alerts.labels(kind, change).inc()
 

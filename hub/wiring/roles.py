@@ -122,12 +122,20 @@ def compactor(settings: Settings, child: Child) -> None:
 def meter(settings: Settings, child: Child) -> None:
     """Count usage from the journals."""
     from hub.app.usage_meter import run_meter  # noqa: PLC0415  heavy, and only here
+    from hub.metrics import Metrics  # noqa: PLC0415  heavy, and not in each role
 
     child.watch()
+    metrics = Metrics("meter")
     with compose.usage_log(settings) as log:
-        counter = compose.meter(settings, log)
+        counter = compose.meter(settings, log, metrics)
         child.ready()
-        run_meter(counter, synced=partial(compose.synced, settings), stop=child.stop)
+        run_meter(
+            counter,
+            metrics,
+            synced=partial(compose.synced, settings),
+            publish=partial(metrics.publish, settings.run_dir / "metrics"),
+            stop=child.stop,
+        )
 
 
 def mirror(settings: Settings, child: Child) -> None:

@@ -164,6 +164,3 @@ class Schedule:
 
     def _say(self) -> None:
         write_whole(self._run_dir / STATUS, json.dumps(asdict(self.standing)).encode())
-        self._metrics.backup_time.set(self.standing.good_ns / 1e9)
-        self._metrics.backup_bytes.set(self.standing.size)
-        self._metrics.backup_seconds.set(self.standing.seconds)

@@ -428,3 +428,24 @@ def test_a_checked_record_has_exactly_the_known_keys() -> None:
 def test_a_field_of_another_type_is_named(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         checked(Kind.FINDINGS, finding(1, **change))
+
+
+def test_the_time_from_a_row_to_its_limit_is_measured(scene: Scene, tmp_path: Path) -> None:
+    crossed = {"slot": 1, "meter": 1, "start": 0, "total": 5, "before": 1, "level": 1, "late": 0}
+    written = [crossed, crossed | {"received": NOW - 2_000_000_000}]  # the first by an older meter
+    taken: list[Entry] = []
+    follower = Follower(
+        "usage",
+        tmp_path / "usage",
+        Kind.USAGE,
+        lambda _s, entries, _at: taken.extend(entries),
+        lambda _: None,
+    )
+    with JournalWriter.open(tmp_path / "usage", now_ns=NOW) as log:
+        log.append(Kind.USAGE, [cbor.encode(written)], NOW)
+        log.sync()
+        Reactor(scene.engine, [follower], scene.metrics, lambda: NOW).step()
+    assert len(taken) == 2
+    found = scene.metrics.registry.get_sample_value
+    assert found("homeport_limit_seconds_count") == 1
+    assert found("homeport_limit_seconds_sum") == 2.0

@@ -243,3 +243,24 @@ def test_a_pause_of_the_journal_is_told_as_an_outage_also_over_a_restart(world: 
     wrote(START + 5_005 * S)
     told = [(one["slot"], one["start"], one["total"]) for one in world.told()]
     assert told == [(0, START + 1_000 * S, START + 5_000 * S)]
+
+
+def test_what_the_meter_did_and_has_left_to_do_is_measured(world: World) -> None:
+    def measured(name: str, **labels: str) -> float | None:
+        return world.meter._metrics.registry.get_sample_value(f"homeport_{name}", labels)
+
+    world.agree(marks=(2,))
+    world.write([Stored(1, EDGES[1] + S, (1.0, 1.0, 1.0), hidden=False)])
+    world.meter.step({})
+    assert measured("meter_rows_total") == 0
+    world.meter.step({"0": world.writer.synced})
+    assert (measured("meter_rows_total"), measured("meter_lag_bytes", journal="0")) == (1, 0)
+    assert measured("meter_accounts") == len(SLOTS) * len(METERS)
+    assert measured("meter_terms_timestamp_seconds") == NOW / S
+    received = EDGES[1] + S  # a row that reached a mark is told with the time at which it came
+    assert {one["received"] for one in world.told()} == {received}
+    world.write([Stored(2, START + S, (0.5, 1.0, 1.0), hidden=False)])
+    world.write([Stored(2, START, (0.5, 1.0, 1.0), hidden=False)])
+    world.settle()
+    assert measured("meter_recounts_total")
+    assert measured("meter_recounts_waiting") == 0

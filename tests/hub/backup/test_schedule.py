@@ -11,6 +11,7 @@ from hub.app.backup import take
 from hub.app.backup.check import examine
 from hub.app.backup.schedule import HOUR_NS, Schedule, Standing
 from hub.app.backup.shelf import kept
+from hub.app.gauges import Gauges
 from hub.metrics import Metrics
 from hub.wiring.doctor import backups
 from hub.wiring.doctor.case import Case
@@ -116,6 +117,14 @@ def test_metrics_say_how_it_stands(folder: HubFolder, tmp_path: Path) -> None:
     shelf, clock = tmp_path / "shelf", Clock()
     shelf.mkdir()
     stop = threading.Event()
+    control = Metrics("control")
+    gauges = Gauges(folder.settings, folder.source.engine, control)
+
+    def newest(name: str) -> float | None:
+        gauges.look()
+        return control.registry.get_sample_value(f"homeport_backup_last_{name}")
+
+    assert newest("success_timestamp_seconds") == 0  # never: that is a number too, for an alert
     made = schedule(folder, shelf, clock)
     thread = threading.Thread(target=made.run, args=(stop,))
     thread.start()
@@ -125,13 +134,14 @@ def test_metrics_say_how_it_stands(folder: HubFolder, tmp_path: Path) -> None:
     thread.join()
     text = (folder.settings.run_dir / "metrics" / "backup.prom").read_text()
     samples = {
-        sample.name: sample.value
+        sample.labels["result"]: sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
+        if sample.name == "homeport_backups_total"
     }
-    assert samples["homeport_backup_last_success_timestamp_seconds"] == NOW / 1e9
-    assert samples["homeport_backups_total"] == 1
-    assert samples["homeport_backup_last_size_bytes"] == made.standing.size
+    assert samples == {"good": 1, "failed": 0}
+    assert newest("success_timestamp_seconds") == NOW / 1e9
+    assert newest("size_bytes") == made.standing.size
 
 
 def test_the_doctor_looks_at_the_folder(folder: HubFolder, tmp_path: Path) -> None:

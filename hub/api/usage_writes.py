@@ -5,10 +5,16 @@
 """
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from fastapi import APIRouter, Path
-from pydantic import Field
+from pydantic import (
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from hub.api.bodies import ID_PATTERN, Answer, Code, DeviceId, Line, Request, examples
 from hub.api.guard import CallerDep, GuardedRoute, HubDep
@@ -28,6 +34,9 @@ GrantId = Annotated[str, Path(pattern=ID_PATTERN, description="Id of the credit 
 Amount = Annotated[Decimal, Field(max_digits=18, decimal_places=9, allow_inf_nan=False)]
 MeterName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,47}$")]
 EventId = Annotated[str, Field(min_length=1, max_length=190, pattern=r"^[!-}]+$")]
+_EVENT_ID: Final = TypeAdapter(EventId)
+_SAID: Final = 3
+"""Of how many things that are wrong with one event its answer tells."""
 
 
 class UsageEvent(Request):
@@ -47,11 +56,48 @@ class UsageEvent(Request):
         }
     )
 
+    def event(self) -> Event:
+        """Return it as the service takes it."""
+        return Event(self.id, self.meter, self.at, self.quantity)
+
+
+class Unread(NamedTuple):
+    """An element of a batch that is no event, and why; `id` if that at least can be read."""
+
+    id: str
+    why: str
+
+    def event(self) -> Event:
+        """Return what the service rejects."""
+        return Event(self.id, "", None, Decimal(0), self.why)
+
+
+def _or_why(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """Read an event, or say why it is none: what is wrong with one must not fail its batch."""
+    try:
+        return read(value)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+    wrong = [(".".join(map(str, one["loc"])), one["msg"]) for one in found[:_SAID]]
+    why = "; ".join(f"{where}: {what}" if where else what for where, what in wrong)
+    given = value.get("id") if isinstance(value, dict) else None
+    try:
+        return Unread(_EVENT_ID.validate_python(given), why)
+    except ValidationError:
+        return Unread("", why)
+
 
 class UsageEvents(Request):
     """A batch of events."""
 
-    events: Annotated[list[UsageEvent], Field(min_length=1, max_length=usage_events.MOST)]
+    events: Annotated[
+        list[Annotated[UsageEvent, WrapValidator(_or_why)]],
+        Field(
+            min_length=1,
+            max_length=usage_events.MOST,
+            description="What is no event is answered `rejected`, and the others are taken.",
+        ),
+    ]
 
     model_config = examples(
         {
@@ -70,7 +116,7 @@ class UsageEvents(Request):
 class EventAnswer(Answer):
     """What became of one event."""
 
-    id: str
+    id: str = Field(description="Empty if it could not be read.")
     fate: Fate
     why: str = Field(description="Of a rejected one; else empty.")
 
@@ -233,7 +279,7 @@ def tell_usage(
     hub: HubDep, caller: CallerDep, device_id: DeviceId, body: UsageEvents
 ) -> EventAnswers:
     """Take a batch of usage events; each is answered, and each id counts once. Needs `usage:write`."""
-    events = [Event(one.id, one.meter, one.at, one.quantity) for one in body.events]
+    events = [one.event() for one in body.events]
     with write_session(hub.engine) as session:
         product_id = product_id_of(session, device_id)
         answers = usage_events.tell(session, caller, product_id, events, hub.clock())

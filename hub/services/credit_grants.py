@@ -33,11 +33,11 @@ from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
 from hub.services.relations import Act
 from hub.services.tokens import Tokens
+from hub.services.usage_meters import smallest
 
 KINDS: Final = ("topup", "addon", "promotion", "goodwill", "outage")
 PRIORITIES: Final = {"topup": 100, "addon": 60, "promotion": 30, "goodwill": 30, "outage": 20}
 """Places in the burn order where none is named; the plan's quota has 50."""
-LARGEST: Final = 1 << 53
 BURNABLE: Final = frozenset({"count", "sum", "increase", "unique"})
 """Meters that credit can pay for: what they count adds up. The greatest or latest value does not."""
 
@@ -338,13 +338,13 @@ def quantity(value: Decimal, decimals: int, name: str) -> int:
     Raises:
         InvalidInputError: it has more decimals, or is absurdly large.
     """
-    scaled = value.scaleb(decimals) if value.is_finite() else value
-    if not scaled.is_finite() or scaled != scaled.to_integral_value() or abs(scaled) > LARGEST:
+    whole = smallest(value, decimals)
+    if whole is None:
         raise InvalidInputError(
             f"{name} must be a number with at most {decimals} decimals, as the meter counts.",
             decimals=decimals,
         )
-    return int(scaled)
+    return whole
 
 
 def _check_reason(reason: str) -> None:

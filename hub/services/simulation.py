@@ -3,7 +3,8 @@
 1. Months are those of the subscription that the product has, counted back from its start too, else
    months of the ownership. The last twelve that are over and were the household's are taken; while
    none is over, the one that runs.
-2. Usage is the archive's count, prices are the catalogue's, tax is the household's: as for bills.
+2. Usage is the archive's count and what was told over the API, prices are the catalogue's, tax is the
+   household's: as for bills.
 3. A plan is taken by itself: without add-ons, promotions, trials and credit.
 
 What must never live here: the arithmetic (`entitlements.billing.simulation`).
@@ -31,7 +32,7 @@ from hub.services.caller import Caller, Scope
 from hub.services.catalogue_document import PlanEntry, PlanVersionEntry
 from hub.services.facts import load_one
 from hub.services.relations import Act
-from hub.services.usage_archive import count
+from hub.services.usage_balance import used
 from hub.services.usage_meters import ModelMeter, load_meters
 from hub.services.usage_periods import metered
 
@@ -114,7 +115,7 @@ def compare(
     anchor = owned.start if held is None else min(one.start for one in held)
     places, running = _window(product.zone, anchor, owned.start, at)
     found = {one.meter.code: one for one in load_meters(session).get(facts.model.number, ())}
-    months = tuple(_months(store, facts, product, anchor, places, found, owned.start, at))
+    months = tuple(_months(session, store, facts, product, anchor, places, found, owned.start, at))
     account = billing_accounts.shown(session, caller, owned.owner_id, at)
 
     def cost(plan: str, entry: PlanEntry, version: PlanVersionEntry, present: bool) -> PlanCost:  # noqa: FBT001  a closure of this function
@@ -175,6 +176,7 @@ def _window(zone: str, anchor: int, since: int, at: int) -> tuple[range, bool]:
 
 
 def _months(
+    session: Session,
     store: TelemetryStore,
     facts: Facts,
     product: Product,
@@ -189,11 +191,11 @@ def _months(
     for place in places:
         start, end = (renewal(product.zone, anchor, place + step) for step in (0, 1))
         start = max(start, since)
-        used: dict[str, int | None] = {}
-        for code, one in meters.items():
-            counted = count(store, slot, one.meter, start, min(end, at)) if slot else None
-            used[code] = counted.total if counted is not None and counted.rows else None
-        yield Month(start, end, used)
+        counted = {
+            code: used(session, store, product.id, slot, one, start, min(end, at))
+            for code, one in meters.items()
+        }
+        yield Month(start, end, counted)
 
 
 def _terms(facts: Facts, one: ModelMeter, version: PlanVersionEntry) -> MeterTerms:

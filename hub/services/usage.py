@@ -28,7 +28,7 @@ from hub.services.facts import load_one
 from hub.services.relations import Act
 from hub.services.usage_accounts import Accounts, account_total
 from hub.services.usage_archive import count
-from hub.services.usage_balance import Given, Metered, entries, standing
+from hub.services.usage_balance import Given, Metered, entries, standing, used, within
 from hub.services.usage_meters import ModelMeter, load_meters
 from hub.services.usage_periods import DAY, period, quota
 
@@ -155,7 +155,8 @@ def present(
     for one in load_meters(session).get(facts.model.number, ()):
         whose = given.metered(product.id, facts, product.zone, one)
         if whose is None:
-            made.append(_unmetered(facts, one, product.zone, store, accounts, at))
+            found = _unmetered(session, product, facts, one, store, accounts, at)
+            made.append(found)
             continue
         start, end = period(facts, whose.feature, product.zone, at)
         counted = account_total(accounts, facts.device.slot, one.number, start, end)
@@ -165,18 +166,20 @@ def present(
 
 
 def _unmetered(
+    session: Session,
+    product: Product,
     facts: Facts,
     one: ModelMeter,
-    zone: str,
     store: TelemetryStore,
     accounts: NDArray[Any],
     at: int,
 ) -> Usage:
-    start, end = period(facts, None, zone, at)
+    start, end = period(facts, None, product.zone, at)
     slot = facts.device.slot
     total = account_total(accounts, slot, one.number, start, end)
     if total is None:
         total = count(store, slot, one.meter, start, min(end, at)).total if slot else 0
+    total = within(total + entries(session, product.id, one.number, start, end))
     return Usage(
         meter=one.meter.code,
         title=one.title,
@@ -291,19 +294,13 @@ def _exhausted(
         return None
     owned = ownership(whose.facts, at)
     since = stands.period.start if owned is None else max(owned.start, at - STEPS * DAY)
+    slot = whose.facts.device.slot
     steps = [
-        _used(session, store, whose, end - DAY, end) for end in range(at, since + DAY - 1, -DAY)
+        used(session, store, whose.product_id, slot, whose.one, end - DAY, end) or 0
+        for end in range(at, since + DAY - 1, -DAY)
     ]
     step = DAY
     if len(steps) < 3 and at > stands.period.start:  # too young for days
         steps, step = [stands.used], at - stands.period.start
     gone = exhausted_at(stands.allowance - stands.used, steps, step, at)
     return gone if gone is not None and gone < stands.period.end else None
-
-
-def _used(session: Session, store: TelemetryStore, whose: Metered, start: int, end: int) -> int:
-    slot = whose.facts.device.slot
-    total = count(store, slot, whose.one.meter, start, end).total if slot else 0
-    if whose.entries:
-        total += entries(session, whose.product_id, whose.one.number, start, end)
-    return total

@@ -14,20 +14,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from entitlements.billing.allowance import Period, Standing, stand
 from entitlements.billing.credit import CreditGrant as Credit
+from entitlements.billing.meters import MOST
 from entitlements.billing.outages import Outage
 from entitlements.facts import Facts, Feature
+from hub.ports.database.product_tables import Product
 from hub.ports.database.usage_tables import CreditGrant, UsageEntry
 from hub.ports.store.port import TelemetryStore
 from hub.services import credit_grants, outages
-from hub.services.usage_archive import totals
+from hub.services.usage_archive import count, totals
 from hub.services.usage_meters import ModelMeter
 from hub.services.usage_periods import metered, past_periods, period, with_quotas
 
+_HALF: Final = 1 << 31
 LOOKED_BACK: Final = 36
 """Periods that a fold goes back at most; nothing is carried on for longer."""
 
@@ -68,10 +71,12 @@ class Given:
     @classmethod
     def load(cls, session: Session, product_ids: Sequence[str]) -> "Given":
         """Load it for some products in three queries."""
-        told = select(UsageEntry.product_id).where(UsageEntry.product_id.in_(product_ids))
+        told = select(Product.id).where(
+            Product.id.in_(product_ids), exists().where(UsageEntry.product_id == Product.id)
+        )
         return cls(
             credit_grants.of_products(session, product_ids),
-            frozenset(session.scalars(told.distinct())),
+            frozenset(session.scalars(told)),
             outages.all_of(session),
         )
 
@@ -148,13 +153,49 @@ def closed(
 
 def entries(session: Session, product_id: str, meter: int, start: int, end: int) -> int:
     """Return the sum of what was told and corrected of a meter in `[start, end)`."""
-    total = select(func.coalesce(func.sum(UsageEntry.quantity), 0)).where(
+    return _told(session, product_id, meter, start, end)[1]
+
+
+def used(
+    session: Session,
+    store: TelemetryStore,
+    product_id: str,
+    slot: int,
+    one: ModelMeter,
+    start: int,
+    end: int,
+) -> int | None:
+    """Return what was used in `[start, end)` by telemetry and by what was told; `None`: nothing is stored.
+
+    Raises:
+        StorageError: the archive cannot be read.
+    """
+    counted = count(store, slot, one.meter, start, end) if slot else None
+    told, total = _told(session, product_id, one.number, start, end)
+    if counted is not None and counted.rows:
+        return within(counted.total + total)
+    return total if told else None
+
+
+def _told(session: Session, product_id: str, meter: int, start: int, end: int) -> tuple[int, int]:
+    """Return how many entries a meter has in `[start, end)`, and their sum.
+
+    The upper and the lower halves are added up apart: SQLite refuses a sum beyond 64 bits.
+    """
+    upper, lower = UsageEntry.quantity.op("/")(_HALF), UsageEntry.quantity.op("%")(_HALF)
+    sums = select(func.count(), func.sum(upper), func.sum(lower)).where(
         UsageEntry.product_id == product_id,
         UsageEntry.meter == meter,
         UsageEntry.at >= start,
         UsageEntry.at < end,
     )
-    return int(session.scalar(total) or 0)
+    told, above, below = session.execute(sums).one()
+    return told, within(int(above or 0) * _HALF + int(below or 0))
+
+
+def within(total: int) -> int:
+    """Return a total, or the greatest that there is: more is absurd and stays at it."""
+    return max(-MOST, min(MOST, total))
 
 
 def _credits(whose: Metered, begins: Sequence[int], at: int) -> list[Credit]:
@@ -217,7 +258,7 @@ class _Usage:
         if whose.entries:
             until = self._ends[begin] if present else end
             total += entries(self._session, whose.product_id, whose.one.number, begin, until)
-        return total
+        return within(total)
 
     def _read(self, begin: int) -> dict[int, int]:
         """Count a period up to each cut in it, in one reading of the archive."""

@@ -11,13 +11,13 @@
 What must never live here: telemetry, or what follows when something is used up (`usage_limits`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias, cast
 
-from sqlalchemy import Select, select
+from sqlalchemy import Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -26,11 +26,11 @@ from hub.ports.database.product_tables import Product
 from hub.ports.database.usage_tables import UsageEntry
 from hub.services import audit, changes, products
 from hub.services.caller import Caller, Scope
-from hub.services.credit_grants import BURNABLE, LARGEST
+from hub.services.credit_grants import BURNABLE
 from hub.services.facts import load_one
 from hub.services.tokens import Tokens
 from hub.services.usage_limits import correct
-from hub.services.usage_meters import ModelMeter, load_meters
+from hub.services.usage_meters import ModelMeter, load_meters, smallest
 from hub.services.usage_periods import metered, period
 
 MOST: Final = 10_000
@@ -38,9 +38,13 @@ MOST: Final = 10_000
 OLDEST_NS: Final = 400 * 86_400 * 10**9
 AHEAD_NS: Final = 300 * 10**9
 """How far (ns) an event's clock may be ahead of the hub's."""
-_AT_ONCE: Final = 500
+_AT_ONCE: Final = 1_000
 _EVENT: Final = "event"
 _CORRECTION: Final = "correction"
+_TABLE: Final = cast("Table", UsageEntry.__table__)
+_Entry: TypeAlias = tuple[int, int, int]
+"""What is kept of an event: number of the meter, quantity in its smallest, time (ns)."""
+OTHER: Final = "This id was used for another event."
 
 
 class Fate(StrEnum):
@@ -60,12 +64,14 @@ class Event:
         meter: name of the meter.
         at: when it was used, ns; `None`: now.
         quantity: how much, in the meter's unit.
+        wrong: why it cannot even be read; the rest says nothing then.
     """
 
     id: str
     meter: str
     at: int | None
     quantity: Decimal
+    wrong: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +108,20 @@ def tell(
         raise InvalidInputError(f"A batch has at most {MOST} events; send several.", most=MOST)
     meters = _meters(session, product_id)
     since = _since(session, product_id, at)
-    answers: list[Answer] = []
-    late: dict[int, int] = {}
-    for start in range(0, len(events), _AT_ONCE):
-        chunk = events[start : start + _AT_ONCE]
-        answers += _take(session, caller, product_id, chunk, meters, since, late, at)
-    _follow(session, product_id, meters, late, at)
-    if any(answer.fate is Fate.ACCEPTED for answer in answers):
+    read = [one.wrong or _read(one, meters, since, at, negative=False) for one in events]
+    entries: dict[str, _Entry] = {}
+    for event, entry in zip(events, read, strict=True):
+        if not isinstance(entry, str):
+            entries.setdefault(event.id, entry)
+    new = _insert(session, caller.actor, product_id, entries, at)
+    kept = entries | _kept(session, product_id, [id_ for id_ in entries if id_ not in new])
+    if new:
+        earliest: dict[int, int] = {}
+        for meter, _, when in (entries[id_] for id_ in new):
+            earliest[meter] = min(earliest.get(meter, when), when)
+        _follow(session, product_id, meters, earliest, at)
         changes.note(session, product_id)
-    return answers
+    return _answers(events, read, kept, new)
 
 
 def correct_usage(
@@ -149,7 +160,7 @@ def correct_usage(
     meter, quantity, when = read
     row = UsageEntry(
         product_id=product_id,
-        meter=meter.number,
+        meter=meter,
         event_id=f"~{event.id or tokens.new_id()}",
         kind=_CORRECTION,
         at=when,
@@ -158,97 +169,112 @@ def correct_usage(
         author=caller.actor,
         reason=reason,
     )
-    same = session.scalar(_known(product_id, [row.event_id]))
+    same = session.scalar(
+        select(UsageEntry).where(
+            UsageEntry.product_id == product_id, UsageEntry.event_id == row.event_id
+        )
+    )
     if same is not None:
         return same
     session.add(row)
     session.flush()
     about = {"meter": event.meter, "quantity": f"{event.quantity:f}", "at": when, "reason": reason}
     audit.record(session, at, caller.actor, "usage.correct", f"product:{product_id}", about)
-    _follow(session, product_id, meters, {meter.number: when}, at)
+    _follow(session, product_id, meters, {meter: when}, at)
     changes.note(session, product_id)
     return row
 
 
-def _take(
-    session: Session,
-    caller: Caller,
-    product_id: str,
-    events: Sequence[Event],
-    meters: dict[str, ModelMeter],
-    since: int,
-    late: dict[int, int],
-    at: int,
+def _answers(
+    events: Sequence[Event], read: Sequence[_Entry | str], kept: Mapping[str, _Entry], new: set[str]
 ) -> list[Answer]:
-    known = {
-        row.event_id: (row.meter, row.at, row.quantity)
-        for row in session.scalars(_known(product_id, [event.id for event in events]))
-    }
-    answers, rows = [], []
-    for event in events:
-        read = _read(event, meters, since, at, negative=False)
-        if isinstance(read, str):
-            answers.append(Answer(event.id, Fate.REJECTED, read))
-            continue
-        meter, quantity, when = read
-        if event.id in known:
-            number, before, much = known[event.id]
-            same = (number, much) == (meter.number, quantity) and event.at in {None, before}
-            answers.append(
-                Answer(event.id, Fate.DUPLICATE)
-                if same
-                else Answer(event.id, Fate.REJECTED, "This id was used for another event.")
-            )
-            continue
-        known[event.id] = (meter.number, when, quantity)
-        late[meter.number] = min(late.get(meter.number, when), when)
-        answers.append(Answer(event.id, Fate.ACCEPTED))
-        rows.append(
-            {
-                "product_id": product_id,
-                "meter": meter.number,
-                "event_id": event.id,
-                "kind": _EVENT,
-                "at": when,
-                "quantity": quantity,
-                "received_at": at,
-                "author": caller.actor,
-                "reason": "",
-            }
-        )
-    if rows:
-        # The unique index decides, should another transaction have taken one of them meanwhile.
-        postgres = session.connection().dialect.name == "postgresql"
-        insert = postgresql.insert if postgres else sqlite.insert
-        session.execute(insert(UsageEntry).on_conflict_do_nothing(), rows)
+    """Answer each event by what is kept under its id; `new`: ids that this batch brought."""
+    answers = []
+    for event, entry in zip(events, read, strict=True):
+        if isinstance(entry, str):
+            answers.append(Answer(event.id, Fate.REJECTED, entry))
+        elif event.id in new:
+            new.remove(event.id)  # what comes after it in the batch is compared with it
+            answers.append(Answer(event.id, Fate.ACCEPTED))
+        elif _same(event, entry, kept[event.id]):
+            answers.append(Answer(event.id, Fate.DUPLICATE))
+        else:
+            answers.append(Answer(event.id, Fate.REJECTED, OTHER))
     return answers
 
 
+def _same(event: Event, entry: _Entry, kept: _Entry) -> bool:
+    """Say whether an event is the one that is kept; one without a time is, whenever it comes."""
+    return entry[:2] == kept[:2] and event.at in {None, kept[2]}
+
+
+def _insert(
+    session: Session, author: str, product_id: str, entries: Mapping[str, _Entry], at: int
+) -> set[str]:
+    """Keep events under ids that are new, and return those ids.
+
+    The unique index decides, so it holds whatever another transaction does meanwhile.
+    """
+    rows = [
+        {
+            "product_id": product_id,
+            "meter": meter,
+            "event_id": event_id,
+            "kind": _EVENT,
+            "at": when,
+            "quantity": quantity,
+            "received_at": at,
+            "author": author,
+            "reason": "",
+        }
+        for event_id, (meter, quantity, when) in entries.items()
+    ]
+    if not rows:
+        return set()
+    postgres = session.connection().dialect.name == "postgresql"
+    insert = (postgresql.insert if postgres else sqlite.insert)(_TABLE)
+    insert = insert.on_conflict_do_nothing(index_elements=["product_id", "event_id"])
+    return set(session.scalars(insert.returning(_TABLE.c.event_id), rows))
+
+
+def _kept(session: Session, product_id: str, ids: Sequence[str]) -> dict[str, _Entry]:
+    columns = (UsageEntry.event_id, UsageEntry.meter, UsageEntry.quantity, UsageEntry.at)
+    found: dict[str, _Entry] = {}
+    for start in range(0, len(ids), _AT_ONCE):
+        query = select(*columns).where(
+            UsageEntry.product_id == product_id,
+            UsageEntry.event_id.in_(ids[start : start + _AT_ONCE]),
+        )
+        rows = session.execute(query).all()
+        found |= {event_id: (meter, quantity, when) for event_id, meter, quantity, when in rows}
+    return found
+
+
 def _read(
-    event: Event, meters: dict[str, ModelMeter], since: int, at: int, *, negative: bool
-) -> tuple[ModelMeter, int, int] | str:
-    """Return meter, quantity and time (ns) of an event, or why it cannot be counted."""
+    event: Event, meters: Mapping[str, ModelMeter], since: int, at: int, *, negative: bool
+) -> _Entry | str:
+    """Return what an event says, or why it cannot be counted."""
     meter = meters.get(event.meter)
     if meter is None:
         return f"The product has no meter {event.meter!r} that adds up."
-    scaled = event.quantity.scaleb(meter.meter.decimals) if event.quantity.is_finite() else None
-    if scaled is None or scaled != scaled.to_integral_value() or abs(scaled) > LARGEST:
+    quantity = smallest(event.quantity, meter.meter.decimals)
+    if quantity is None:
         return f"The quantity must be a number with at most {meter.meter.decimals} decimals."
-    if scaled < 0 and not negative:
+    if quantity < 0 and not negative:
         return "The quantity is negative. Usage is taken back by a correction."
     when = at if event.at is None else event.at
     if when > at + AHEAD_NS:
         return "The time lies in the future."
     if when < since:
         return "The time lies before the present owner had the product, or too long ago."
-    return meter, int(scaled), when
+    return meter.number, quantity, when
 
 
 def _follow(
     session: Session,
     product_id: str,
-    meters: dict[str, ModelMeter],
-    earliest: dict[int, int],
+    meters: Mapping[str, ModelMeter],
+    earliest: Mapping[int, int],
     at: int,
 ) -> None:
     """Have closed periods counted again that something was told of."""
@@ -275,9 +301,3 @@ def _meters(session: Session, product_id: str) -> dict[str, ModelMeter]:
 def _since(session: Session, product_id: str, at: int) -> int:
     owned = [one for one in load_one(session, product_id).ownership if one.end is None]
     return max([at - OLDEST_NS, *(one.start for one in owned)])
-
-
-def _known(product_id: str, ids: Sequence[str]) -> Select[UsageEntry]:
-    return select(UsageEntry).where(
-        UsageEntry.product_id == product_id, UsageEntry.event_id.in_(ids)
-    )

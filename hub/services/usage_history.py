@@ -2,7 +2,8 @@
 
 1. Periods are those that were: a period that a change of plan cut short ends there. They reach back to
    the beginning of the present ownership; what a former owner used is theirs.
-2. A period of which no row is stored is said to be without data, not to be without usage.
+2. A period of which nothing is stored, by telemetry or over the API, is said to be without data, not to
+   be without usage.
 
 What must never live here: the present period (`usage`), or prices.
 """
@@ -15,12 +16,13 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from entitlements.facts import Facts
+from hub.ports.database.product_tables import Product
 from hub.ports.store.port import TelemetryStore
 from hub.services import consent, products
 from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
 from hub.services.relations import Act
-from hub.services.usage_archive import count
+from hub.services.usage_balance import used
 from hub.services.usage_meters import ModelMeter, load_meters
 from hub.services.usage_periods import metered, past_periods, quota
 
@@ -37,7 +39,7 @@ class PastPeriod:
         end: end of it.
         total: what was used, exactly; 0 without data.
         quota: how much of it the plan of then included, `None`: without limit, or no quota.
-        stored: whether any row of the period is stored.
+        stored: whether anything of the period is stored.
     """
 
     start: int
@@ -81,7 +83,7 @@ def of_product(
     found = load_meters(session).get(facts.model.number, ())
     return {
         one.meter.code: tuple(
-            _counted(store, facts, one, start, end)
+            _counted(session, store, product, facts, one, start, end)
             for start, end in past_periods(
                 facts, metered(facts, one.meter.code), product.zone, at, most
             )
@@ -91,15 +93,20 @@ def of_product(
 
 
 def _counted(
-    store: TelemetryStore, facts: Facts, one: ModelMeter, start: int, end: int
+    session: Session,
+    store: TelemetryStore,
+    product: Product,
+    facts: Facts,
+    one: ModelMeter,
+    start: int,
+    end: int,
 ) -> PastPeriod:
     feature = metered(facts, one.meter.code)
-    slot = facts.device.slot
-    total, rows, _, _ = count(store, slot, one.meter, start, end) if slot else (0, 0, 0, 0)
+    total = used(session, store, product.id, facts.device.slot, one, start, end)
     return PastPeriod(
         start=start,
         end=end,
-        total=Decimal(total).scaleb(-one.meter.decimals),
+        total=Decimal(total or 0).scaleb(-one.meter.decimals),
         quota=None if feature is None else quota(facts, feature, start),
-        stored=rows > 0,
+        stored=total is not None,
     )

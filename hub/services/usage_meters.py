@@ -5,13 +5,17 @@ What must never live here: who is counted, or how much.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from entitlements.billing.meters import Aggregation, Meter
+from entitlements.billing.meters import LARGEST, Aggregation, Meter
 from hub.ports.database.catalogue_tables import Metric
 from hub.ports.database.usage_tables import UsageMeter
+
+_LONGEST: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +59,19 @@ def load_meters(session: Session) -> Meters:
             ModelMeter(row.number, row.title, "1" if plain else unit, meter)
         )
     return {model: tuple(meters) for model, meters in found.items()}
+
+
+def smallest(value: Decimal, decimals: int) -> int | None:
+    """Return a number of units as a whole number of `10**-decimals`; nothing is ever rounded.
+
+    Returns:
+        None if it has more decimals, is no number, or is absurdly large.
+    """
+    if not value.is_finite():
+        return None
+    _, digits, exponent = value.as_tuple()
+    if not isinstance(exponent, int) or exponent < -_LONGEST or len(digits) + exponent > _LONGEST:
+        return None  # before it is written out: an exponent may say billions of digits
+    above, below = value.as_integer_ratio()
+    whole, rest = divmod(above * 10**decimals, below)
+    return None if rest or abs(whole) > LARGEST else whole

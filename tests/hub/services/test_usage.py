@@ -1,5 +1,6 @@
 """Periods, marks and quotas from the facts; what follows when a quota is used up or grows."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,12 @@ rows = { metric = "temp_c", aggregation = "count" }
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    made = new_world(tmp_path)
+def world(tmp_path: Path, new_database: str) -> Iterator[World]:
+    made = new_world(tmp_path, new_database)
     with write_session(made.engine) as session:
         catalogue.apply(session, HUB, catalogue.parse(METERED), T0)
-    return made
+    yield made
+    made.engine.dispose()
 
 
 def sold(world: World, at: int = T0) -> tuple[str, int]:

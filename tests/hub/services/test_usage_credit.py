@@ -1,5 +1,6 @@
 """Credit beside a quota, usage over the API, and statements of periods that are over."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from entitlements.billing.meters import LARGEST, MOST
 from hub.errors import ConflictError, ForbiddenError, InvalidInputError
 from hub.ports.database.billing_tables import Invoice, InvoiceLine
 from hub.ports.database.engine import read_session, write_session
@@ -17,6 +19,7 @@ from hub.services import (
     credit_grants,
     usage,
     usage_events,
+    usage_history,
     usage_limits,
     usage_statements,
 )
@@ -39,11 +42,12 @@ PRICED = SOFT.replace(
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    made = new_world(tmp_path)
+def world(tmp_path: Path, new_database: str) -> Iterator[World]:
+    made = new_world(tmp_path, new_database)
     with write_session(made.engine) as session:
         catalogue.apply(session, HUB, catalogue.parse(METERED), T0)
-    return made
+    yield made
+    made.engine.dispose()
 
 
 def give(world: World, product_id: str, at: int, amount: str = "10", **more: object) -> str:
@@ -193,6 +197,37 @@ def test_replaying_many_events_changes_nothing(world: World) -> None:
         }
 
 
+def test_no_sum_of_what_was_told_is_too_large_to_read(world: World) -> None:
+    product_id, _ = sold(world)
+    at = T0 + 5 * DAY
+    most = Decimal(LARGEST).scaleb(-2)
+    events = [Event(str(n), "energy", at, most) for n in range(1_200)]  # more than 64 bits hold
+    assert {fate for _, fate in tell(world, product_id, at, *events)} == {Fate.ACCEPTED}
+    found = shown(world, product_id, at + 1, 100)
+    assert (found.total, found.used_up) == (Decimal(MOST).scaleb(-2), True)
+    beyond = Event("beyond", "energy", at, most + Decimal("0.01"))
+    assert tell(world, product_id, at, beyond) == [("beyond", Fate.REJECTED)]
+
+
+def test_what_was_told_shows_wherever_usage_does(world: World) -> None:
+    product_id, _ = sold(world)
+    at = T0 + 40 * DAY
+    tell(
+        world,
+        product_id,
+        at,
+        Event("now", "rows", at, Decimal(3)),
+        Event("then", "rows", T0 + DAY, Decimal(2)),
+    )
+    with read_session(world.engine) as session:
+        product = session.get_one(Product, product_id)
+        present = usage.present(session, EMPTY, np.zeros(0, ACCOUNT), product, at)
+        past = usage_history.of_product(session, EMPTY, HUB, product_id, at)
+    rows = {one.meter: one.total for one in present}["rows"]
+    assert rows + sum(one.total for one in past["rows"]) == 5
+    assert [one.stored for one in past["rows"]][-1] is True
+
+
 def test_told_usage_closes_the_feature_and_a_correction_opens_it(world: World) -> None:
     product_id, _ = sold(world)
     at = T0 + 5 * DAY
@@ -210,11 +245,12 @@ def test_told_usage_closes_the_feature_and_a_correction_opens_it(world: World) -
 
 
 @pytest.fixture
-def priced(tmp_path: Path) -> World:
-    made = new_world(tmp_path)
+def priced(tmp_path: Path, new_database: str) -> Iterator[World]:
+    made = new_world(tmp_path, new_database)
     with write_session(made.engine) as session:
         catalogue.apply(session, HUB, catalogue.parse(PRICED), T0)
-    return made
+    yield made
+    made.engine.dispose()
 
 
 def close(world: World, product_id: str, at: int) -> list[tuple[int, int, int]]:

@@ -144,10 +144,16 @@ def postgresql() -> Iterator[PostgresServer]:
         yield server
 
 
+BOTH_DATABASES = pytest.mark.parametrize("new_database", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
 def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """URL of a new database, of the kind that `--database` names; it may lack its schema."""
-    if request.config.getoption("--database") == "sqlite":
+    """URL of a new database, of the kind that the test (`BOTH_DATABASES`) or `--database` names.
+
+    It may lack its schema.
+    """
+    if getattr(request, "param", request.config.getoption("--database")) == "sqlite":
         yield f"sqlite:///{tmp_path / 'hub.db'}"
         return
     server: PostgresServer = request.getfixturevalue("postgresql")

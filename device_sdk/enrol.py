@@ -222,14 +222,14 @@ def _answer(status: int, data: bytes, deed: str) -> Any:
     except ValueError:
         fields = None
     if status // 100 != 2:
-        detail = fields.get("detail") if isinstance(fields, dict) else None
-        said = f" ({str(detail)[:300]})" if detail else ""
+        told = fields if isinstance(fields, dict) else {}
+        said = f" ({str(told['detail'])[:300]})" if told.get("detail") else ""
         advice = _NEXT.get(status, "Try again later; if it goes on, ask the vendor.")
-        told = fields.get("hub_time_s") if isinstance(fields, dict) else None
+        numbers = (told.get("hub_time_s"), told.get("retry_after_s"))
         raise EnrolmentError(
             f"Cannot {deed}: the hub answered {status}{said}. {advice}",
             status,
-            told if isinstance(told, int) else None,
+            *(number if isinstance(number, int) else None for number in numbers),
         )
     return fields
 

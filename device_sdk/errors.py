@@ -22,16 +22,22 @@ class EnrolmentError(DeviceError):
         message: what happened and what to do next.
         status: HTTP status of the hub's answer; None when it did not answer.
         hub_time_s: the hub's time (seconds since 1970) if the answer was that ours is too far off.
+        retry_after_s: how long to wait if the answer was that too many tried, as a whole production line may.
     """
 
     code = "enrolment"
 
     def __init__(
-        self, message: str, status: int | None = None, hub_time_s: int | None = None
+        self,
+        message: str,
+        status: int | None = None,
+        hub_time_s: int | None = None,
+        retry_after_s: int | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.hub_time_s = hub_time_s
+        self.retry_after_s = retry_after_s
 
 
 class SpoolFullError(DeviceError):

@@ -179,8 +179,16 @@ def test_a_refusal_says_what_to_do(hub: Hub, key: DeviceKey, status: int, advice
     with pytest.raises(EnrolmentError, match=advice) as caught:
         enrol.HubApi(hub.address, hub.ca_file).enrol("HP-1", "heat-pump", SECRET, key)
     assert caught.value.status == status
+    assert caught.value.retry_after_s is None
     assert "No such thing." in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+def test_whoever_comes_too_often_is_told_when_to_come_back(hub: Hub, key: DeviceKey) -> None:
+    hub.change = lambda _: (429, {"detail": "Too many.", "retry_after_s": 7})
+    with pytest.raises(EnrolmentError) as caught:
+        enrol.HubApi(hub.address, hub.ca_file).enrol("HP-1", "heat-pump", SECRET, key)
+    assert caught.value.retry_after_s == 7
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,9 @@ from hub.ports.journal.segments import SEGMENT_HEADER_SIZE, list_segments
 from hub.ports.journal.telemetry import decode
 from hub.ports.journal.writer import JournalWriter
 from hub.ports.store.port import TelemetryStore
-from hub.services.meter_terms import MeterTerms, compile_terms
+from hub.services.meter_terms import NOTHING, MeterTerms
 from hub.services.snapshot_file import (
+    Snapshot,
     current_version,
     publish_patch,
     publish_snapshot,
@@ -42,15 +43,14 @@ from hub.services.usage_accounts import accounts_of, as_numbers
 from hub.services.usage_archive import count
 
 _ROWS_AT_ONCE: Final = 200_000
-_ASKED_AT_ONCE: Final = 32
+_ASKED_AT_ONCE: Final = 8
 """Accounts that the archive counts between two looks at the journals."""
-_WHOLE_EVERY: Final = 64
-"""Publications of accounts until one of them is whole again."""
+_PATCHED: Final = 1024
+"""So many accounts, or a sixteenth of them, differ from the last whole publication until another one is."""
 _PAUSE_S: Final = 0.05
 _PUBLISH_S: Final = 1.0
 _AHEAD: Final = 86_400_000_000_000
 """How far ahead (ns) of the hub's time a product's may be, as for rows that are not recordings."""
-_NOTHING: Final = compile_terms([], [])
 
 _log = logging.getLogger("homeport.meter")
 
@@ -99,14 +99,12 @@ class UsageMeter:
         self._outage_ns = outage_ns
         self._metrics = metrics or Metrics("meter")
         self._heard = dict.fromkeys(places.journals, 0)
-        self._terms_version: int | None = None
+        self._terms: Snapshot | None = None
         self._offsets = dict.fromkeys(places.journals, 0)
-        self._book = MeterBook(_NOTHING)
+        self._book = MeterBook(NOTHING)
         self._kept = self._resumed()  # until there are terms to take them over by
-        # The whole version that patches are of, and when it is due again.
-        self._whole: NDArray[np.int64] | None = None
-        self._base = 0
-        self._since_whole = 0
+        # The whole version of the accounts that patches are of.
+        self._base: int | None = None
 
     def rest(self) -> None:
         """Seal the log if it is due while nothing comes: what is read is deleted with its segment."""
@@ -141,21 +139,28 @@ class UsageMeter:
 
     def _adopt(self, told: list[dict[str, int]]) -> bool:
         """Take new terms if there are any, and tell what already passed new marks."""
-        version = current_version(self._places.terms)
-        if version is None or version == self._terms_version:
+        if current_version(self._places.terms) == (self._terms and self._terms.version):
             return False
-        terms = MeterTerms.of(read_snapshot(self._places.terms).arrays)
-        if terms is None:
-            return False  # `control` publishes them anew when it starts
-        before = None if self._terms_version is None else self._book.terms
-        self._book = MeterBook(terms, self._kept if before is None else self._book.accounts)
-        self._kept = None
-        told += [self._crossed(crossing) for crossing in self._book.anew(before)]
+        before, self._terms = self._terms, read_snapshot(self._places.terms, self._terms)
+        if before is not None and before.base == self._terms.base:
+            changed = self._terms.changed
+            crossings = self._book.patch(np.union1d(changed["edge_span"], changed["mark_span"]))
+        else:
+            crossings = self._adopt_whole(self._terms, first=before is None)
+        told += [self._crossed(crossing) for crossing in crossings]
         if any(self._offsets.values()) or self._pruned():
             self._book.begin(self._clock())  # what came before the new accounts is in the archive
-        self._terms_version, self._whole = version, None
-        self._metrics.meter_terms_time.set(self._clock() / 1e9)
-        return True
+        return self._terms is not None
+
+    def _adopt_whole(self, snapshot: Snapshot, *, first: bool) -> NDArray[Any]:
+        terms = MeterTerms.of(snapshot.arrays)
+        if terms is None:  # of an older version of the hub; `control` publishes them anew when it starts
+            self._terms = None
+            return self._book.anew(None)
+        before = None if first else self._book.terms
+        self._book = MeterBook(terms, self._kept if first else self._book.accounts)
+        self._kept = self._base = None
+        return self._book.anew(before)
 
     def _say(self, synced: Mapping[str, int], taken: int, asked: int) -> None:
         """Put into the metrics what a step did and what is left to do."""
@@ -163,7 +168,7 @@ class UsageMeter:
         metrics.meter_rows.inc(taken)
         metrics.meter_recounts.inc(asked)
         metrics.meter_recounts_waiting.set(self._book.late().size)
-        metrics.meter_accounts.set(self._book.accounts.size)
+        metrics.meter_accounts.set(self._book.terms.accounts)
         for name, offset in self._offsets.items():
             metrics.meter_lag.labels(name).set(max(0, synced.get(name, 0) - offset))
 
@@ -171,7 +176,8 @@ class UsageMeter:
         """Count on in one journal, up to some hundred thousand rows."""
         offset = self._offsets[name]
         segments = list_segments(self._places.journals[name])
-        if not segments or synced <= offset:
+        # Before there are terms nobody can say whose rows they are, and after them none would be missed.
+        if self._terms is None or not segments or synced <= offset:
             return 0
         if offset < segments[0].first:
             _log.warning("journal %s was pruned up to %d; the archive counts", name, offset)
@@ -203,7 +209,10 @@ class UsageMeter:
 
     def _ask(self, told: list[dict[str, int]]) -> int:
         """Have the archive count a few late accounts."""
-        late = self._book.late()[:_ASKED_AT_ONCE]
+        late = self._book.late()
+        if late.size > _ASKED_AT_ONCE:  # first those whose products send
+            order = np.argpartition(-self._book.accounts["last_time"][late], _ASKED_AT_ONCE)
+            late = late[order[:_ASKED_AT_ONCE]]
         for account in late.tolist():
             row = self._book.accounts[account]
             if row["late"] < row["start"]:
@@ -269,13 +278,12 @@ class UsageMeter:
         accounts = as_numbers(self._book.accounts)
         offset = np.array(list(self._offsets.values()), np.int64)
         heard = np.array(list(self._heard.values()), np.int64)
-        self._since_whole += 1
-        if self._whole is None or self._since_whole > _WHOLE_EVERY:
+        rows = self._book.touched()
+        if self._base is None or rows.size > max(_PATCHED, len(accounts) // 16):
             arrays = {"account": accounts, "offset": offset, "heard": heard}
             self._base = publish_snapshot(self._places.accounts, arrays)
-            self._whole, self._since_whole = accounts.copy(), 0
+            self._book.published()
             return
-        rows = np.flatnonzero((accounts != self._whole).any(axis=1))
         everywhere = np.arange(offset.size)
         patch = {
             "account": (rows, accounts[rows]),

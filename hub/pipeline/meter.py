@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from entitlements.billing import meters
 from hub.ports.journal import telemetry
 from hub.ports.journal.telemetry import TelemetryBatch
-from hub.services.meter_terms import MeterTerms
+from hub.services.meter_terms import UNUSED, MeterTerms
 from hub.services.usage_accounts import ACCOUNT, NEVER, ON_TIME
 from hub.services.usage_archive import Counted
 
@@ -45,14 +45,14 @@ _QUARANTINED: Final = telemetry.REASON_MASK
 
 
 @njit(inline="always")
-def _enter(account, time, edge, edge_first, a):  # type: ignore[no-untyped-def]
+def _enter(account, time, edge, edge_span, a):  # type: ignore[no-untyped-def]
     """Take an account to the period of an instant at or behind its end; say whether it is within one.
 
     Behind the last edge an account stands in its last period. When the terms grow longer, such rows
     are found in the archive (`MeterBook`).
     """
-    first = np.int64(edge_first[a])
-    last = np.int64(edge_first[a + 1]) - 1
+    first = np.int64(edge_span[a, 0])
+    last = np.int64(edge_span[a, 1]) - 1
     k = np.int64(account.edge) if account.end != NEVER else first
     while k < last and edge[k] <= time:
         k += 1
@@ -107,16 +107,17 @@ def _count(account, aggregation, time, quantity):  # type: ignore[no-untyped-def
         nb.types.Array(nb.int64, 1, "C", readonly=True),
         nb.types.Array(nb.uint16, 1, "C", readonly=True),
         nb.types.Array(nb.float64, 1, "C", readonly=True),
-        nb.uint32[::1],
+        nb.uint32[:, ::1],
         nb.uint16[::1],
         nb.uint16[::1],
         nb.uint8[::1],
         nb.float64[::1],
-        nb.uint32[::1],
+        nb.uint32[:, ::1],
         nb.int64[::1],
-        nb.uint32[::1],
+        nb.uint32[:, ::1],
         nb.int64[::1],
         nb.types.Array(nb.from_dtype(ACCOUNT), 1, "C"),
+        nb.boolean[::1],
         nb.types.Array(nb.from_dtype(CROSSING), 1, "C"),
     ),
     cache=True,
@@ -132,32 +133,33 @@ def count_rows(  # type: ignore[no-untyped-def]
     time,
     metric,
     value,
-    first,
+    span,
     meter,
     meter_metric,
     aggregation,
     scale,
-    edge_first,
+    edge_span,
     edge,
-    mark_first,
+    mark_span,
     mark,
     accounts,
+    touched,
     crossings,
 ):
     """Count the rows of one journal block; returns how many samples counted, and crossings written."""
     counted = np.int64(0)
     crossed = np.int64(0)
     position = np.int64(0)
-    slots = first.size - 1
+    slots = span.shape[0]
     for i in range(slot.size):
         begin, position = position, position + np.int64(count[i])
         s = slot[i]
-        if s >= slots or flags[i] & _QUARANTINED or first[s] == first[s + 1]:
+        if s >= slots or flags[i] & _QUARANTINED or span[s, 0] == span[s, 1]:
             continue
         t = time[i]
         if t > latest:
             continue
-        for a in range(first[s], first[s + 1]):
+        for a in range(span[s, 0], span[s, 1]):
             m = meter[a]
             for j in range(begin, position):
                 if metric[j] != meter_metric[m]:
@@ -168,7 +170,8 @@ def count_rows(  # type: ignore[no-untyped-def]
                 quantity = np.int64(np.rint(scaled))
                 account = accounts[a]
                 account.worker = worker
-                within = t < account.end or _enter(account, t, edge, edge_first, a)
+                touched[a] = True
+                within = t < account.end or _enter(account, t, edge, edge_span, a)
                 if within and (offset < account.until or t < account.start):
                     account.late = min(account.late, t)
                 elif not within and t == account.last_time and quantity != account.last:
@@ -180,9 +183,9 @@ def count_rows(  # type: ignore[no-untyped-def]
                 if t > account.last_time:
                     account.last_time = t
                     account.last = quantity
-                low = np.int64(mark_first[a])
+                low = np.int64(mark_span[a, 0])
                 level = np.int64(account.level)
-                while low + level < mark_first[a + 1] and mark[low + level] <= account.total:
+                while low + level < mark_span[a, 1] and mark[low + level] <= account.total:
                     level += 1
                 while level > 0 and mark[low + level - 1] > account.total:
                     level -= 1
@@ -198,6 +201,49 @@ def count_rows(  # type: ignore[no-untyped-def]
     return counted, crossed
 
 
+@njit(
+    nb.void(  # type: ignore[no-untyped-call]
+        nb.int64[::1],
+        nb.uint32[:, ::1],
+        nb.int64[::1],
+        nb.uint32[:, ::1],
+        nb.int64[::1],
+        nb.types.Array(nb.from_dtype(ACCOUNT), 1, "C"),
+    ),
+    cache=True,
+    nogil=True,
+)
+def place_accounts(rows, edge_span, edge, mark_span, mark, accounts):  # type: ignore[no-untyped-def]
+    """Put accounts that counted under other terms into the periods of these.
+
+    The newest row names the period. Only where that is the one counted before does its count stand; else
+    the archive counts it.
+    """
+    for i in range(rows.size):
+        a = rows[i]
+        account = accounts[a]
+        first, last = np.int64(edge_span[a, 0]), np.int64(edge_span[a, 1]) - 1
+        start, end = account.start, account.end
+        time = account.last_time if account.last_time != NEVER else start
+        k = first
+        while k < last and edge[k] <= time:
+            k += 1
+        other = k == first or (start, end) != (edge[k - 1], edge[k])
+        account.edge = k
+        if other:
+            account.total = 0
+            account.rows = 0
+            account.start = account.end = NEVER
+        if other and k > first and account.last_time != NEVER:
+            account.start = edge[k - 1]
+            account.end = edge[k]
+            account.late = min(account.late, account.start)
+        level = mark_span[a, 0]
+        while level < mark_span[a, 1] and mark[level] <= account.total:
+            level += 1
+        account.level = level - mark_span[a, 0]
+
+
 class MeterBook:
     """The accounts of all products.
 
@@ -210,9 +256,19 @@ class MeterBook:
         self.terms = terms
         self.accounts = _empty(terms)
         self._scale = 10.0**terms.decimals  # exact in a double up to 22 decimals
-        self._widest = int(np.diff(terms.first).max(initial=0))
+        # What is in force: the arrays of `terms` change under us when a patch is read.
+        self._span, self._meter = terms.span.copy(), terms.meter.copy()
+        self._edge_span, self._mark_span = terms.edge_span.copy(), terms.mark_span.copy()
+        self._widest = _widest(self._span)
+        self._touched = np.ones(self.accounts.size, np.bool_)
+        self._unknown = np.arange(terms.accounts)
         if accounts is not None and accounts.size:
             self._take_over(accounts)
+
+    @property
+    def unknown(self) -> NDArray[np.int64]:
+        """Accounts that no rows were counted for yet: what came before is in the archive, i64[U]."""
+        return self._unknown
 
     def count(
         self, batch: TelemetryBatch, offset: int, worker: int = 0, *, latest: int = ON_TIME
@@ -240,19 +296,46 @@ class MeterBook:
             batch.time,
             batch.metric,
             batch.value,
-            terms.first,
-            terms.meter,
+            self._span,
+            self._meter,
             terms.metric,
             terms.aggregation,
             self._scale,
-            terms.edge_first,
+            self._edge_span,
             terms.edge,
-            terms.mark_first,
+            self._mark_span,
             terms.mark,
             self.accounts,
+            self._touched,
             crossings,
         )
         return crossings[:crossed]
+
+    def patch(self, changed: NDArray[np.int64]) -> NDArray[Any]:
+        """Take in what changed in `terms`, whose arrays a patch was read into.
+
+        Args:
+            changed: accounts that may have others now than are in force, i64[K].
+
+        Returns:
+            `CROSSING[C]`: how accounts stand whose marks are others than before, see `anew`.
+        """
+        terms = self.terms
+        new = changed[self.accounts["slot"][changed] != terms.slot[changed]]
+        edges = (terms.edge_span[changed] != self._edge_span[changed]).any(axis=1)
+        marks = (terms.mark_span[changed] != self._mark_span[changed]).any(axis=1)
+        marked, changed = changed[marks], changed[edges | marks]
+        self.accounts["slot"][new], self.accounts["meter"][new] = terms.slot[new], terms.meter[new]
+        slots = np.unique(terms.slot[new])
+        self._span[slots], self._meter[new] = terms.span[slots], terms.meter[new]
+        self._widest = max(self._widest, _widest(self._span[slots]))
+        self._edge_span[changed] = terms.edge_span[changed]
+        self._mark_span[changed] = terms.mark_span[changed]
+        begun = self.accounts["start"][changed] != NEVER
+        self._place(changed)
+        ended = changed[begun & (self.accounts["start"][changed] == NEVER)]
+        self._unknown = np.union1d(new, ended)
+        return self._stand(marked[self.accounts["level"][marked] > 0])
 
     def anew(self, before: MeterTerms | None) -> NDArray[Any]:
         """Tell how accounts stand whose marks are others than before.
@@ -267,38 +350,45 @@ class MeterBook:
             `CROSSING[C]` with `before` as the level is.
         """
         terms, level = self.terms, self.accounts["level"]
+        passed = np.flatnonzero(level > 0)
         if before is None:
-            told = (level > 0) & (level == np.diff(terms.mark_first))
-        else:
-            keys, old = terms.keys, before.keys
-            width = max(terms.most_marks, before.most_marks)
-            place = np.minimum(np.searchsorted(old, keys), max(old.size - 1, 0))
-            known = old[place] == keys if old.size else np.zeros(keys.size, np.bool_)
-            changed = np.ones(keys.size, np.bool_)
-            mine, theirs = terms.marks_padded(width), before.marks_padded(width)
-            changed[known] = (mine[known] != theirs[place[known]]).any(axis=1)
-            told = (level > 0) & changed
-        accounts = np.flatnonzero(told)
-        crossings = np.zeros(accounts.size, CROSSING)
-        crossings["account"] = accounts
-        crossings["level"] = crossings["before"] = level[accounts]
-        crossings["start"] = self.accounts["start"][accounts]
-        crossings["total"] = self.accounts["total"][accounts]
-        return crossings
+            last = terms.mark_span[passed, 1] - terms.mark_span[passed, 0]
+            return self._stand(passed[level[passed] == last])
+        old = dict(zip(before.keys.tolist(), range(before.accounts), strict=False))
+        keys = terms.keys[passed].tolist()
+        told = [
+            account
+            for account, key in zip(passed.tolist(), keys, strict=True)
+            if key not in old
+            or not np.array_equal(terms.marks_of(account), before.marks_of(old[key]))
+        ]
+        return self._stand(np.array(told, np.int64))
 
     def late(self) -> NDArray[np.int64]:
         """Return the accounts that the archive must count, i64[L]."""
-        return np.flatnonzero(self.accounts["late"] != ON_TIME)
+        touched = self.touched()
+        return touched[self.accounts["late"][touched] != ON_TIME]
+
+    def touched(self) -> NDArray[np.int64]:
+        """Return the accounts that differ from when all were published, i64[T]."""
+        return np.flatnonzero(self._touched)
+
+    def published(self) -> None:
+        """Say that all accounts are published as they are now."""
+        self._touched = self.accounts["late"] != ON_TIME
 
     def begin(self, at: int) -> None:
-        """Have the archive count the period of an instant (ns) for each account that has none yet."""
-        for account in np.flatnonzero(self.accounts["start"] == NEVER).tolist():
+        """Have the archive count the period of an instant (ns) for each account that is `unknown`."""
+        for account in self._unknown.tolist():
+            row = self.accounts[account]
+            if row["start"] != NEVER:
+                continue
             edges = self.terms.edges_of(account)
             k = int(np.searchsorted(edges, at, "right"))
             if 0 < k < edges.size:
-                row = self.accounts[account : account + 1]
                 row["start"], row["end"], row["late"] = edges[k - 1], edges[k], edges[k - 1]
-                row["edge"] = self.terms.edge_first[account] + k
+                row["edge"] = self.terms.edge_span[account, 0] + k
+                self._touched[account] = True
 
     def doubt(self) -> None:
         """Have the archive count all accounts."""
@@ -306,6 +396,7 @@ class MeterBook:
         self.accounts["late"][begun] = np.minimum(
             self.accounts["late"][begun], self.accounts["start"][begun]
         )
+        self._touched |= begun
 
     def put(self, account: int, found: Counted, until: int) -> NDArray[Any]:
         """Take what the archive counted for an account's present period.
@@ -319,13 +410,13 @@ class MeterBook:
             `CROSSING[C]`, at most one.
         """
         row = self.accounts[account : account + 1]
-        terms = self.terms
-        marks = terms.mark[terms.mark_first[account] : terms.mark_first[account + 1]]
+        marks = self.terms.marks_of(account)
         before, level = int(row["level"][0]), int(np.searchsorted(marks, found.total, "right"))
         row["total"], row["rows"], row["level"] = found.total, found.rows, level
         if found.last_time >= row["last_time"]:  # a row behind the last edge may be newer
             row["last_time"], row["last"] = found.last_time, found.last
         row["late"], row["until"] = ON_TIME, until
+        self._touched[account] = True
         crossings = np.zeros(int(level != before), CROSSING)
         crossings["account"], crossings["before"], crossings["level"] = account, before, level
         crossings["start"], crossings["total"] = row["start"][0], found.total
@@ -334,35 +425,42 @@ class MeterBook:
     def _take_over(self, accounts: NDArray[Any]) -> None:
         """Take what was counted under other terms; a period that is another one now is counted anew."""
         keys = (accounts["slot"].astype(np.int64) << 16) | accounts["meter"]
-        place = np.minimum(np.searchsorted(keys, self.terms.keys), keys.size - 1)
-        here = np.flatnonzero(keys[place] == self.terms.keys)
-        kept = accounts[place[here]]
-        for name in ("last_time", "last", "late", "until"):
-            self.accounts[name][here] = kept[name]
-        # The newest row names the period. Only where that is the one counted before does its count stand.
-        begun = here[kept["last_time"] != NEVER]
-        for position, row in zip(begun.tolist(), accounts[place[begun]], strict=True):
-            self._take_period(position, row)
+        mine = self.terms.keys
+        place = np.minimum(np.searchsorted(keys, mine), keys.size - 1)
+        known = (keys[place] == mine) & (self.terms.slot != UNUSED)
+        here = np.flatnonzero(known)
+        self.accounts[here] = accounts[place[here]]
+        begun = self.accounts["start"][here] != NEVER
+        self._place(here)
+        ended = here[begun & (self.accounts["start"][here] == NEVER)]
+        new = np.flatnonzero(~known & (self.terms.slot != UNUSED))
+        self._unknown = np.union1d(new, ended)
 
-    def _take_period(self, position: int, row: NDArray[Any]) -> None:
-        edges = self.terms.edges_of(position)
-        at = min(int(np.searchsorted(edges, row["last_time"], "right")) - 1, edges.size - 2)
-        if at < 0:
-            return
-        mine = self.accounts[position : position + 1]
-        mine["start"], mine["end"] = edges[at], edges[at + 1]
-        mine["edge"] = self.terms.edge_first[position] + at + 1
-        if (row["start"], row["end"]) != (edges[at], edges[at + 1]):
-            mine["late"] = min(int(row["late"]), int(edges[at]))
-            return
-        marks = self.terms.mark
-        first, last = self.terms.mark_first[position : position + 2]
-        mine["total"], mine["rows"] = row["total"], row["rows"]
-        mine["level"] = np.searchsorted(marks[first:last], row["total"], "right")
+    def _place(self, rows: NDArray[np.int64]) -> None:
+        terms = self.terms
+        place_accounts(
+            rows, self._edge_span, terms.edge, self._mark_span, terms.mark, self.accounts
+        )
+        self._touched[rows] = True
+
+    def _stand(self, accounts: NDArray[np.int64]) -> NDArray[Any]:
+        """Return how accounts stand, as crossings that cross nothing."""
+        crossings = np.zeros(accounts.size, CROSSING)
+        crossings["account"] = accounts
+        level = self.accounts["level"][accounts]
+        crossings["level"] = crossings["before"] = level
+        crossings["start"] = self.accounts["start"][accounts]
+        crossings["total"] = self.accounts["total"][accounts]
+        return crossings
+
+
+def _widest(span: NDArray[np.uint32]) -> int:
+    """Return how many accounts a product has at most."""
+    return int((span[:, 1] - span[:, 0]).max(initial=0))
 
 
 def _empty(terms: MeterTerms) -> NDArray[Any]:
-    accounts = np.zeros(terms.accounts, ACCOUNT)
+    accounts = np.zeros(terms.slot.size, ACCOUNT)
     accounts["slot"], accounts["meter"] = terms.slot, terms.meter
     for name in ("start", "end", "last_time"):
         accounts[name] = NEVER

@@ -6,6 +6,7 @@
 """
 
 import threading
+from bisect import bisect_left
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hub.services.meter_terms import UNUSED
 from hub.services.snapshot_file import Snapshot, current_version, read_snapshot
 
 NEVER: Final = -(1 << 63)
@@ -50,9 +52,10 @@ def as_numbers(accounts: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def accounts_of(snapshot: Snapshot) -> NDArray[Any]:
-    """Return the accounts of a snapshot, `ACCOUNT[A]`."""
+    """Return the accounts of a snapshot without the room behind them, `ACCOUNT[A]`."""
     rows = np.ascontiguousarray(snapshot.arrays["account"])
-    return rows.view(ACCOUNT).reshape(-1)
+    accounts = rows.view(ACCOUNT).reshape(-1)
+    return accounts[: _first(accounts, UNUSED)]
 
 
 def account_total(
@@ -67,12 +70,17 @@ def account_total(
         start: first instant of the period, ns.
         end: end of it.
     """
-    first, last = np.searchsorted(accounts["slot"], [slot, slot + 1])
-    for row in accounts[first:last]:
+    for row in accounts[_first(accounts, slot) : _first(accounts, slot + 1)]:
         if row["meter"] == meter:
             known = row["late"] == ON_TIME and (row["start"], row["end"]) == (start, end)
             return int(row["total"]) if known else None
     return None
+
+
+def _first(accounts: NDArray[Any], slot: int) -> int:
+    """Return where the accounts of a slot begin. Looks at a few rows, as the column is not one array."""
+    slots = accounts["slot"]
+    return bisect_left(range(slots.size), slot, key=lambda row: int(slots[row]))
 
 
 Accounts = Callable[[], NDArray[Any]]

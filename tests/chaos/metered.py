@@ -10,7 +10,8 @@ from hub.app.usage_meter import MeterPlaces, UsageMeter
 from hub.ports.journal.writer import JournalWriter
 from hub.ports.store.compaction import Compactor
 from hub.ports.store.embedded import EmbeddedStore
-from hub.services.meter_terms import AccountTerms, compile_terms
+from hub.services.meter_terms import AccountTerms
+from hub.services.meter_terms_table import compile_terms
 from hub.services.snapshot_file import publish_snapshot, read_snapshot
 from hub.services.usage_accounts import accounts_of
 from tests.chaos.simulation import SLOT, Simulation

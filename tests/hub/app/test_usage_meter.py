@@ -20,8 +20,9 @@ from hub.ports.journal.telemetry import REASON_SHIFT, TelemetryBatch, encode
 from hub.ports.journal.writer import JournalWriter, Rotation
 from hub.ports.store.compaction import Compactor
 from hub.ports.store.embedded import EmbeddedStore
-from hub.services.meter_terms import AccountTerms, compile_terms
-from hub.services.snapshot_file import publish_snapshot, read_snapshot
+from hub.services.meter_terms import AccountTerms, MeterTerms
+from hub.services.meter_terms_table import TermsTable
+from hub.services.snapshot_file import publish_patch, publish_snapshot, read_snapshot
 from hub.services.usage_accounts import accounts_of
 from hub.services.usage_archive import count, totals
 
@@ -29,6 +30,7 @@ S = 1_000_000_000
 DAY = 86_400 * S
 START = 20_000 * DAY
 EDGES = tuple(START + k * 10 * DAY for k in range(5))
+PERIODS = (EDGES, EDGES[:3], EDGES[1:])
 NOW = START + 12 * DAY
 METERS = (
     Meter("energy", 0, Aggregation.INCREASE, 3),
@@ -61,6 +63,7 @@ class World:
         self.log_folder = folder / "usage"
         self.store = EmbeddedStore(folder / "store", self.journals)
         self.compactor = Compactor(folder / "store", self.journals)
+        self.table, self.base = TermsTable(METERS), 0
         self.rows: list[Stored] = []
         self.log: JournalWriter | None = None
         self.meter = self.started()
@@ -71,13 +74,24 @@ class World:
         self.log = JournalWriter.open(self.log_folder, now_ns=NOW)
         return UsageMeter(self.places, self.log, self.store, lambda: NOW)
 
-    def agree(self, edges: tuple[int, ...] = EDGES, marks: tuple[int, ...] = MARKS) -> None:
-        accounts = (
-            AccountTerms(slot, number, edges, marks)
-            for slot in SLOTS
-            for number in range(len(METERS))
-        )
-        publish_snapshot(self.places.terms, compile_terms(METERS, accounts).arrays())
+    def agree(
+        self,
+        edges: tuple[int, ...] = EDGES,
+        marks: tuple[int, ...] = MARKS,
+        slots: tuple[int, ...] = SLOTS,
+    ) -> None:
+        for slot in slots:
+            accounts = [AccountTerms(slot, number, edges, marks) for number in range(len(METERS))]
+            self.table.put(slot, accounts)
+        patch = self.table.patch()
+        if patch is None:
+            self.base = publish_snapshot(self.places.terms, self.table.whole().arrays())
+        else:
+            publish_patch(self.places.terms, self.base, patch)
+
+    def another_publisher(self) -> None:
+        terms = MeterTerms.of(read_snapshot(self.places.terms).arrays)
+        self.table = TermsTable(METERS, terms)
 
     def write(self, rows: list[Stored]) -> None:
         n = len(rows)
@@ -160,9 +174,11 @@ def test_accounts_survive_restarts_compaction_and_late_rows(world: World, seed: 
         (0.4, lambda: world.meter.step({"0": world.writer.synced})),
         (0.1, lambda: setattr(world, "meter", world.started())),
         (0.1, lambda: list(world.compactor.steps(NOW, {"0": world.writer.synced}))),
-        (0.1, lambda: world.agree(random.choice((EDGES, EDGES[:3], EDGES[1:])))),
+        (0.1, lambda: world.agree(random.choice(PERIODS), slots=(random.choice(SLOTS),))),
+        (0.1, lambda: world.agree(random.choice(PERIODS))),
+        (0.05, world.another_publisher),
     ]
-    world.agree()
+    world.agree(slots=SLOTS[:2])
     for _ in range(60):
         for chance, deed in deeds:
             if random.random() < chance:

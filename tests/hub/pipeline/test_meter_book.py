@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from entitlements.billing.meters import Aggregation, Meter, Reading, quantity, tally
 from hub.pipeline.meter import MeterBook
 from hub.ports.journal.telemetry import REASON_SHIFT, TelemetryBatch
-from hub.services.meter_terms import AccountTerms, MeterTerms, compile_terms
+from hub.services.meter_terms import AccountTerms, MeterTerms
+from hub.services.meter_terms_table import compile_terms
 from hub.services.usage_accounts import NEVER, ON_TIME
 from hub.services.usage_archive import Counted
 

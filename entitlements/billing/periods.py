@@ -9,6 +9,7 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,9 @@ _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LOCAL_EPOCH: Final = dt.datetime(1970, 1, 1)  # noqa: DTZ001  local time, whose zone is apart
 
 
+@lru_cache(
+    maxsize=1 << 14
+)  # asked for again by each meter of a product, and by products that share an anchor
 def renewal(zone: str, anchor: int, months: int) -> int:
     """Return when a period begins that is some months after an anchor.
 

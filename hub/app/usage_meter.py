@@ -154,7 +154,9 @@ class UsageMeter:
 
     def _adopt_whole(self, snapshot: Snapshot, *, first: bool) -> NDArray[Any]:
         terms = MeterTerms.of(snapshot.arrays)
-        if terms is None:  # of an older version of the hub; `control` publishes them anew when it starts
+        if (
+            terms is None
+        ):  # of an older version of the hub; `control` publishes them anew when it starts
             self._terms = None
             return self._book.anew(None)
         before = None if first else self._book.terms

@@ -202,7 +202,7 @@ def count_rows(  # type: ignore[no-untyped-def]
 
 
 @njit(
-    nb.void(  # type: ignore[no-untyped-call]
+    nb.void(
         nb.int64[::1],
         nb.uint32[:, ::1],
         nb.int64[::1],
@@ -213,7 +213,9 @@ def count_rows(  # type: ignore[no-untyped-def]
     cache=True,
     nogil=True,
 )
-def place_accounts(rows, edge_span, edge, mark_span, mark, accounts):  # type: ignore[no-untyped-def]
+def place_accounts(  # type: ignore[no-untyped-def]
+    rows, edge_span, edge, mark_span, mark, accounts
+):
     """Put accounts that counted under other terms into the periods of these.
 
     The newest row names the period. Only where that is the one counted before does its count stand; else
@@ -367,7 +369,8 @@ class MeterBook:
     def late(self) -> NDArray[np.int64]:
         """Return the accounts that the archive must count, i64[L]."""
         touched = self.touched()
-        return touched[self.accounts["late"][touched] != ON_TIME]
+        late: NDArray[np.bool_] = self.accounts["late"][touched] != ON_TIME
+        return touched[late]
 
     def touched(self) -> NDArray[np.int64]:
         """Return the accounts that differ from when all were published, i64[T]."""

@@ -90,7 +90,7 @@ class TermsTable:
                 return False
             self._span = _resized(self._span, slot + 1 + slot // 2)
         first, end = self._span[slot].tolist()
-        changed = self._meter[first:end].tolist() != [account.meter for account in accounts]
+        changed: bool = self._meter[first:end].tolist() != [one.meter for one in accounts]
         if changed:
             first = self._place(slot, accounts, replaces=end > first)
         for row, account in enumerate(accounts, first):

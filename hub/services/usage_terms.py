@@ -2,8 +2,10 @@
 
 1. Marks are shares of what may be used in the present period by what is given now (`usage_balance`);
    where there is no limit there are none.
-2. Changes only mark products; one thread compiles and publishes, and what fails is tried again. When a
-   grant begins, renews or ends, or a period does, the product is marked by itself.
+2. Changes only mark products; one thread compiles those and publishes a patch, and what fails is tried
+   again. When a grant begins, renews or ends, or a period does, the product is marked by itself.
+3. All products are gone through after a start, a change of the catalogue and an outage, some at a time:
+   what is marked goes first. A start begins with what the run before it published.
 
 What must never live here: counting (the process `meter` does), or what follows from a mark (`usage`).
 """
@@ -11,7 +13,10 @@ What must never live here: counting (the process `meter` does), or what follows 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,24 +26,28 @@ from sqlalchemy.orm import Session
 from entitlements.billing.allowance import marks
 from entitlements.billing.meters import Aggregation, Meter
 from entitlements.facts import Facts
+from hub.errors import StorageError
 from hub.ports.database.engine import read_session
 from hub.ports.database.product_tables import Product
 from hub.ports.store.port import TelemetryStore
 from hub.services import changes
 from hub.services.facts import load_some
-from hub.services.meter_terms import AccountTerms, compile_terms
-from hub.services.snapshot_file import publish_snapshot
+from hub.services.meter_terms import AccountTerms, MeterTerms
+from hub.services.meter_terms_table import TermsTable
+from hub.services.snapshot_file import publish_patch, publish_snapshot, read_snapshot
 from hub.services.usage_balance import Given, entries, standing
 from hub.services.usage_meters import Meters, ModelMeter, load_meters
 from hub.services.usage_periods import DAY, edges
 
-COALESCE_S: Final = 0.1
+COALESCE_S: Final = 0.02
+"""Rest after a step, in which further changes gather."""
 RETRY_S: Final = 2.0
-_SPARED: Final = 4
-"""Publishing rests for so many times as long as it took: it writes the terms of all products."""
+_SPARED: Final = 2
+"""Going through all products rests for so many times as long as a part of them took, or until something changes."""
 _ANEW: Final = 20 * DAY
 """After so long all terms are made anew, as time has come nearer to their last edges."""
-_CHUNK: Final = 2_000
+_PART: Final = 200
+"""Products that are compiled between two looks at what changed."""
 
 _log = logging.getLogger("homeport.usage")
 
@@ -88,13 +97,6 @@ def account_terms(
     return made, cut
 
 
-class _Made(NamedTuple):
-    """Terms by device slot, and when those of products turn by themselves."""
-
-    accounts: dict[int, list[AccountTerms]]
-    cuts: dict[str, int]
-
-
 class MeterTermsPublisher:
     """Publishes the terms of all accounts after changes; made by the process `control`.
 
@@ -104,7 +106,6 @@ class MeterTermsPublisher:
         folder: folder of the snapshots.
         clock: the present time, ns.
         settle: told which products stand otherwise now (or `EVERY_PRODUCT`).
-        monotonic: seconds of a clock that never steps back.
     """
 
     def __init__(
@@ -114,24 +115,25 @@ class MeterTermsPublisher:
         folder: Path,
         clock: Callable[[], int],
         settle: Callable[[Iterable[str]], None],
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._store = store
         self._folder = folder
         self._clock = clock
         self._settle = settle
-        self._monotonic = monotonic
         self._due = threading.Event()
         self._lock = threading.Lock()
         self._marked: set[str] = {changes.EVERY_PRODUCT}
-        self._accounts: dict[int, list[AccountTerms]] = {}
-        self._table: list[Meter] = []
+        self._table: TermsTable | None = None
+        # Whether the table has all products, is ahead of what is published, and of which whole version.
+        self._complete = self._ahead = False
+        self._base: int | None = None
         self._cuts: dict[str, int] = {}
+        self._turns: list[tuple[int, str]] = []
+        self._round: deque[str] = deque()
+        self._seen: set[int] = set()
         self._all_at = 0
         self._unsettled: set[str] = set()
-        self._ahead = False
-        self._rests_until = 0.0
         changes.listen(engine, self._hear)
 
     def _hear(self, products: frozenset[str]) -> None:
@@ -140,69 +142,112 @@ class MeterTermsPublisher:
         self._due.set()
 
     def step(self) -> bool:
-        """Take in what changed, and publish; say whether terms were published."""
+        """Take in what changed and some of those that are gone through; say whether terms were published."""
         self._due.clear()
         at = self._clock()
-        turned = {product_id for product_id, cut in self._cuts.items() if cut <= at}
-        with self._lock:
-            marked, self._marked = self._marked | turned, set()
-        if at - self._all_at > _ANEW:
-            marked.add(changes.EVERY_PRODUCT)
-        try:
-            if marked and (self._compile(marked, at) or turned):
-                self._unsettled |= marked
-            if self._unsettled:
-                self._settle(self._unsettled)
-                self._unsettled = set()
-        except BaseException:
-            with self._lock:
-                self._marked |= marked
-            raise
-        return self._publish()
+        with self._taken(at) as (marked, turned):
+            with read_session(self._engine) as session:
+                meters = load_meters(session)
+            table = self._described(meters)
+            every = changes.EVERY_PRODUCT in marked or at - self._all_at > _ANEW
+            changed = self._compile(table, sorted(marked - {changes.EVERY_PRODUCT}), meters, at)
+            self._unsettled |= changed | turned
+            if every:
+                self._begin_round(meters, at)
+        published = self._publish(table)
+        self._settle_changed()
+        if not self._complete or self._round:
+            self._go_on(table, meters, at)
+            published |= self._publish(table)
+            self._settle_changed()
+        return published
 
     def run(self, stop: threading.Event) -> None:
         """Publish after each change and when terms turn by themselves, until `stop` is set."""
         self._due.set()
         while not stop.is_set():
-            turns = min(self._cuts.values(), default=self._all_at + _ANEW) <= self._clock()
-            if not self._due.wait(0.25) and not turns and not self._ahead:
+            if not self._round and not self._due.wait(0.25) and not self._turns_by(self._clock()):
                 continue
-            stop.wait(COALESCE_S)
+            began = time.monotonic()
             try:
                 self.step()
             except Exception:  # noqa: BLE001  whatever it was, the terms in force stay
                 _log.exception("the terms of meters could not be compiled; those in force stay")
                 self._due.set()
                 stop.wait(RETRY_S)
+            if self._round:  # nobody waits for it, and the other threads of the process have work
+                self._due.wait(_SPARED * (time.monotonic() - began))
+            stop.wait(COALESCE_S)
 
-    def _compile(self, marked: set[str], at: int) -> bool:
-        """Compile the terms of products; say whether any are others now."""
-        with read_session(self._engine) as session:
-            meters = load_meters(session)
-            every = changes.EVERY_PRODUCT in marked
-            if every:
-                self._all_at = at
-            if not meters and not self._accounts:
-                return False
-            made = _Made({}, {}) if every else _Made(dict(self._accounts), dict(self._cuts))
-            if every:
-                counted = select(Product.id).where(Product.model_number.in_(meters))
-                products = list(session.scalars(counted))
-            else:
-                products = sorted(marked)
-            for start in range(0, len(products), _CHUNK):
-                self._take(session, products[start : start + _CHUNK], meters, made, at)
+    def _settle_changed(self) -> None:
+        if self._unsettled:
+            self._settle(self._unsettled)
+            self._unsettled = set()
+
+    def _turns_by(self, at: int) -> bool:
+        return bool(self._turns and self._turns[0][0] <= at) or at - self._all_at > _ANEW
+
+    @contextmanager
+    def _taken(self, at: int) -> Iterator[tuple[set[str], set[str]]]:
+        """Take what is marked and, of that, what turned by itself; put it back if that fails."""
+        turned = set()
+        while self._turns and self._turns[0][0] <= at:
+            cut, product_id = heappop(self._turns)
+            if self._cuts.get(product_id) == cut:
+                turned.add(product_id)
+        with self._lock:
+            marked, self._marked = self._marked | turned, set()
+        try:
+            yield marked, turned
+        except BaseException:
+            with self._lock:
+                self._marked |= marked
+            self._unsettled |= turned
+            raise
+
+    def _described(self, meters: Meters) -> TermsTable:
+        """Return the table with the meters that there are; numbers that no meter has stay."""
+        table = self._table
         known = {one.number: one.meter for found in meters.values() for one in found}
-        table = [known.get(number, _UNUSED) for number in range(max(known, default=0) + 1)]
-        changed = made.accounts != self._accounts
-        self._accounts, self._cuts = made
-        self._ahead |= changed or table != self._table
-        self._table = table
+        before = self._earlier() if table is None else None
+        numbers = len(table.meters) if table else 0 if before is None else before.metric.size
+        listed = [known.get(n, _UNUSED) for n in range(max(numbers, max(known, default=-1) + 1))]
+        if table is None:
+            table = self._table = TermsTable(listed, before)
+            self._complete = before is not None
+        else:
+            self._ahead |= table.describe(listed)
+        return table
+
+    def _earlier(self) -> MeterTerms | None:
+        """Return what an earlier run published, unless it is of an older version or damaged."""
+        try:
+            return MeterTerms.of(read_snapshot(self._folder).arrays)
+        except StorageError:  # there is none, or a power failure tore a patch
+            return None
+
+    def _compile(
+        self, table: TermsTable, product_ids: Sequence[str], meters: Meters, at: int
+    ) -> set[str]:
+        """Compile the terms of products; return those that have others now."""
+        changed: set[str] = set()
+        if not meters:
+            return changed
+        for start in range(0, len(product_ids), _PART):
+            with read_session(self._engine) as session:
+                part = product_ids[start : start + _PART]
+                changed |= self._take(session, table, part, meters, at)
+        self._ahead |= bool(changed)
         return changed
 
     def _take(
-        self, session: Session, product_ids: list[str], meters: Meters, made: _Made, at: int
-    ) -> None:
+        self,
+        session: Session,
+        table: TermsTable,
+        product_ids: Sequence[str],
+        meters: Meters,
+        at: int,
+    ) -> set[str]:
         counted = {
             product_id: facts
             for product_id, facts in load_some(session, product_ids).items()
@@ -210,25 +255,60 @@ class MeterTermsPublisher:
         }
         given = Given.load(session, list(counted))
         query = select(Product.id, Product.zone).where(Product.id.in_(counted))
+        changed = set()
         for product_id, zone in session.execute(query):
             facts = counted[product_id]
             listed = Listed(product_id, facts, zone)
             found = meters[facts.model.number]
             terms, cut = account_terms(session, self._store, listed, found, given, at)
-            made.accounts[facts.device.slot] = terms
-            made.cuts.pop(product_id, None)
-            if cut < at + _ANEW:
-                made.cuts[product_id] = cut
+            if table.put(facts.device.slot, terms):
+                changed.add(product_id)
+            self._seen.add(facts.device.slot)
+            self._turn(product_id, cut if cut < at + _ANEW else None)
+        return changed
 
-    def _publish(self) -> bool:
-        begin = self._monotonic()
-        if not self._ahead or begin < self._rests_until:
+    def _turn(self, product_id: str, cut: int | None) -> None:
+        if cut == self._cuts.get(product_id):
+            return
+        if cut is None:
+            del self._cuts[product_id]
+        else:
+            self._cuts[product_id] = cut
+            heappush(self._turns, (cut, product_id))
+
+    def _begin_round(self, meters: Meters, at: int) -> None:
+        counted = select(Product.id).where(Product.model_number.in_(meters))
+        with read_session(self._engine) as session:
+            self._round = deque(session.scalars(counted.order_by(Product.id)))
+        self._seen, self._all_at = set(), at
+
+    def _go_on(self, table: TermsTable, meters: Meters, at: int) -> None:
+        """Compile some more of all products; whoever is not among them is not counted any more."""
+        part = [self._round.popleft() for _ in range(min(_PART, len(self._round)))]
+        try:
+            self._compile(table, part, meters, at)
+        except BaseException:
+            self._round.extendleft(reversed(part))
+            raise
+        if self._round:
+            return
+        for slot in table.slots.tolist():
+            if slot not in self._seen:
+                self._ahead |= table.put(slot, ())
+        self._ahead |= not self._complete
+        self._complete = True
+        self._unsettled.add(changes.EVERY_PRODUCT)
+
+    def _publish(self, table: TermsTable) -> bool:
+        if not self._complete or not self._ahead:
             return False
-        accounts = (account for found in self._accounts.values() for account in found)
-        publish_snapshot(self._folder, compile_terms(self._table, accounts).arrays())
+        patch = None if self._base is None else table.patch()
+        if self._base is None or patch is None:
+            self._base = None  # patches of it are not made any more, even if this fails
+            self._base = publish_snapshot(self._folder, table.whole().arrays())
+        else:
+            publish_patch(self._folder, self._base, patch)
         self._ahead = False
-        end = self._monotonic()
-        self._rests_until = end + _SPARED * (end - begin)
         return True
 
 

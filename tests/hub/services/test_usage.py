@@ -158,13 +158,14 @@ def test_terms_follow_owner_and_plan(world: World, tmp_path: Path) -> None:
     settled: list[str] = []
     now = [T0 + DAY]
     publisher = MeterTermsPublisher(
-        world.engine, EMPTY, tmp_path / "terms", lambda: now[0], settled.extend, lambda: 0.0
+        world.engine, EMPTY, tmp_path / "terms", lambda: now[0], settled.extend
     )
     assert publisher.step()
     terms = MeterTerms.of(read_snapshot(tmp_path / "terms").arrays)
     assert terms is not None
-    assert terms.slot.tolist() == [slot, slot]
-    assert terms.mark.tolist() == [1_000, 1_600, 2_000]  # of energy; rows has no quota
+    assert terms.slot[: terms.accounts].tolist() == [slot, slot]
+    marks = [terms.marks_of(account).tolist() for account in range(terms.accounts)]
+    assert marks == [[1_000, 1_600, 2_000], []]  # of energy; rows has no quota
     edges = terms.edges_of(0)
     assert T0 in edges
     assert all(27 * DAY < b - a < 32 * DAY for a, b in pairwise(edges[edges >= T0].tolist()))
@@ -183,7 +184,7 @@ def test_terms_follow_owner_and_plan(world: World, tmp_path: Path) -> None:
     assert publisher.step()
     terms = MeterTerms.of(read_snapshot(tmp_path / "terms").arrays)
     assert terms is not None
-    assert terms.mark.tolist() == [2_000, 3_200, 4_000]
+    assert terms.marks_of(0).tolist() == [2_000, 3_200, 4_000]
     assert product_id in settled
 
 

@@ -150,13 +150,12 @@ class UsageMeter:
         told += [self._crossed(crossing) for crossing in crossings]
         if any(self._offsets.values()) or self._pruned():
             self._book.begin(self._clock())  # what came before the new accounts is in the archive
+        self._metrics.meter_terms_time.set(self._clock() / 1e9)
         return self._terms is not None
 
     def _adopt_whole(self, snapshot: Snapshot, *, first: bool) -> NDArray[Any]:
         terms = MeterTerms.of(snapshot.arrays)
-        if (
-            terms is None
-        ):  # of an older version of the hub; `control` publishes them anew when it starts
+        if terms is None:  # of an older hub; `control` publishes them anew when it starts
             self._terms = None
             return self._book.anew(None)
         before = None if first else self._book.terms

@@ -11,14 +11,16 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, true
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from hub.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from hub.ports.database.access_tables import BrokenGlass, Consent
 from hub.ports.database.ownership_tables import Ownership
+from hub.ports.database.people_tables import Person
 from hub.ports.database.product_tables import Product
 from hub.ports.database.record_tables import Setting
 from hub.services import audit, households, letters, looks, products
@@ -36,6 +38,16 @@ class Policy(StrEnum):
 
     REQUIRED = "required"
     NOTICE = "notice"
+
+
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """An hour in which somebody of support saw without consent; instants in ns."""
+
+    who: str
+    reason: str
+    starts_at: int
+    ends_at: int
 
 
 class ConsentRequiredError(ForbiddenError):
@@ -65,8 +77,8 @@ def check_history(session: Session, caller: Caller, product_id: str, at: int) ->
     if not history_open(session, caller, product_id, at):
         raise ConsentRequiredError(
             "The household has not consented to support seeing what this product measured. Ask its "
-            "owner to consent on the product's page, or in an emergency break the glass: "
-            f"POST /api/v1/products/{product_id}/break-glass with a reason.",
+            "owner to consent on the product's page, or in an emergency break the glass: on its "
+            f"page for support, or POST /api/v1/products/{product_id}/break-glass with a reason.",
             product=product_id,
         )
 
@@ -238,6 +250,57 @@ def break_glass(
     details = {"id": row.id, "reason": why.text}
     audit.record(session, at, caller.actor, "consent.break_glass", f"product:{product_id}", details)
     return row
+
+
+def emergency_until(session: Session, caller: Caller, product_id: str, at: int) -> int | None:
+    """Return until when (ns) the caller sees a product by broken glass; None: they do not."""
+    return session.scalar(
+        select(func.max(BrokenGlass.ends_at)).where(
+            BrokenGlass.product_id == product_id,
+            BrokenGlass.person_id == caller.person_id,
+            BrokenGlass.owner_id == looks.owner_of(session, product_id),
+            BrokenGlass.ends_at > at,
+        )
+    )
+
+
+def emergencies(
+    session: Session, caller: Caller, product_id: str, tokens: Tokens, *, names: bool, limit: int
+) -> list[Emergency]:
+    """List when glass was broken for a product in the time of its present household, newest first.
+
+    Args:
+        session: any session.
+        caller: of the household, as far as they may know who looked; or staff.
+        product_id: of the product.
+        tokens: makes the pseudonyms.
+        names: name the people instead of giving pseudonyms.
+        limit: at most so many.
+
+    Raises:
+        ForbiddenError: the caller's relation does not permit it.
+        NotFoundError: no such product, or not one of the caller's.
+    """
+    products.visible(session, caller, product_id, Act.PEOPLE)
+    query = (
+        select(BrokenGlass, Person.name)
+        .join(Person, Person.id == BrokenGlass.person_id)
+        .where(
+            BrokenGlass.product_id == product_id,
+            BrokenGlass.owner_id == looks.owner_of(session, product_id),
+        )
+        .order_by(BrokenGlass.starts_at.desc(), BrokenGlass.id)
+        .limit(limit)
+    )
+    return [
+        Emergency(
+            who=name if names else looks.pseudonym(tokens, row.person_id),
+            reason=row.reason,
+            starts_at=row.starts_at,
+            ends_at=row.ends_at,
+        )
+        for row, name in session.execute(query)
+    ]
 
 
 def _in_force(at: int) -> ColumnElement[bool]:

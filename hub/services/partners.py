@@ -8,17 +8,17 @@ What must never live here: what a partner may be granted at most; see `relations
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from hub.errors import ForbiddenError, InvalidInputError, NotFoundError
 from hub.ports.database.catalogue_tables import ProductModel
 from hub.ports.database.ownership_tables import Ownership
-from hub.ports.database.people_tables import Partner, PartnerGrant
+from hub.ports.database.people_tables import Partner, PartnerGrant, Person
 from hub.ports.database.product_tables import Product
-from hub.services import audit, households
+from hub.services import audit, households, ties
 from hub.services.caller import Caller, Role, Scope
 from hub.services.relations import ACTS, Act, Relation
 from hub.services.tokens import Tokens
@@ -67,6 +67,38 @@ def create(session: Session, caller: Caller, name: str, at: int, tokens: Tokens)
     session.flush()
     audit.record(session, at, caller.actor, "partner.create", f"partner:{row.id}", {})
     return row.id
+
+
+def of_caller(session: Session, caller: Caller) -> Partner:
+    """Return the organisation that a caller belongs to.
+
+    Raises:
+        ForbiddenError: they are nobody of a partner.
+    """
+    query = select(Partner).join(Person, Person.partner_id == Partner.id)
+    row = session.scalar(query.where(Person.id == caller.person_id))
+    if row is None:
+        raise ForbiddenError("Only people of a partner belong to one.")
+    return row
+
+
+def named(session: Session, caller: Caller, text: str) -> Partner:
+    """Return the partner that somebody names, by its number or by its whole name.
+
+    Partners are not listed to households: who is to be granted something gives their number.
+
+    Raises:
+        NotFoundError: there is none, or the name is that of several.
+    """
+    caller.require(Scope.PRODUCTS_READ)
+    text = text.strip()
+    one = session.get(Partner, text)
+    found = [one] if one is not None else _called(session, text)
+    if len(found) != 1:
+        raise NotFoundError(
+            "No partner, or more than one, has this name. Ask them for their number."
+        )
+    return found[0]
 
 
 def grant(
@@ -158,6 +190,11 @@ def revoke(session: Session, caller: Caller, grant_id: str, at: int) -> None:
     if row.revoked_at is None and row.ends_at > at:
         row.revoked_at, row.revoked_by = max(at, row.starts_at), caller.actor
         session.flush()
+        # What its people have open says nothing more.
+        for person_id in session.scalars(
+            select(Person.id).where(Person.partner_id == row.partner_id)
+        ):
+            ties.note(session, person_id)
         _record(session, caller, row, "partner.revoke", at)
 
 
@@ -192,12 +229,17 @@ def listed(session: Session, caller: Caller, owner_id: str | None, at: int) -> l
             or_(PartnerGrant.owner_id == household, PartnerGrant.owner_id.is_(None))
         )
         owned = session.scalars(_owned(household)).all()
-        rows = session.execute(query).all()
-        return [
-            _view(row, partner, model)
-            for row, partner, model in rows
-            if row.owner_id is not None or any(_reaches(row, product) for product in owned)
-        ]
+        found = []
+        for row, partner, model in session.execute(query):
+            view = _view(row, partner, model)
+            reached = [one.id for one in owned if _reaches(row, one)]
+            if row.owner_id is not None:
+                found.append(view)
+            elif reached and row.product_ids is not None:
+                found.append(replace(view, product_ids=sorted(reached)))  # not those of others
+            elif reached:
+                found.append(view)
+        return found
     return [_view(row, partner, model) for row, partner, model in session.execute(query)]
 
 
@@ -242,6 +284,11 @@ def _check_known(session: Session, product_ids: Sequence[str]) -> None:
     known = session.scalars(select(Product.id).where(Product.id.in_(sorted(product_ids))))
     for missing in sorted(set(product_ids) - set(known)):
         raise NotFoundError(f"There is no product {missing}.", product=missing)
+
+
+def _called(session: Session, name: str) -> Sequence[Partner]:
+    query = select(Partner).where(func.lower(Partner.name) == name.lower())
+    return session.scalars(query.limit(2)).all()
 
 
 def _holds(caller: Caller, row: PartnerGrant) -> bool:

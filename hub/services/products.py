@@ -197,6 +197,14 @@ def permits(session: Session, caller: Caller, product_id: str, act: Act) -> bool
     return session.scalar(query) is not None
 
 
+def acts(session: Session, caller: Caller, product_id: str) -> frozenset[Act]:
+    """Return all that the caller may do with a product that exists."""
+    if caller.is_staff:
+        return frozenset(Act)
+    ties = [tie.acts for tie in caller.ties if reaches(session, tie, product_id)]
+    return frozenset[Act]().union(*ties)
+
+
 def permitted(caller: Caller, act: Act) -> ColumnElement[bool]:
     """Return the condition, on `Product`, under which a caller may do something with it."""
     if caller.is_staff:

@@ -17,7 +17,9 @@ Roles = frozenset[Role] | None
 ANYBODY: Roles = None
 SIGNED_IN: Roles = frozenset(Role)
 CUSTOMERS_AND_STAFF: Roles = frozenset(Role) - {Role.PARTNER}
+CUSTOMERS_AND_PARTNERS: Roles = frozenset({Role.CUSTOMER, Role.PARTNER})
 CUSTOMERS: Roles = frozenset({Role.CUSTOMER})
+PARTNERS: Roles = frozenset({Role.PARTNER})
 STAFF: Roles = frozenset({Role.SUPPORT, Role.OPERATOR})
 
 RULES: Mapping[str, Roles] = MappingProxyType(
@@ -37,10 +39,10 @@ RULES: Mapping[str, Roles] = MappingProxyType(
         "page_password": SIGNED_IN,
         "do_password": SIGNED_IN,
         # Customers
-        "page_home": CUSTOMERS_AND_STAFF,
+        "page_home": SIGNED_IN,
         "page_claim": CUSTOMERS,
         "do_claim": CUSTOMERS,
-        "page_product": CUSTOMERS,
+        "page_product": CUSTOMERS_AND_PARTNERS,
         "page_usage": CUSTOMERS,
         "page_compare": CUSTOMERS,
         "page_my_data": CUSTOMERS,
@@ -74,20 +76,26 @@ RULES: Mapping[str, Roles] = MappingProxyType(
         "do_withdraw_invitation": CUSTOMERS,
         "do_decline_invitation": CUSTOMERS,
         "do_join": CUSTOMERS,
+        "page_partners": CUSTOMERS,
+        "do_grant": CUSTOMERS,
+        "do_end_grant": CUSTOMERS,
+        # Partners
+        "page_partner": PARTNERS,
         # Whoever has the link, which is its own proof
         "page_certificate": ANYBODY,
-        # Both
-        "get_series": CUSTOMERS_AND_STAFF,
+        # All of them
+        "get_series": SIGNED_IN,
         "stream_product": CUSTOMERS_AND_STAFF,
         "stream_home": CUSTOMERS_AND_STAFF,
-        "do_acknowledge": CUSTOMERS_AND_STAFF,
-        "do_resolve": CUSTOMERS_AND_STAFF,
+        "do_acknowledge": SIGNED_IN,
+        "do_resolve": SIGNED_IN,
         "do_feedback": CUSTOMERS_AND_STAFF,
         "do_mute": CUSTOMERS_AND_STAFF,
         # Support
         "page_lookup": STAFF,
         "page_support_product": STAFF,
         "do_reason": STAFF,
+        "do_break_glass": STAFF,
         "do_hold": STAFF,
         "do_lift": STAFF,
         "do_undo": STAFF,

@@ -1,7 +1,7 @@
 """The first page of a customer.
 
 1. One verdict over all products: everything is fine, or the worst problem with one button.
-2. Staff have no products; their first page is the look-up.
+2. Staff have no products; their first page is the look-up. A partner's shows what it was granted.
 3. What was offered to the visitor, or waits for their answer, is told here.
 """
 
@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 
 from hub.ports.database.engine import read_session
 from hub.services import invitations, product_detail, products, telemetry, timeline, transfers
+from hub.services.caller import Role
 from hub.services.products import ProductSummary
 from hub.services.telemetry import LatestValue
 from hub.web import verdict
@@ -49,6 +50,8 @@ def page_home(request: Request) -> Response:
     hub, visitor = hub_of(request), visitor_of(request)
     if visitor.known.is_staff:
         return RedirectResponse("/support", 303)
+    if visitor.known.role is Role.PARTNER:
+        return RedirectResponse("/partner", 303)
     at = hub.clock()
     with read_session(hub.engine) as session:
         found = products.listed(session, visitor.known, limit=MAX_PRODUCTS)

@@ -56,6 +56,9 @@ def page_looks(request: Request, product_id: ID, failed: str = "") -> Response:
             raise NotFoundError(f"There is no product {product_id}.", product=product_id)
         names = hub.names_in_looks
         seen = looks.listed(session, caller, product_id, hub.tokens, names=names, limit=MAX_LOOKS)
+        broken = consent.emergencies(
+            session, caller, product_id, hub.tokens, names=names, limit=MAX_LOOKS
+        )
         given = consent.listed(session, caller, summary.owner_id, at)
         asked = consent.policy(session) is Policy.REQUIRED
         mine = caller.may(Act.CONSENT, summary.owner_id)
@@ -64,6 +67,7 @@ def page_looks(request: Request, product_id: ID, failed: str = "") -> Response:
         "looks.html",
         summary=summary,
         looks=seen,
+        emergencies=broken,
         consents=[one for one in given if one.product_id in {None, product_id}],
         mine=mine,
         asked=asked,

@@ -1,7 +1,7 @@
-"""The page of one product for its owner, and what its owner does about alerts.
+"""The page of one product for its household and partners, and what they do about alerts.
 
 1. What is wrong comes first, then what is measured, then what is paid for.
-2. Somebody else's product does not exist here.
+2. Somebody else's product does not exist here; what a role does not permit is left out.
 3. After the transaction everybody who listens is told, as by the API.
 """
 
@@ -22,6 +22,7 @@ from hub.services.alerts import AlertChange
 from hub.services.caller import Caller
 from hub.services.events import Event
 from hub.services.product_detail import ProductDetail
+from hub.services.relations import Act
 from hub.services.telemetry import LatestValue, MetricView
 from hub.services.timeline import NoticeView, Titles
 from hub.web import verdict
@@ -107,7 +108,7 @@ def page_product(
     range: str = "",  # noqa: A002  name in the address
     claimed: str = "",
 ) -> Response:
-    """Show a product to its owner."""
+    """Show a product to its household, or to a partner."""
     hub, visitor = hub_of(request), visitor_of(request)
     view = viewed(hub, visitor, product_id, metric, range)
     return pages_of(request).page(
@@ -179,7 +180,10 @@ def viewed(hub: Hub, visitor: Visitor, product_id: str, metric: str, span: str) 
         ranked = [problem.alert for problem in listed if problem.alert is not None]
         chosen = _chosen(metrics, metric, ranked)
         chart = None
-        hidden = not consent.history_open(session, caller, product_id, at)
+        now = standing(session, caller, found, at, visitor.language, visitor.formats)
+        hidden = Act.HISTORY not in now.acts or not consent.history_open(
+            session, caller, product_id, at
+        )
         if chosen is not None and found.summary.slot is not None and not hidden:
             series = telemetry.series(session, caller, product_id, chosen.name, at)
             chart = drawn(hub.store, series, at - RANGES[span], at, TABLE_ROWS)
@@ -195,9 +199,11 @@ def viewed(hub: Hub, visitor: Visitor, product_id: str, metric: str, span: str) 
             range=span,
             alerts=ranked[:MAX_SHOWN],
             earlier=[*ranked[MAX_SHOWN:], *(one for one in past if one.status == "resolved")],
-            notices=timeline.notices(session, caller, product_id),
+            notices=(
+                timeline.notices(session, caller, product_id) if Act.ALERTS in now.acts else []
+            ),
             said=Sentences(visitor.language, visitor.formats, titles.counters),
-            standing=standing(session, caller, found, at, visitor.language, visitor.formats),
+            standing=now,
         )
 
 

@@ -94,12 +94,11 @@ def standing(
         hold.kind is HoldKind.THEFT and in_force(hold.start, hold.end, at)
         for hold in found.facts.holds
     )
-    wanted = (Act.BILLS, Act.TRANSFER, Act.RELEASE, Act.PEOPLE, Act.CASES, Act.CONSENT)
     return Standing(
         model=model,
         coverage=coverage.explained(session, caller, product_id, at),
         settings=[_setting(name, one, model, language, formats) for name, one in resolved.items()],
-        acts=frozenset(act for act in wanted if products.permits(session, caller, product_id, act)),
+        acts=products.acts(session, caller, product_id),
         stolen=stolen,
         language=language,
         formats=formats,

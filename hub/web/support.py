@@ -19,7 +19,7 @@ from hub.errors import InvalidInputError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.ownership_tables import Hold, Ownership
 from hub.ports.database.people_tables import Owner
-from hub.services import case_desk, holds, incidents, looks, products, timeline
+from hub.services import case_desk, consent, holds, incidents, looks, products, timeline
 from hub.services.looks import ReasonRequiredError
 from hub.web.context import hub_of
 from hub.web.guard import PageRoute, form_of, visitor_of
@@ -123,6 +123,7 @@ def page_support_product(
     range: str = "",  # noqa: A002  name in the address
     hold_failed: str = "",
     undo_failed: str = "",
+    glass_failed: str = "",
 ) -> Response:
     """Show everything about a product on one screen."""
     hub, visitor = hub_of(request), visitor_of(request)
@@ -135,6 +136,7 @@ def page_support_product(
         entries = timeline.timeline(session, visitor.known, product_id, at)
         placed = holds.listed(session, visitor.known, product_id)
         held = [Held.of(one) for one in placed if in_force(one.starts_at, one.ends_at, at)]
+        emergency_until = consent.emergency_until(session, visitor.known, product_id, at)
         cases = case_desk.listed(session, visitor.known, at, product_id=product_id)
         owners = [
             OwnedTime(row.epoch, name, row.started_at, row.ended_at, row.undone_at is not None)
@@ -150,6 +152,8 @@ def page_support_product(
         scopes=SCOPES,
         hold_failed=bool(hold_failed),
         undo_failed=bool(undo_failed),
+        glass_failed=bool(glass_failed),
+        emergency_until=emergency_until,
         owners=owners,
         cases=cases,
         case_statuses=CASES,
@@ -172,6 +176,19 @@ def do_reason(request: Request, product_id: ID) -> Response:
     except InvalidInputError:
         return _asked(request, product_id, failed=True)
     return RedirectResponse(f"/support/products/{product_id}", 303)
+
+
+@ROUTER.post("/support/products/{product_id}/break-glass", operation_id="do_break_glass")
+def do_break_glass(request: Request, product_id: ID) -> Response:
+    """Show what a product measured without consent, for an hour."""
+    hub, visitor, reason = hub_of(request), visitor_of(request), form_of(request).get("reason", "")
+    page = f"/support/products/{product_id}"
+    try:
+        with write_session(hub.engine) as session:
+            consent.break_glass(session, visitor.known, product_id, reason, hub.clock(), hub.tokens)
+    except InvalidInputError:
+        return RedirectResponse(f"{page}?glass_failed=1#now", 303)
+    return RedirectResponse(f"{page}#now", 303)
 
 
 @ROUTER.post("/support/products/{product_id}/holds", operation_id="do_hold")

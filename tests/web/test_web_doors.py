@@ -32,7 +32,7 @@ OF_A_PRODUCT = {
     "do_consent",
 }
 NOTHING = dict.fromkeys(
-    ("offer_id", "receipt_id", "person_id", "invitation_id", "invoice_id"), "a" * 16
+    ("offer_id", "receipt_id", "person_id", "invitation_id", "invoice_id", "grant_id"), "a" * 16
 )
 OF_NOTHING = {
     "do_cancel",
@@ -55,6 +55,8 @@ OF_NOTHING = {
     "page_bill",
     "get_provider",
     "get_provider_back",
+    "do_grant",
+    "do_end_grant",
 }
 """Asked here for what there is not."""
 

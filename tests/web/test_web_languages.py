@@ -8,10 +8,11 @@ import pytest
 from babel import Locale
 from starlette.testclient import TestClient
 
+from hub.services.caller import Role
 from hub.web import languages
 from hub.web.languages import Language
 from hub.web.pages import Pages
-from tests.hub.api.api_world import Unit, World
+from tests.hub.api.api_world import Unit, World, ok
 from tests.web.extraction import LOCALES, catalogue, key, messages, parts
 from tests.web.pages_world import Reader, browser, measured, noticed, text_of
 
@@ -69,6 +70,8 @@ def untranslated(text: str) -> Iterator[str]:
         "/products/{}/hand-over",
         "/hand-overs?disputed=1",
         "/household",
+        "/household/{1}/partners",
+        "/partner",
         "/products/{}/looks?failed=1",
         "/products/{}/usage",
         "/products/{}/compare",
@@ -82,7 +85,7 @@ def untranslated(text: str) -> Iterator[str]:
         "/support?q=HP",
         "/support?q=nowhere",
         "/support/products/{}",
-        "/support/products/{}?hold_failed=1&undo_failed=1",
+        "/support/products/{}?hold_failed=1&undo_failed=1&glass_failed=1",
         "/support/cases",
         "/support/disputes",
     ],
@@ -91,7 +94,12 @@ def test_no_page_has_untranslated_words(
     pseudo: World, ada: TestClient, support: TestClient, unit: Unit, path: str
 ) -> None:
     client = browser(pseudo, support if path.startswith("/support") else ada)
-    answer = client.get(path.format(unit.product_id))
+    if path == "/partner":
+        body = {"partner_id": "", "acts": ["see"], "reason": "x", "ends_at": "2026-06-01T00:00:00Z"}
+        made = ok(pseudo.operator.post("/api/v1/partners", json={"name": "Huber"}), 201)
+        ok(ada.post("/api/v1/partner-grants", json=body | made), 201)
+        client = browser(pseudo, pseudo.person("huber", Role.PARTNER, made["partner_id"]))
+    answer = client.get(path.format(unit.product_id, pseudo.owners["ada"]))
     assert OPEN in answer.text
     assert list(untranslated(answer.text)) == []
 

@@ -3,10 +3,11 @@
 1. Everything is derived for the instant asked for, past ones included.
 2. Who sees the product sees the warranty, the contracts of the present owner, and those that passed
    on to them; staff see those of former owners too.
+3. Instants of a former owner's time are for staff only: how the counters rose tells how they lived.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,10 +17,13 @@ from entitlements.coverage import Passing
 from entitlements.coverage_facts import Contract, CoverageFacts, Extension, Reading
 from entitlements.covers import Cover
 from entitlements.warranty import extensions_at, start
+from hub.errors import NotFoundError
 from hub.ports.database.coverage_tables import ContractPlan
+from hub.ports.database.ownership_tables import Ownership
 from hub.services import products
 from hub.services.caller import Caller, Scope
 from hub.services.coverage_facts import load_one
+from hub.services.own_time import is_anothers, ownerships
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,16 @@ def explained(session: Session, caller: Caller, product_id: str, at: int) -> Cov
     """Return what covers a product at an instant, and why.
 
     Raises:
-        NotFoundError: no such product, or not one of the caller's.
+        NotFoundError: no such product of the caller's, or it was another household's then.
     """
     caller.require(Scope.PRODUCTS_READ)
-    products.visible(session, caller, product_id)
+    product = products.visible(session, caller, product_id)
+    rows = [] if caller.is_staff else ownerships(session, product_id)
+    if is_anothers(rows, at):
+        raise NotFoundError(
+            f"Product {product.serial} was somebody else's then. Ask about your own time.",
+            product=product_id,
+        )
     facts = load_one(session, product_id)
     seen = [one for one in facts.contracts if caller.is_staff or _concerns(facts, one)]
     titles = _titles(session, seen)
@@ -94,7 +104,7 @@ def explained(session: Session, caller: Caller, product_id: str, at: int) -> Cov
         until=derived.until,
         warranty=covers[""],
         warranty_version=None if facts.terms is None else facts.terms.version,
-        meters=lifetimes_at(facts, at),
+        meters=tuple(_own(meter, rows) for meter in lifetimes_at(facts, at)),
         extensions=extensions_at(facts, at),
         contracts=tuple(
             _contract(facts, one, titles[one.plan], covers[one.id])
@@ -137,6 +147,12 @@ def lifetimes_at(facts: CoverageFacts, at: int) -> tuple[LifetimeView, ...]:
             else LifetimeView(name, 0.0, limit, None)
         )
     return tuple(found)
+
+
+def _own(meter: LifetimeView, rows: Sequence[Ownership]) -> LifetimeView:
+    """Leave out when a counter was read if that was in a former owner's time."""
+    others = meter.read_at is not None and is_anothers(rows, meter.read_at)
+    return replace(meter, read_at=None) if others else meter
 
 
 def _contract(facts: CoverageFacts, one: Contract, title: str, cover: Cover) -> ContractView:

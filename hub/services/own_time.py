@@ -74,12 +74,16 @@ def epoch_at(rows: Sequence[Ownership], at: int) -> int:
 
 
 def is_anothers(rows: Sequence[Ownership], at: int) -> bool:
-    """Say whether another household than the present owner owned a product at an instant.
+    """Say whether an instant is of another household's time than the present owner's.
+
+    What was before anybody claimed the product is its first owner's.
 
     Args:
         rows: ownerships of one product, the earliest first.
         at: the instant, ns.
     """
+    if rows and at < rows[0].started_at:
+        at = rows[0].started_at
     return any(
         row.started_at <= at
         and (row.ended_at is None or at < row.ended_at)

@@ -23,4 +23,4 @@ def heard(session: Session, product_id: str, message: Event, at: int) -> None:
     if message.name == possession.EVENT:
         possession.open_window(session, product_id, message.arguments, at)
     elif message.name == resets.EVENT:
-        resets.was_reset(session, product_id, at)
+        resets.was_reset(session, product_id, message.time, at)

@@ -4,6 +4,9 @@
    owner is told.
 2. An owner who gives a product away may prepare for it: then the reset releases it, once, within the
    days that they said, unless it is on hold or disputed.
+3. The cut is at the hub's time of receipt, never at the device's. The device's time can only keep a
+   reset from counting: one of before the owner prepared releases nothing, one of before the product
+   was theirs is not theirs, and one at a time that cannot be releases nothing either.
 """
 
 from typing import Final
@@ -29,6 +32,8 @@ EVENT: Final = "factory_reset"
 USUAL_DAYS: Final = 14
 MOST_DAYS: Final = 90
 _DAY: Final = 86_400_000_000_000
+CLOCK_OFF_NS: Final = 600_000_000_000
+"""How far a device's clock may be off and is believed."""
 
 
 def prepare(
@@ -83,19 +88,22 @@ def withdraw(session: Session, caller: Caller, product_id: str, at: int) -> None
         audit.record(session, at, caller.actor, "hand_over.withdraw", object_, details)
 
 
-def was_reset(session: Session, product_id: str, at: int) -> None:
+def was_reset(session: Session, product_id: str, said_at: int, at: int) -> None:
     """Take in that a product was reset to factory settings.
 
     Args:
         session: a writing session.
         product_id: which product.
+        said_at: when it was reset as the device says, ns; it may be anything.
         at: time of receipt, ns.
     """
     product = session.get_one(Product, product_id)
     present = open_ownership(session, product_id)
     if present is None:
         return
-    prepared = _prepared(session, product, present, at)
+    if product.made_at <= said_at < present.started_at - CLOCK_OFF_NS:
+        return  # late, and of somebody else's time
+    prepared = _prepared(session, product, present, said_at, at)
     if prepared is None:
         letters.write(session, present.owner_id, product, "product.reset", at)
         return
@@ -106,9 +114,13 @@ def was_reset(session: Session, product_id: str, at: int) -> None:
     letters.write(session, present.owner_id, product, "product.reset_released", at)
 
 
-def _prepared(session: Session, product: Product, present: Ownership, at: int) -> HandOver | None:
+def _prepared(
+    session: Session, product: Product, present: Ownership, said_at: int, at: int
+) -> HandOver | None:
     row = session.get(HandOver, product.id)
     if row is None or row.epoch != present.epoch or row.expires_at <= at:
+        return None
+    if not row.prepared_at - CLOCK_OFF_NS <= said_at <= at + CLOCK_OFF_NS:
         return None
     try:
         refuse_if_held(session, product, HANDING_ON, at, "released", present.owner_id)

@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from analytics import findings as f
 from hub.api.instants import instant_of, text_of
+from hub.ports.database.coverage_tables import LifetimeReading
 from hub.ports.database.engine import write_session
 from hub.services import alerts
 from hub.services.caller import ROLE_SCOPES, Role
@@ -133,6 +134,31 @@ def test_coverage_at_any_instant(world: World, ada: TestClient, unit: Unit) -> N
     assert then["warranty"]["code"] == "warranty_ended"
     before = coverage(ada, unit, START - DAY)
     assert before["warranty"]["code"] == "warranty_not_yet"
+
+
+def test_a_former_owners_counters_are_not_the_next_ones(
+    world: World, ada: TestClient, bob: TestClient, support: TestClient, unit: Unit
+) -> None:
+    counter = len(PROMISES["models"]["heat-pump"]["metrics"]) - 1
+    with write_session(world.hub.engine) as session:
+        for days, total in ((10, 100.0), (20, 250.0)):
+            reading = LifetimeReading(
+                product_id=unit.product_id, metric=counter, at=START + days * DAY, total=total
+            )
+            session.add(reading)
+    world.clock.now = sold = START + 30 * DAY
+    offer = f"/api/v1/products/{unit.device_id}/offer"
+    offered = ok(ada.post(offer, json={"email": "bob@example.org"}), 201)
+    ok(bob.post("/api/v1/offers/accept", json={"offer_id": offered["id"]}))
+    hours = {"name": "hours", "total": 250, "at_most": 1000, "read_at": None}
+    assert coverage(bob, unit, sold)["meters"] == [hours]  # what counts on, but not since when
+    for at in (START - DAY, START, START + 15 * DAY, sold - 1):
+        when = f"/api/v1/products/{unit.device_id}/coverage?at={text_of(at)}"
+        problem(bob.get(when), 404, "not-found")
+    seen = coverage(support, unit, START + 15 * DAY)["meters"]
+    assert seen == [{**hours, "total": 100, "read_at": text_of(START + 10 * DAY)}]
+    reading = {**hours, "read_at": text_of(START + 20 * DAY)}
+    assert coverage(support, unit, sold)["meters"] == [reading]
 
 
 def test_more_warranty_is_bought_once(

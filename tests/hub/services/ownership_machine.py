@@ -289,10 +289,10 @@ class Ownerships(RuleBasedStateMachine):
         with self.attempt() as session:
             resets.prepare(session, self.person(i), self.made.product_id, self.now)
 
-    @rule()
-    def reset(self) -> None:
+    @rule(late=st.sampled_from([0, S, DAY, -DAY]))
+    def reset(self, late: int) -> None:
         with self.attempt(ANYBODY) as session:
-            resets.was_reset(session, self.made.product_id, self.now)
+            resets.was_reset(session, self.made.product_id, self.now - late, self.now)
 
     @rule(i=who)
     def command(self, i: int) -> None:

@@ -356,9 +356,10 @@ def test_the_theft_lock(sale: Market) -> None:
 
 
 def test_a_reset_releases_only_what_was_prepared_for_it(sale: Market) -> None:
-    def reset() -> None:
+    def reset(late: int = 0) -> None:
         with write_session(sale.world.engine) as session:
-            resets.was_reset(session, sale.product_id, sale.later())
+            at = sale.later()
+            resets.was_reset(session, sale.product_id, at - late, at)
 
     reset()
     assert sale.letters(sale.seller) == ["product.reset"]
@@ -370,6 +371,9 @@ def test_a_reset_releases_only_what_was_prepared_for_it(sale: Market) -> None:
     reset()
     with write_session(sale.world.engine) as session:
         resets.prepare(session, sale.seller, sale.product_id, sale.now, days=1)
+    reset(DAY)  # late: of before they prepared
+    reset(-DAY)  # of the future
+    reset(sale.now)  # of 1970
     sale.later(DAY)
     reset()
     assert [end for *_, end in sale.owners()] == [None]
@@ -383,9 +387,14 @@ def test_a_reset_releases_only_what_was_prepared_for_it(sale: Market) -> None:
     assert [end for *_, end in sale.owners()] == [None]
     reset()
     assert [end for *_, end in sale.owners()] == [sale.now]
-    assert sale.letters(sale.seller) == ["product.reset"] * 4 + ["product.reset_released"]
+    assert sale.letters(sale.seller) == ["product.reset"] * 7 + ["product.reset_released"]
     reset()  # of nobody's product: nobody is told
+    before = sale.now
     assert sale.claim(sale.buyer).epoch == 2
+    sale.later(DAY)
+    with write_session(sale.world.engine) as session:
+        resets.was_reset(session, sale.product_id, before - DAY, sale.now)  # of the seller's time
+    assert sale.letters(sale.buyer) == []
 
 
 def test_a_theft_lock_of_a_co_owner_is_the_households(sale: Market) -> None:

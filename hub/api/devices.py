@@ -168,9 +168,11 @@ def renew(hub: HubDep, request: HttpRequest, body: Renew) -> Enrolled:
 def _answered(
     hub: Hub, request: HttpRequest, name: str, work: Callable[[Session, int], Enrolment]
 ) -> Enrolled:
-    at = hub.clock()
-    hub.limits.enrol_address.take(address_of(request), at)
-    hub.limits.enrol_serial.take(name, at)
+    at, address = hub.clock(), address_of(request)
+    hub.limits.enrol_address.take(address, at)
+    # Not by name alone: secrets and keys are too long to guess, and nobody may keep a product of
+    # somebody else from enrolling or renewing.
+    hub.limits.enrol_serial.take(f"{address}/{name}", at)
     try:
         with write_session(hub.engine) as session:
             done = work(session, at)

@@ -52,6 +52,17 @@ class Sessions(Answer):
     model_config = examples({"sessions": []})
 
 
+class OwnSessions(Sessions):
+    """The caller's own sessions, and what they should know of tries to open others."""
+
+    guessed_at: list[Instant] = Field(
+        description="When a series of wrong passwords for the account was slowed down, in the last "
+        "30 days."
+    )
+
+    model_config = examples({"sessions": [], "guessed_at": ["2026-01-30T03:12:00Z"]})
+
+
 class ApiKeyFacts(Answer):
     """An API key in force; the key itself is not told."""
 
@@ -89,14 +100,16 @@ class Ended(Answer):
 
 
 @ROUTER.get("/sessions", operation_id="list_sessions", summary="List the own sessions")
-def list_sessions(hub: HubDep, caller: CallerDep, request: HttpRequest) -> Sessions:
+def list_sessions(hub: HubDep, caller: CallerDep, request: HttpRequest) -> OwnSessions:
     """List where the caller is signed in."""
     proof = callers.proof_of(request)
     with read_session(hub.engine) as session:
-        found = session_list.listed(
-            session, caller, hub.clock(), token=proof.token if proof else ""
-        )
-    return _sessions(found)
+        at = hub.clock()
+        found = session_list.listed(session, caller, at, token=proof.token if proof else "")
+        guessed = session_list.guessed(session, caller, at)
+    return OwnSessions(
+        sessions=[SessionFacts.model_validate(one) for one in found], guessed_at=list(guessed)
+    )
 
 
 @ROUTER.delete("/sessions", operation_id="end_sessions", summary="End all other sessions")

@@ -2,7 +2,8 @@
 
 1. A session is named by the beginning of its token's hash, which opens nothing.
 2. Ended is ended everywhere at once: each request looks the session up, and live streams ask again.
-3. API keys are listed beside, by name; only their person ends one, an operator ends all.
+3. Who had to be slowed down because somebody guessed at their password is told so.
+4. API keys are listed beside, by name; only their person ends one, an operator ends all.
 """
 
 from collections.abc import Sequence
@@ -14,11 +15,15 @@ from sqlalchemy.orm import Session
 
 from hub.errors import NotFoundError
 from hub.ports.database.people_tables import ApiKey, Person, WebSession
+from hub.ports.database.record_tables import Audit
 from hub.services import audit, sessions, ties
 from hub.services.caller import Caller, Scope
 from hub.services.tokens import same, secret_hash
 
 _ID = 16
+GUESSED_NS = 30 * 86_400_000_000_000
+"""How long people are told of guesses at their password."""
+MAX_GUESSED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,22 @@ def keys(
         ApiKeyView(row.id, row.name, row.scopes, row.created_at, row.expires_at)
         for row in session.scalars(query.order_by(ApiKey.created_at.desc()))
     ]
+
+
+def guessed(session: Session, caller: Caller, at: int) -> Sequence[int]:
+    """Return when (ns) guesses at the caller's password had to be slowed down, the latest first.
+
+    One instant for each series of guesses, of the last 30 days.
+
+    Raises:
+        ForbiddenError: the caller is a program.
+    """
+    query = select(Audit.at).where(
+        Audit.object == f"person:{caller.require_person()}",
+        Audit.action == sessions.SLOWED,
+        Audit.at > at - GUESSED_NS,
+    )
+    return session.scalars(query.order_by(Audit.id.desc()).limit(MAX_GUESSED)).all()
 
 
 def end(session: Session, caller: Caller, session_id: str, at: int) -> None:

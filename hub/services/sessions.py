@@ -32,6 +32,8 @@ COOKIE = "__Host-homeport"
 _S = 1_000_000_000
 SESSION_NS = 12 * 3600 * _S
 """How long a session lasts."""
+SLOWED = "session.slowed"
+"""Action in the audit trail: a series of wrong passwords was slowed down."""
 
 # What a password is checked against when nobody has the e-mail address.
 _NOBODY = HASHER.hash("nobody has this password")
@@ -324,13 +326,14 @@ def _checked(
     with write_session(engine) as session:
         beyond = lockout.take(session, list(brakes), at)
         person = session.scalar(select(Person).where(Person.email == normal_email(email)))
-        if beyond == 1 and person is not None:
-            audit.record(session, at, "hub", "session.slowed", f"person:{person.id}", {})
     try:
         HASHER.verify(
             _NOBODY if person is None else person.password_hash, password[: MAX_PASSWORD + 1]
         )
     except VerificationError:
+        if beyond == 1 and person is not None:  # from now on they wait; told once for each series
+            with write_session(engine) as session:
+                audit.record(session, at, "hub", SLOWED, f"person:{person.id}", {})
         raise _refusal() from None
     if person is None or person.disabled_at is not None:
         raise _refusal()

@@ -48,6 +48,7 @@ def page_account(request: Request) -> Response:
             request,
             "account.html",
             sessions=session_list.listed(session, caller, at, token=visitor.token),
+            guessed=session_list.guessed(session, caller, at),
             api_keys=session_list.keys(session, caller, at),
             passkeys=passkeys.listed(session, caller),
             has_site=hub.site is not None,

@@ -2,7 +2,8 @@
 
 1. One verdict over all products: everything is fine, or the worst problem with one button.
 2. Staff have no products; their first page is the look-up. A partner's shows what it was granted.
-3. What was offered to the visitor, or waits for their answer, is told here.
+3. What was offered to the visitor, or waits for their answer, is told here; and that somebody
+   guessed at their password.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from hub.ports.database.engine import read_session
-from hub.services import invitations, product_detail, products, telemetry, timeline, transfers
+from hub.services import (
+    invitations,
+    product_detail,
+    products,
+    session_list,
+    telemetry,
+    timeline,
+    transfers,
+)
 from hub.services.caller import Role
 from hub.services.products import ProductSummary
 from hub.services.telemetry import LatestValue
@@ -62,10 +71,17 @@ def page_home(request: Request) -> Response:
             1 for one in disputed(session, visitor.known, at) if one.mine and one.going_on
         )
         invited = len(invitations.mine(session, visitor.known, at))
+        guessed = session_list.guessed(session, visitor.known, at)
     cards.sort(key=lambda card: (-card.problem.level, card.summary.serial))
     worst = next((card for card in cards if card.problem.level > verdict.Level.NOTICE), None)
     return pages_of(request).page(
-        request, "home.html", cards=cards, worst=worst, waiting=waiting, invited=invited
+        request,
+        "home.html",
+        cards=cards,
+        worst=worst,
+        waiting=waiting,
+        invited=invited,
+        guessed=guessed[:1],
     )
 
 

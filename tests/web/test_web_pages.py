@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from device_sdk.wire.messages import Reported
 from firmware_sim import catalogue as simulated
+from hub.api import instants
 from hub.ports.database.engine import write_session
 from hub.ports.database.people_tables import Person
 from hub.ports.database.product_tables import Device, Product
@@ -410,3 +411,15 @@ def test_a_configuration_is_as_wanted_when_the_product_says_so(
     text = text_of(client.get(page))
     assert "as wanted" in text
     assert "The product has the configuration in force" in text
+
+
+def test_who_was_guessed_at_is_told_so(world: World, ada: TestClient) -> None:
+    assert ok(ada.get("/api/v1/sessions"))["guessed_at"] == []
+    body = {"email": "ada@example.org", "password": "wrong"}
+    for _ in range(5):
+        assert world.anonymous.post("/api/v1/sessions", json=body).status_code == 401
+    at = ok(ada.get("/api/v1/sessions"))["guessed_at"]
+    assert at == [instants.text_of(world.clock.now)]
+    for path in ("/", "/account"):
+        page = browser(world, ada).get(path)
+        assert "guessed at your password" in text_of(page)

@@ -4,6 +4,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.testclient import TestClient
 
 from device_sdk.wire import topics
 from tests.hub.api.api_world import KEY, START, World, csr, enrolment_body, ok, problem
@@ -75,9 +76,25 @@ def test_tries_for_one_serial_are_limited(world: World) -> None:
     body = {**enrolment_body(unit), "secret": "wrong"}
     for _ in range(10):
         problem(world.anonymous.post("/api/v1/enroll", json=body), 403, "forbidden")
-    problem(world.anonymous.post("/api/v1/enroll", json=body), 429, "rate-limited")
+    refused = world.anonymous.post("/api/v1/enroll", json=body)
+    assert problem(refused, 429, "rate-limited")["retry_after_s"] == 600
+    assert refused.headers["retry-after"] == "600"
     other = world.unit(enrolled=False)
     ok(world.anonymous.post("/api/v1/enroll", json=enrolment_body(other)), 201)
+    elsewhere = TestClient(world.app, base_url="https://testserver", client=("192.0.2.7", 1))
+    ok(elsewhere.post("/api/v1/enroll", json=enrolment_body(unit)), 201)
+
+
+def test_renewals_are_limited(world: World) -> None:
+    unit = world.unit()
+    body = renewal(unit.device_id, START // SECOND)
+    for _ in range(10):
+        ok(world.anonymous.post("/api/v1/renew", json=body), 201)
+    refused = world.anonymous.post("/api/v1/renew", json=body)
+    problem(refused, 429, "rate-limited")
+    world.clock.now += int(refused.headers["retry-after"]) * SECOND
+    again = renewal(unit.device_id, world.clock.now // SECOND)
+    ok(world.anonymous.post("/api/v1/renew", json=again), 201)
 
 
 def test_the_enrolled_key_renews(world: World) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from hub.errors import NotAuthenticatedError, RateLimitedError
 from hub.ports.database.engine import read_session
-from hub.services import audit, sessions
+from hub.services import audit, session_list, sessions
 from hub.services.caller import HUB
 from hub.services.sessions import SignedIn
 from tests.hub.services.service_world import DAY, T0, S, World
@@ -88,11 +88,17 @@ def test_the_old_password_is_guessed_no_faster_in_a_stolen_session(world: World)
     assert wait_of(world, new.email, new.one_time_password, T0, "elsewhere") == 30
 
 
-def test_the_audit_says_when_an_account_was_closed_first(world: World) -> None:
+def test_audit_and_owner_are_told_once_when_an_account_was_closed(world: World) -> None:
     new = person(world)
-    for _ in range(5):
+    for _ in range(4):
         fails(world, new.email, T0)
-    fails(world, new.email, T0 + 30 * S)
+    caller = sign_in(world, new.email, new.one_time_password, T0).caller  # at last
+    for _ in range(5):
+        fails(world, new.email, T0 + S)
+    fails(world, new.email, T0 + 31 * S)
+    with read_session(world.engine) as session:
+        assert session_list.guessed(session, caller, T0 + DAY) == [T0 + S]
+        assert session_list.guessed(session, caller, T0 + 31 * DAY) == []
     with read_session(world.engine) as session:
         told = audit.trail(session, HUB, object_=f"person:{new.person_id}")
     assert [row.action for row in told].count("session.slowed") == 1

@@ -43,9 +43,9 @@ LIVES = {
         !end_dispute 0 0 agree; !end_dispute 1 0 decide; press; dispute 1; end_dispute 2 1 agree; find 1""",
     "disputed, and undone before the answer": """
         claim 0; press; dispute 1; undo nobody; claim 2; !end_dispute 1 0 decide""",
-    "stolen, then reset": """
-        claim 0; learn; thief 0 lock; !release 0; !offer 0; reset; !claim 1; thief 0 unlock;
-        prepare 0; reset; find 1; claim 1; find 1; reset; !claim 0""",
+    "stolen, then reset": f"""
+        claim 0; learn; thief 0 lock; !release 0; !offer 0; reset 0; !claim 1; thief 0 unlock;
+        prepare 0; reset {int(DAY)}; !claim 1; reset 0; find 1; claim 1; find 1; reset 0; !claim 0""",
     "offered by who is no owner any more": """
         claim 0; offer 0; release 0; !accept 1 0; claim 0; !accept 1 0; offer 0; cancel 0 1;
         !accept 1 1; offer 0; undo nobody; !accept 1 2""",

@@ -157,8 +157,8 @@ def test_a_former_owners_counters_are_not_the_next_ones(
         problem(bob.get(when), 404, "not-found")
     seen = coverage(support, unit, START + 15 * DAY)["meters"]
     assert seen == [{**hours, "total": 100, "read_at": text_of(START + 10 * DAY)}]
-    reading = {**hours, "read_at": text_of(START + 20 * DAY)}
-    assert coverage(support, unit, sold)["meters"] == [reading]
+    then = {**hours, "read_at": text_of(START + 20 * DAY)}
+    assert coverage(support, unit, sold)["meters"] == [then]
 
 
 def test_more_warranty_is_bought_once(

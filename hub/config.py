@@ -391,6 +391,41 @@ class WebhookSettings(Section):
         return None if value == "" else value
 
 
+class OtlpSettings(Section):
+    """Export of metrics and traces to a collector of OpenTelemetry (needs `pip install homeport[otel]`)."""
+
+    endpoint: str = ""
+    """Base address of its OTLP over HTTP, such as `http://127.0.0.1:4318`. Empty: nothing is exported."""
+    headers: SecretStr = SecretStr("")
+    """Headers of each request, such as `authorization=Bearer x`; several are separated by commas."""
+    ca_file: Path | None = None
+    """PEM file of authorities to trust instead of the system's."""
+    metrics_every_s: Annotated[float, Field(ge=1)] = 15.0
+    """Pause between two exports of metrics."""
+    traces_per_s: Annotated[float, Field(ge=0, le=1_000)] = 1.0
+    """Ways of rows that are exported, a second and worker, beside those in which something was found."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("needs an address with http:// or https://")
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _pairs(cls, value: SecretStr) -> SecretStr:
+        parts = value.get_secret_value().split(",")
+        if value.get_secret_value() and not all("=" in part for part in parts):
+            raise ValueError("needs name=value, several separated by commas")
+        return value
+
+    @field_validator("ca_file", mode="before")
+    @classmethod
+    def _none(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+
 class LimitSettings(Section):
     """Limits on what the outside world may send. Those of the wire are fixed (docs/wire.md)."""
 
@@ -444,6 +479,7 @@ class Settings(BaseSettings):
     support: SupportSettings = SupportSettings()
     webhooks: WebhookSettings = WebhookSettings()
     backup: BackupSettings = BackupSettings()
+    otlp: OtlpSettings = OtlpSettings()
     billing: BillingSettings = BillingSettings()
     oidc: OidcSettings = OidcSettings()
     security: SecuritySettings = SecuritySettings()

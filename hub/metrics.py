@@ -281,20 +281,22 @@ class _Merged(Collector):
         return families.values()
 
 
-def merged_text(own: Metrics, folder: Path | None) -> bytes:
-    """Return the metrics of all processes in the Prometheus text format.
+def merged(own: Metrics, folder: Path | None) -> Collector:
+    """Return the metrics of all processes, one family per metric and the label `process` on every sample.
 
     Args:
         own: the metrics of the calling process.
         folder: where the other processes publish theirs; `None` or a missing folder adds nothing.
-
-    Returns:
-        Text with one family per metric and the label `process` on every sample.
     """
     texts = {own.process: own.text().decode()}
     for path in sorted(folder.glob("*.prom")) if folder is not None else ():
         if path.stem != own.process:
             texts[path.stem] = path.read_text(encoding="utf-8")
+    return _Merged(texts.items())
+
+
+def merged_text(own: Metrics, folder: Path | None) -> bytes:
+    """Return what `merged` returns in the Prometheus text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Merged(texts.items()))
+    registry.register(merged(own, folder))
     return generate_latest(registry)

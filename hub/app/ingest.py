@@ -26,6 +26,7 @@ from device_sdk.wire.topics import ROOT, Up
 from hub.app.lane_hold import Hold
 from hub.app.lane_state import restored
 from hub.app.tally import Laps, Tally
+from hub.app.tracing import NotedLaps, TurnTracer
 from hub.errors import DiskFullError, StorageError
 from hub.metrics import Metrics
 from hub.pipeline.attempts import DEATHS, Attempts
@@ -39,6 +40,7 @@ from hub.pipeline.receive import LinkAddress, LinkError, Receiver, supersede
 from hub.pipeline.run import Pipeline, Turn
 from hub.pipeline.share import FairShare
 from hub.pipeline.store import StoreStage, newest_progress, read_progress
+from hub.ports.collector.port import Collector
 from hub.ports.journal.durability import NO_ROOM, free_bytes
 from hub.ports.journal.writer import JournalWriter, Rotation
 from hub.services.replays import Replay, replays_in
@@ -90,6 +92,7 @@ class IngestConfig:
         reserve_bytes: bytes of the disk that telemetry leaves free.
         clock: ns since 1970 UTC.
         hold: its lease on the lane; None where nobody else could have it.
+        collector: takes the ways of some rows, at most so many a second beside those with findings; None: nobody does.
     """
 
     worker: int
@@ -114,6 +117,8 @@ class IngestConfig:
     clock: Callable[[], int] = field(default=time.time_ns)
     hold: Hold | None = None
     lanes: int = 1
+    collector: Collector | None = None
+    traces_per_s: float = 0.0
 
     @property
     def token(self) -> int:
@@ -268,6 +273,10 @@ class _Worker:
         self._logs = (journal, findings, dead_letters)
         self._metrics = Metrics(f"ingest-{config.worker}")
         self._tally, self._laps = Tally(self._metrics), Laps(self._metrics)
+        self._tracer: TurnTracer | None = None
+        if config.collector is not None:
+            self._laps = noted = NotedLaps(self._metrics)
+            self._tracer = TurnTracer(config.collector, noted, config.traces_per_s)
         self._followers = StoreStage(config.progress, config.token)
         reactions = ReactStage(findings, config.worker)
         self._streams, self._detector, self._checkpoint = restored(
@@ -487,4 +496,6 @@ class _Worker:
 
     def _count(self, turn: Turn) -> None:
         self._tally.turn(turn, time.monotonic())
+        if self._tracer is not None:
+            self._tracer.turn(turn, self._pipeline.directory.device_id)
         self._changed |= turn.stored is not None

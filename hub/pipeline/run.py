@@ -23,7 +23,7 @@ from hub.pipeline.directory import Directory
 from hub.pipeline.frames import NO_ROWS, THROTTLE, U8, Frames, Rows
 from hub.pipeline.identity import StreamTable
 from hub.pipeline.journal import JournalStage, replay
-from hub.pipeline.outcome import NOTHING, Stored
+from hub.pipeline.outcome import NOTHING, FoundIn, Stored
 from hub.pipeline.react import ReactStage
 from hub.pipeline.receipt import ReceiptStage
 from hub.pipeline.receive import Receiver
@@ -47,6 +47,7 @@ class Turn:
         rejected: rejections by code.
         receipts: sent.
         findings: logged, by kind.
+        found: what was found in the rows that were stored.
     """
 
     messages: int = 0
@@ -57,6 +58,7 @@ class Turn:
     rejected: Counter[RejectCode] = field(default_factory=Counter)
     receipts: int = 0
     findings: Counter[int] = field(default_factory=Counter)
+    found: FoundIn = NOTHING
 
 
 class Pipeline:
@@ -174,7 +176,9 @@ class Pipeline:
         if stored.conflicts:
             rejected[RejectCode.CONFLICT] += sum(c.rows for c in stored.conflicts)
         verdicts, throttled = _counted(frames)
-        return Turn(frames.count, size, stored, verdicts, throttled, rejected, sent, findings)
+        return Turn(
+            frames.count, size, stored, verdicts, throttled, rejected, sent, findings, found
+        )
 
     def set_aside(self, frames: Frames, now_ns: int, *, detail: str, salvage: bool) -> Turn:
         """Reject messages without looking into them, because they have killed the worker.

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import importlib
 import resource
 import secrets
 import ssl
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from hub.ports.broker.mosquitto_client import MosquittoBroker
     from hub.ports.broker.port import Broker, EmbeddedBroker
     from hub.ports.clock import MovableClock
+    from hub.ports.collector.port import Collector
     from hub.ports.identity.port import IdentityProvider
     from hub.ports.journal.writer import JournalWriter
     from hub.ports.payment.port import PaymentPort
@@ -358,7 +360,42 @@ def synced(settings: Settings) -> dict[str, int]:
     return {str(worker): progress(settings, worker).synced for worker in range(settings.lanes)}
 
 
-def lane_worker(settings: Settings, number: int) -> LaneWorker:
+def refuse_collector_without_packages(settings: Settings) -> None:
+    """Say at the start what would keep each process from starting.
+
+    Raises:
+        ConfigurationError: a collector is named, but what it needs is not installed.
+    """
+    if not settings.otlp.endpoint:
+        return
+    try:
+        importlib.import_module("hub.ports.collector.otlp")
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"The setting otlp.endpoint names a collector, but {error.name} is not installed. "
+            "Run: pip install 'homeport[otel]'. Or empty the setting."
+        ) from error
+
+
+def collector(settings: Settings, process: str) -> Collector | None:
+    """Return the way of a process to the collector of OpenTelemetry; None if there is none."""
+    chosen = settings.otlp
+    if not chosen.endpoint:
+        return None
+    from hub.ports.collector.otlp import Endpoint, OtlpCollector  # noqa: PLC0415  optional
+
+    pairs = (part.partition("=") for part in chosen.headers.get_secret_value().split(",") if part)
+    headers = {name.strip(): value.strip() for name, _, value in pairs}
+    identity = {
+        "service.name": "homeport",
+        "service.version": program_version(),
+        "service.instance.id": _incarnation_file(settings).read_bytes().hex(),
+        "homeport.process": process,
+    }
+    return OtlpCollector(Endpoint(chosen.endpoint, headers, chosen.ca_file), identity)
+
+
+def lane_worker(settings: Settings, number: int, collecting: Collector | None = None) -> LaneWorker:
     """Return one of several workers."""
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415  heavy, see rule 3
 
@@ -371,12 +408,12 @@ def lane_worker(settings: Settings, number: int) -> LaneWorker:
         frozenset(range(number, settings.lanes, workers)),
         LaneLeases(engine(settings)),
         settings.ingest.lease_ms / 1_000,
-        partial(ingest, settings),
+        partial(ingest, settings, collecting=collecting),
         unavailable=(DBAPIError,),
     )
 
 
-def ingest(settings: Settings, worker: int) -> IngestConfig:
+def ingest(settings: Settings, worker: int, collecting: Collector | None = None) -> IngestConfig:
     """Return what a worker works with for one lane; the hub must have been prepared."""
     from hub.app.ingest import IngestConfig  # noqa: PLC0415  heavy, see rule 3
     from hub.pipeline.receive import LinkAddress  # noqa: PLC0415  heavy, see rule 3
@@ -411,6 +448,8 @@ def ingest(settings: Settings, worker: int) -> IngestConfig:
         reserve_bytes=settings.ingest.reserve_bytes,
         clock=now,
         lanes=settings.lanes,
+        collector=collecting,
+        traces_per_s=settings.otlp.traces_per_s,
     )
 
 

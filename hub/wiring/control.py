@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.metrics_core import Metric
 from sqlalchemy import Engine
 
 from device_sdk.wire.topics import Down
@@ -33,15 +34,18 @@ from hub.app.findings_desk import FindingsDesk
 from hub.app.gauges import Gauges
 from hub.app.http import create_app
 from hub.app.lifetime_clock import LifetimeClock
+from hub.app.metrics_sender import MetricsSender
 from hub.app.payment_desk import PaymentDesk
 from hub.app.reactor import Follower, Reactor
 from hub.app.shut_out import keep_out
 from hub.app.statement_clock import StatementClock
+from hub.app.tracing import TracedFindings
 from hub.app.usage_desk import UsageDesk
 from hub.app.webhook_sender import WebhookSender
 from hub.config import Settings
-from hub.metrics import Metrics
+from hub.metrics import Metrics, merged
 from hub.ports.broker.port import CONTROL, Broker
+from hub.ports.collector.port import Collector
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.journal.block import Kind
 from hub.ports.journal.durability import free_bytes
@@ -109,8 +113,10 @@ def run(settings: Settings, child: Child) -> None:
     archive = compose.archive(settings) or compose.store(settings)
     used = UsageDesk(engine, archive, accounts, send, live.publish, compose.now, metrics)
     terms = MeterTermsPublisher(engine, archive, settings.meter_terms_dir, compose.now, used.settle)
+    collecting = compose.collector(settings, "control")
+    found = findings if collecting is None else TracedFindings(findings, collecting)
     followers = [
-        *_followers(settings, findings, sweep),
+        *_followers(settings, found, sweep),
         Follower("usage", settings.usage_dir, Kind.USAGE, used.apply, used.publish),
     ]
     reactor = Reactor(engine, followers, metrics, compose.now)
@@ -179,6 +185,7 @@ def run(settings: Settings, child: Child) -> None:
             "looks": lambda stop: hub.looks.run(stop, compose.now, settings.support.looks_days),
             "metrics": _publisher(metrics, settings.run_dir / "metrics"),
             **_sweeps(settings, engine),
+            **_exports(settings, collecting, metrics),
         }.items()
     ]
     child.watch()
@@ -319,7 +326,7 @@ def _letter_limits(settings: Settings) -> DeadLetterLimits:
 
 
 def _followers(
-    settings: Settings, desk: FindingsDesk, sweep: DeadLetterSweep
+    settings: Settings, desk: FindingsDesk | TracedFindings, sweep: DeadLetterSweep
 ) -> list[Follower[Any]]:
     """Return what the reactor reads: findings and dead letters of each worker."""
     followers: list[Follower[Any]] = []
@@ -362,6 +369,19 @@ def _sweeps(settings: Settings, engine: Engine) -> dict[str, Callable[[threading
             return admission.revoked(session)
 
     return {"revocations": lambda stop: keep_out(revoked, reconcile, stop)}
+
+
+def _exports(
+    settings: Settings, collecting: Collector | None, metrics: Metrics
+) -> dict[str, Callable[[threading.Event], None]]:
+    """Return the loop that sends all metrics to a collector, if there is one."""
+    if collecting is None:
+        return {}
+
+    def read() -> list[Metric]:
+        return list(merged(metrics, settings.run_dir / "metrics").collect())
+
+    return {"otlp": MetricsSender(collecting, read, settings.otlp.metrics_every_s).run}
 
 
 def _counter(metrics: Metrics) -> Callable[[str, str], None]:

@@ -42,6 +42,7 @@ def prepare(settings: Settings, child: Child) -> None:
     from hub.services.lane_leases import deal  # noqa: PLC0415  heavy, and only here
 
     refuse_other(settings)
+    compose.refuse_collector_without_packages(settings)
     authority, at = compose.authority(settings), compose.world_now()
     make_certificates(authority, settings.public_hosts, compose.internal_parts(settings), at)
     compose.renew_operator_token(settings)
@@ -98,10 +99,15 @@ def ingest(settings: Settings, child: Child, worker: int) -> None:
     from hub.app.ingest import run_worker  # noqa: PLC0415  heavy, and only here
 
     child.watch()
-    if settings.leased:
-        compose.lane_worker(settings, worker).run(child.stop, child.ready)
-        return
-    run_worker(compose.ingest(settings, worker), child.stop, child.ready)
+    collecting = compose.collector(settings, f"ingest-{worker}")
+    try:
+        if settings.leased:
+            compose.lane_worker(settings, worker, collecting).run(child.stop, child.ready)
+        else:
+            run_worker(compose.ingest(settings, worker, collecting), child.stop, child.ready)
+    finally:
+        if collecting is not None:
+            collecting.close()
 
 
 def compactor(settings: Settings, child: Child) -> None:

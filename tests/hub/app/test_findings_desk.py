@@ -11,14 +11,17 @@ from analytics.findings import Kind as Fault
 from device_sdk.wire import cbor
 from device_sdk.wire.messages import Notice
 from device_sdk.wire.topics import Down
+from device_sdk.wire.trace import trace_id
 from hub.app.findings_desk import FindingsDesk
 from hub.app.reactor import Follower, Reactor
+from hub.app.tracing import TURN, TracedFindings, span_id
 from hub.metrics import Metrics
 from hub.ports.database import alert_tables as tables
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.journal.block import Kind
 from hub.ports.journal.writer import JournalWriter
 from hub.services import alert_desk, events
+from tests.hub.collector.span_list import Spans
 from tests.hub.services.service_world import T0, S, World
 
 
@@ -169,3 +172,21 @@ def test_the_alert_stands_when_the_device_cannot_be_told(scene: Scene) -> None:
     assert len(scene.alerts()) == 1
     with read_session(scene.world.engine) as session:
         assert session.scalars(select(tables.Notice.slot)).all() == [scene.slot]
+
+
+def test_what_becomes_of_a_row_is_traced_under_its_name(scene: Scene, tmp_path: Path) -> None:
+    collector = Spans()
+    desk = TracedFindings(FindingsDesk(scene.send, scene.told.append), collector, lambda: 5)
+    follower = Follower(
+        "findings/0", tmp_path / "findings" / "0", Kind.FINDINGS, desk.apply, desk.publish
+    )
+    scene.reactor = Reactor(scene.world.engine, [follower], scene.metrics, lambda: scene.at)
+    row = {"stream": b"streamid", "seq": 9}
+    scene.find(scene.finding(1, **row), scene.finding(2, metric=1, stream=b""))
+    assert len(scene.sent) == 2  # the second is of no row
+    alert, push = collector.spans
+    trace = trace_id(scene.device_id, b"streamid", 9)
+    assert (alert.name, alert.trace, alert.parent) == ("alert", trace, span_id(trace, TURN))
+    assert (push.name, push.trace, push.parent) == ("alert push", trace, alert.id)
+    assert alert.facts["homeport.alert.kind"] == "spike"
+    assert alert.facts["homeport.notice"] is True

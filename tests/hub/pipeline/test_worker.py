@@ -20,7 +20,10 @@ from device_sdk.wire import cbor
 from device_sdk.wire.codes import ClockState
 from device_sdk.wire.messages import Birth, Presence
 from device_sdk.wire.pack import Pack, encode_pack
+from device_sdk.wire.trace import trace_id
 from hub.app.ingest import IngestConfig, run_worker
+from hub.app.tally import STAGES
+from hub.app.tracing import TURN, span_id
 from hub.errors import StorageError
 from hub.pipeline.checkpoint import load_checkpoint, save_checkpoint
 from hub.pipeline.decode import Decoder
@@ -39,7 +42,8 @@ from hub.ports.store.port import Visibility
 from hub.services.alert_kinds import IDENTITY_CONFLICT, OLDER_COPY
 from hub.services.replays import Replay, replays_in
 from hub.services.snapshot_file import publish_snapshot
-from tests.hub.pipeline.frame_bench import NOW, gate_arrays, publish, topic_of
+from tests.hub.collector.span_list import Spans
+from tests.hub.pipeline.frame_bench import DEVICES, NOW, gate_arrays, publish, topic_of
 
 STREAM = b"streamid"
 
@@ -215,6 +219,32 @@ def test_a_broken_connection_is_made_again_and_streams_are_told_where_they_stand
         pipe.send(pack(1, [1.0]))
         pipe.wait_for(lambda: STREAM + b"\x02" in pipe.heard)
     assert stored(tmp_path) == [0, 1]
+
+
+def test_rows_with_findings_are_traced_and_of_others_a_few(tmp_path: Path, pipe: Pipe) -> None:
+    publish_snapshot(tmp_path / "gate", gate_arrays())
+    collector = Spans()
+    worker = Worker(tmp_path, pipe.port)
+    worker.config = replace(worker.config, collector=collector, traces_per_s=1e-9)
+    with worker:
+        for first, value in enumerate((20.0, 21.0, 200.0)):  # 200 is above the limit of 100
+            pipe.send(pack(first, [value]))
+            receipt = STREAM + bytes([first + 1])
+            pipe.wait_for(lambda: receipt in pipe.heard)  # noqa: B023  called at once
+    device = DEVICES[1]
+    sampled, found = trace_id(device, STREAM, 0), trace_id(device, STREAM, 2)
+    spans = collector.spans
+    assert {span.trace for span in spans} == {sampled, found}  # of the others one in 31 years
+    stages = [f"{TURN} {stage}" for stage in STAGES]
+    for trace in (sampled, found):
+        whole, *parts = [span for span in spans if span.trace == trace]
+        assert (whole.name, whole.id, whole.parent) == (TURN, span_id(trace, TURN), "")
+        assert [part.name for part in parts] == stages
+        assert {part.parent for part in parts} == {whole.id}
+        assert (parts[0].start, parts[-1].end) == (whole.start, whole.end)
+        assert whole.facts["homeport.device"] == device
+        assert whole.facts["homeport.stream"] == STREAM.hex()
+        assert whole.facts.get("homeport.findings") == ("out_of_limits" if trace == found else None)
 
 
 def test_a_new_gate_snapshot_is_taken_without_a_restart(tmp_path: Path, pipe: Pipe) -> None:

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import ROOT, RunningHub, hub_environment, reach, start_hub, stop_hub
+from tests.hub.collector.otlp_receiver import Receiver, attributes, receiving
 
 OPERATIONS = ROOT / "docs" / "operations"
 PATIENCE_S = 60.0
@@ -21,11 +22,22 @@ pytestmark = pytest.mark.hub
 
 
 @pytest.fixture(scope="module")
-def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    """A hub of our own, as its processes are hurt; it takes backups of itself."""
+def collector() -> Iterator[Receiver]:
+    with receiving() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory: pytest.TempPathFactory, collector: Receiver) -> Iterator[RunningHub]:
+    """A hub of our own, as its processes are hurt; it takes backups of itself and tells a collector how it is."""
     folder = tmp_path_factory.mktemp("observed")
     (folder / "backups").mkdir()
-    environment = hub_environment(folder / "data", BACKUP__FOLDER=str(folder / "backups"))
+    environment = hub_environment(
+        folder / "data",
+        BACKUP__FOLDER=str(folder / "backups"),
+        OTLP__ENDPOINT=collector.url,
+        OTLP__METRICS_EVERY_S="1",
+    )
     process = start_hub(folder / "data", environment)
     running = reach(folder / "data", process)
     try:
@@ -77,6 +89,20 @@ def test_every_metric_that_is_queried_is_exposed(observed: RunningHub, file: str
     wanted = queried(OPERATIONS / file)
     assert len(wanted) > 10
     eventually(lambda: wanted <= exposed(observed))  # each process publishes now and then
+
+
+def test_a_collector_is_told_what_a_scrape_shows(observed: RunningHub, collector: Receiver) -> None:
+    def processes() -> set[str]:
+        family = collector.metrics.get("homeport_process_start_time_seconds")
+        points = family.gauge.data_points if family else ()
+        return {attributes(point.attributes)["process"] for point in points}
+
+    expected = {"supervisor", "control", "ingest-0", "meter", "backup"}
+    collector.wait_for(lambda: expected <= processes())
+    assert collector.resource["service.name"] == "homeport"
+    scraped = {name.removesuffix("_total") for name in exposed(observed)}
+    told = set(collector.metrics)
+    assert {name for name in scraped if not name.endswith(("_bucket", "_sum", "_count"))} <= told
 
 
 def test_gauges_say_what_is_true(observed: RunningHub) -> None:

@@ -95,8 +95,9 @@ class FactColumns:
         slot: u32[P], device slots, each once, from 1.
         product: i64[P, 2], number of the model, instant of revocation.
         own: columns epoch, start, end, owner id (2).
-        sub: plan, start, trial end, paid until, grace in s, cancelled at, ends at, epoch, retry in
-            s, paused at, resumes at, withdrawn at, quantity, id (2).
+        sub: plan, start, trial end, paid until, grace in s (what is given for outages is in it),
+            cancelled at, ends at, epoch, retry in s, paused at, resumes at, withdrawn at, quantity,
+            id (2).
         hold: kind, start, end, feature set, subscription id (2), owner id (2), id (2).
         grant: feature, start, end, value, id (2).
     """
@@ -130,7 +131,7 @@ def columns_of(facts: Sequence[Facts], vocabulary: Vocabulary) -> FactColumns:
                 s.start,
                 _given(s.trial_end),
                 _given(s.paid_until),
-                s.grace_s,
+                s.grace_s + s.outage_s,
                 _given(s.cancelled_at),
                 _given(s.ends_at),
                 _given(s.epoch),

@@ -183,6 +183,9 @@ class Subscription:
         resumes_at: when that pause ends or ended, `None` while nobody knows.
         withdrawn_at: when the customer withdrew from the contract, as the law allows for a while.
         quantity: how many times it was bought; more than one only of add-ons.
+        outage_s: seconds of grace that are given for times in which the hub was down while the
+            subscription was unpaid; follows from the other dates and the outages
+            (`billing.outages.with_outages`).
     """
 
     id: str
@@ -200,6 +203,7 @@ class Subscription:
     resumes_at: int | None = None
     withdrawn_at: int | None = None
     quantity: int = 1
+    outage_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)

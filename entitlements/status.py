@@ -64,9 +64,14 @@ def past_due_until(subscription: Subscription) -> int | None:
 
 
 def grace_until(subscription: Subscription) -> int | None:
-    """Return the end of the grace that follows the collection, `None` if open-ended."""
+    """Return the end of the grace that follows the collection, `None` if open-ended.
+
+    What is given for outages is part of it.
+    """
     end = past_due_until(subscription)
-    return None if end is None else end + subscription.grace_s * NS_PER_S
+    if end is None:
+        return None
+    return end + (subscription.grace_s + subscription.outage_s) * NS_PER_S
 
 
 def ended_at(subscription: Subscription) -> int | None:

@@ -49,6 +49,9 @@ class Subscription(Answer):
     trial_end: Instant | None
     paid_until: Instant | None
     grace_s: int
+    outage_s: int = Field(
+        description="Seconds of grace that are added because the hub was down while it was unpaid."
+    )
     cancelled_at: Instant | None
     ends_at: Instant | None
 
@@ -63,6 +66,7 @@ class Subscription(Answer):
             "trial_end": None,
             "paid_until": "2026-03-01T00:00:00Z",
             "grace_s": 1209600,
+            "outage_s": 0,
             "cancelled_at": None,
             "ends_at": None,
         }
@@ -251,6 +255,7 @@ def shown_plan(plan: PlanView) -> Subscription:
         trial_end=plan.trial_end,
         paid_until=plan.paid_until,
         grace_s=plan.grace_s,
+        outage_s=plan.outage_s,
         cancelled_at=plan.cancelled_at,
         ends_at=plan.ends_at,
     )

@@ -125,6 +125,12 @@ class PaidPlan(Answer):
     starts_at: Instant
     trial_end: Instant | None
     covered_until: Instant | None = Field(description="End of the trial or of what is paid for.")
+    grace_until: Instant | None = Field(
+        description="Until when it goes on after that, while its payment is collected and in the grace."
+    )
+    outage_s: int = Field(
+        description="Seconds of that time that were added because the hub was down meanwhile."
+    )
     period_start: Instant | None
     period_end: Instant | None
     paused_at: Instant | None
@@ -158,6 +164,8 @@ class PaidPlan(Answer):
             "starts_at": "2026-01-31T08:00:00Z",
             "trial_end": None,
             "covered_until": "2026-02-28T08:00:00Z",
+            "grace_until": "2026-03-17T08:00:00Z",
+            "outage_s": 0,
             "period_start": "2026-01-31T08:00:00Z",
             "period_end": "2026-02-28T08:00:00Z",
             "paused_at": None,

@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 
 from device_sdk.wire.topics import ROOT, Up
+from hub.app import uptime
 from hub.app.lane_hold import Hold
 from hub.app.lane_state import restored
 from hub.app.tally import Laps, Tally
@@ -41,6 +42,7 @@ from hub.pipeline.run import Pipeline, Turn
 from hub.pipeline.share import FairShare
 from hub.pipeline.store import StoreStage, newest_progress, read_progress
 from hub.ports.collector.port import Collector
+from hub.ports.journal.beat import Beat
 from hub.ports.journal.durability import NO_ROOM, free_bytes
 from hub.ports.journal.writer import JournalWriter, Rotation
 from hub.services.replays import Replay, replays_in
@@ -91,6 +93,7 @@ class IngestConfig:
         checkpoint_s: pause between checkpoints.
         reserve_bytes: bytes of the disk that telemetry leaves free.
         clock: ns since 1970 UTC.
+        beat: the machine's time, which no clock that is set changes.
         hold: its lease on the lane; None where nobody else could have it.
         collector: takes the ways of some rows, at most so many a second beside those with findings; None: nobody does.
     """
@@ -115,6 +118,7 @@ class IngestConfig:
     checkpoint_s: float = 30.0
     reserve_bytes: int = 0
     clock: Callable[[], int] = field(default=time.time_ns)
+    beat: Callable[[], Beat] = field(default=uptime.beat)
     hold: Hold | None = None
     lanes: int = 1
     collector: Collector | None = None
@@ -300,6 +304,7 @@ class _Worker:
             self._followers,
             reactions,
             FairShare(config.max_messages_per_s, config.most_lag_s),
+            config.beat,
             self._laps,
         )
         self._last_checkpoint = time.monotonic()

@@ -12,7 +12,7 @@ What must never live here: what a mark means, or who pays.
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,8 @@ from entitlements.billing.meters import Aggregation, Meter
 from hub.errors import StorageError
 from hub.metrics import Metrics
 from hub.pipeline.meter import MeterBook
-from hub.ports.journal.block import Kind
+from hub.ports.journal.beat import BEAT_SIZE, Beat, decode_beat
+from hub.ports.journal.block import Block, Kind
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.segments import SEGMENT_HEADER_SIZE, list_segments
 from hub.ports.journal.telemetry import decode
@@ -78,8 +79,8 @@ class UsageMeter:
         log: what is told.
         store: the archive.
         clock: the present time, ns UTC.
-        outage_ns: pauses of a journal that are longer are told as outages; 0: none is. A worker that
-            listens writes at least a beat every few seconds.
+        outage_ns: pauses between beats that are longer are told as outages; 0: none is. A worker that
+            listens beats every few seconds, whatever comes.
         metrics: of this process.
     """
 
@@ -98,7 +99,7 @@ class UsageMeter:
         self._clock = clock
         self._outage_ns = outage_ns
         self._metrics = metrics or Metrics("meter")
-        self._heard = dict.fromkeys(places.journals, 0)
+        self._heard: dict[str, Beat] = {}
         self._terms: Snapshot | None = None
         self._offsets = dict.fromkeys(places.journals, 0)
         self._book = MeterBook(NOTHING)
@@ -187,7 +188,8 @@ class UsageMeter:
         reader = JournalReader(self._places.journals[name], offset)
         rows = 0
         for block in reader.blocks(synced):
-            told += self._paused(worker, name, block.received_ns)
+            if block.kind == Kind.BEAT:
+                told += self._paused(worker, name, block)
             if block.kind == Kind.TELEMETRY:
                 batch = decode(block.payload)
                 rows += batch.rows
@@ -200,12 +202,17 @@ class UsageMeter:
         self._offsets[name] = reader.offset
         return rows
 
-    def _paused(self, worker: int, name: str, received_ns: int) -> list[dict[str, int]]:
-        """Return a record if nobody listened for long before a block: slot 0 stands for the worker."""
-        before, self._heard[name] = self._heard[name], received_ns
-        if not before or not self._outage_ns or received_ns - before <= self._outage_ns:
+    def _paused(self, worker: int, name: str, block: Block) -> list[dict[str, int]]:
+        """Return a record if nobody listened for long before a beat: slot 0 stands for the worker."""
+        beat = decode_beat(block.payload)
+        if beat is None:
             return []
-        outage = {"start": before, "total": received_ns, "before": 0, "level": 0, "late": 0}
+        before, self._heard[name] = self._heard.get(name), beat
+        pause = 0 if before is None else beat.since(before)
+        if not self._outage_ns or pause <= self._outage_ns:
+            return []
+        end = block.received_ns
+        outage = {"start": end - pause, "total": end, "before": 0, "level": 0, "late": 0}
         return [{"slot": 0, "meter": worker, **outage}]
 
     def _ask(self, told: list[dict[str, int]]) -> int:
@@ -266,8 +273,7 @@ class UsageMeter:
             _log.warning("%s All is counted anew.", error.detail)
             return None
         offsets = kept.arrays["offset"].tolist()
-        heard = kept.arrays["heard"].tolist() if "heard" in kept.arrays else []
-        self._heard |= dict(zip(self._heard, heard, strict=False))
+        self._heard = _beats(list(self._offsets), kept.arrays.get("beat"))
         self._offsets = dict(zip(self._offsets, offsets, strict=False)) | self._beyond(offsets)
         return accounts_of(kept)
 
@@ -278,10 +284,10 @@ class UsageMeter:
     def _publish(self) -> None:
         accounts = as_numbers(self._book.accounts)
         offset = np.array(list(self._offsets.values()), np.int64)
-        heard = np.array(list(self._heard.values()), np.int64)
+        beats = _beat_rows([self._heard.get(name) for name in self._offsets])
         rows = self._book.touched()
         if self._base is None or rows.size > max(_PATCHED, len(accounts) // 16):
-            arrays = {"account": accounts, "offset": offset, "heard": heard}
+            arrays = {"account": accounts, "offset": offset, "beat": beats}
             self._base = publish_snapshot(self._places.accounts, arrays)
             self._book.published()
             return
@@ -289,9 +295,28 @@ class UsageMeter:
         patch = {
             "account": (rows, accounts[rows]),
             "offset": (everywhere, offset),
-            "heard": (everywhere, heard),
+            "beat": (everywhere, beats),
         }
         publish_patch(self._places.accounts, self._base, patch)
+
+
+def _beat_rows(beats: Sequence[Beat | None]) -> NDArray[Any]:
+    """Return the last beat of each journal, u8[J, 32]; zeros for none."""
+    rows = np.zeros((len(beats), BEAT_SIZE), np.uint8)
+    for place, beat in enumerate(beats):
+        if beat is not None:
+            rows[place] = np.frombuffer(beat.encode(), np.uint8)
+    return rows
+
+
+def _beats(names: Sequence[str], rows: NDArray[Any] | None) -> dict[str, Beat]:
+    """Return the beats that `_beat_rows` kept; none of an older hub."""
+    kept: dict[str, Beat] = {}
+    for name, row in zip(names, () if rows is None else rows, strict=False):
+        beat = decode_beat(row.tobytes()) if row.any() else None
+        if beat is not None:
+            kept[name] = beat
+    return kept
 
 
 def run_meter(

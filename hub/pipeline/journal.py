@@ -16,6 +16,7 @@ from device_sdk.wire.codes import RejectCode
 from hub.pipeline.frames import U8, Frames, Rows
 from hub.pipeline.identity import BEYOND, CONFLICT, DUPLICATE, FORGOTTEN, NEW, StreamTable
 from hub.pipeline.outcome import Conflict, Journal, Lost, Rejection, Stored
+from hub.ports.journal.beat import Beat
 from hub.ports.journal.block import Block, Kind
 from hub.ports.journal.telemetry import TelemetryBatch, encode
 from hub.services.replays import Replay
@@ -155,13 +156,17 @@ class JournalStage:
         )
         rows.samples = int(r.width[: rows.rows].sum(dtype=np.int64))
 
-    def beat(self, received: int) -> int:
-        """Note that nothing came, though somebody listened; returns the offset.
+    def beat(self, beat: Beat, received: int) -> int:
+        """Note that somebody listens, whether something came or not; returns the offset.
+
+        Args:
+            beat: the machine's time.
+            received: the hub's, ns.
 
         Raises:
             StorageError: the disk failed.
         """
-        offset = self._telemetry.append(Kind.BEAT, [], received)
+        offset = self._telemetry.append(Kind.BEAT, [beat.encode()], received)
         self._telemetry.sync()
         return offset
 

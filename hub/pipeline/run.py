@@ -29,6 +29,7 @@ from hub.pipeline.receipt import ReceiptStage
 from hub.pipeline.receive import Receiver
 from hub.pipeline.share import FairShare
 from hub.pipeline.store import StoreStage
+from hub.ports.journal.beat import Beat
 from hub.ports.journal.block import Block, Kind
 from hub.ports.journal.telemetry import decode
 from hub.services.replays import Replay
@@ -70,6 +71,7 @@ class Pipeline:
         streams: which rows are settled; the stages have the same table.
         journal, receipts, detector, followers, reactions: the stages that hold state.
         share: what the worker can take.
+        beat: tells the machine's time, for the beats.
         lap: told the name of each stage of a turn when it has ended, so that somebody can take its time.
     """
 
@@ -84,6 +86,7 @@ class Pipeline:
         followers: StoreStage,
         reactions: ReactStage,
         share: FairShare,
+        beat: Callable[[], Beat],
         lap: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._receiver = receiver
@@ -94,9 +97,11 @@ class Pipeline:
         self._followers = followers
         self._reactions = reactions
         self._share = share
+        self._beat = beat
         self._lap = lap
         self._rows = Rows(1 << 16, 1 << 19)
         self._journalled_at = 0
+        self._beat_at = -BEAT_NS  # on the clock that is never set
         self.use(directory)
 
     def use(self, directory: Directory) -> None:
@@ -138,7 +143,7 @@ class Pipeline:
         lag_s = self._receiver.lag_s(monotonic_ns / _SECOND)
         self._share.adjust(self.directory.budgets, monotonic_ns, lag_s)
         if frames.count == 0:
-            return Turn(receipts=self._receipt(now_ns), findings=self._listen(now_ns))
+            return Turn(receipts=self._receipt(now_ns), findings=self._listen(now_ns, monotonic_ns))
         directory, rows = self.directory, self._rows
         lap = self._lap
         directory.authenticator.authenticate(frames)
@@ -168,8 +173,10 @@ class Pipeline:
         if stored.offset >= 0:
             self._journalled_at = now_ns
             findings = self._reactions.react(found, stored.offset, now_ns)
+            if monotonic_ns - self._beat_at >= BEAT_NS:  # also while much comes
+                findings += self._say_listening(now_ns, monotonic_ns)
         else:
-            findings = self._listen(now_ns)
+            findings = self._listen(now_ns, monotonic_ns)
         lap("react")
         size = int(frames.payload_size[: frames.count].sum())
         rejected = Counter(r.code for r in rejections)
@@ -204,12 +211,15 @@ class Pipeline:
         rejected = Counter(r.code for r in rejections)
         return Turn(frames.count, stored=stored, rejected=rejected, receipts=sent)
 
-    def _listen(self, now_ns: int) -> Counter[int]:
+    def _listen(self, now_ns: int, monotonic_ns: int) -> Counter[int]:
         """Journal now and then that somebody listens: only then is a device that says nothing silent."""
-        if 0 <= now_ns - self._journalled_at < BEAT_NS:
+        if 0 <= now_ns - self._journalled_at < BEAT_NS and monotonic_ns - self._beat_at < BEAT_NS:
             return Counter()
-        self._journalled_at = now_ns
-        offset = self._journal.beat(now_ns)
+        return self._say_listening(now_ns, monotonic_ns)
+
+    def _say_listening(self, now_ns: int, monotonic_ns: int) -> Counter[int]:
+        self._journalled_at, self._beat_at = now_ns, monotonic_ns
+        offset = self._journal.beat(self._beat(), now_ns)
         return self._reactions.react(self._detector.beat(now_ns), offset, now_ns)
 
     def _receipt(self, now_ns: int) -> int:

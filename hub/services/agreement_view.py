@@ -16,7 +16,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from entitlements.billing.money import Money
-from entitlements.status import Status, covered_until, status
+from entitlements.status import Status, covered_until, grace_until, status
 from entitlements.transitions import BY_TIME, Trigger, permits
 from hub.errors import NotFoundError
 from hub.ports.database.agreement_tables import Agreement, AgreementBill, Promotion
@@ -52,7 +52,8 @@ class SubscriptionView:
     """A plan that is paid for here, as it stands at an instant; instants are ns.
 
     `may` are the triggers of `entitlements.transitions` that the state permits. `next_amount` is what
-    is billed at `next_at` if nothing changes. `invoice_id` waits for its payment.
+    is billed at `next_at` if nothing changes. `invoice_id` waits for its payment. `outage_s` of the time until
+    `grace_until` are given for outages of the hub.
     """
 
     agreement_id: str
@@ -67,6 +68,8 @@ class SubscriptionView:
     starts_at: int
     trial_end: int | None
     covered_until: int | None
+    grace_until: int | None
+    outage_s: int
     period_start: int | None
     period_end: int | None
     paused_at: int | None
@@ -224,7 +227,7 @@ def _view(session: Session, agreement: Agreement, at: int) -> SubscriptionView:
     base = agreements.base(session, agreement)
     version = session.get_one(PlanVersion, base.plan_version_id)
     plan = session.get_one(Plan, version.plan_id)
-    fact = agreements.fact_of(base)
+    fact = agreements.fact_of(session, base)
     state = status(fact, at)
     live = agreements.live(session, agreement)
     is_open = agreement.closed_at is None and bool(live)
@@ -261,6 +264,8 @@ def _view(session: Session, agreement: Agreement, at: int) -> SubscriptionView:
         agreement.concluded_at,
         base.trial_end,
         covered_until(fact),
+        grace_until(fact),
+        fact.outage_s,
         agreement.period_start,
         agreement.period_end,
         base.paused_at,

@@ -21,7 +21,8 @@ from sqlalchemy.orm import Session
 from entitlements import facts
 from entitlements.billing.agreements import Discount, Item, Period
 from entitlements.billing.money import CurrencyMismatchError, Money
-from entitlements.status import Status, status
+from entitlements.billing.outages import with_outages
+from entitlements.status import Status, covered_until, status
 from entitlements.transitions import Trigger, permits
 from hub.errors import ConflictError, NotFoundError
 from hub.ports.database.agreement_tables import Agreement, AgreementBill, AgreementItem, Promotion
@@ -29,7 +30,7 @@ from hub.ports.database.billing_tables import Invoice
 from hub.ports.database.catalogue_tables import Plan, PlanVersion
 from hub.ports.database.ownership_tables import Ownership, Subscription
 from hub.ports.database.product_tables import Product
-from hub.services import changes, invoice_closing, invoices, past, prices, products
+from hub.services import changes, invoice_closing, invoices, outages, past, prices, products
 from hub.services.caller import HUB, Caller, Scope
 from hub.services.lifecycle_document import LifecycleTerms, lifecycle_of
 from hub.services.parties import open_ownership, own_product
@@ -153,9 +154,9 @@ def base(session: Session, agreement: Agreement) -> Subscription:
     return session.get_one(Subscription, agreement.subscription_id)
 
 
-def fact_of(row: Subscription) -> facts.Subscription:
+def fact_of(session: Session, row: Subscription) -> facts.Subscription:
     """Return the dates of a subscription; its plan is left out, as no state depends on it."""
-    return facts.Subscription(
+    fact = facts.Subscription(
         row.id,
         "",
         0,
@@ -172,11 +173,13 @@ def fact_of(row: Subscription) -> facts.Subscription:
         row.withdrawn_at,
         row.quantity,
     )
+    covered = covered_until(fact)
+    return fact if covered is None else with_outages(fact, outages.all_of(session, since=covered))
 
 
 def state(session: Session, agreement: Agreement, at: int) -> Status:
     """Return the state of an agreement's plan at an instant (ns)."""
-    return status(fact_of(base(session, agreement)), at)
+    return status(fact_of(session, base(session, agreement)), at)
 
 
 def require(session: Session, agreement: Agreement, trigger: Trigger, at: int) -> Status:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from sqlalchemy import ColumnElement, Select, func, literal, select
 from sqlalchemy.orm import Session
 
+from entitlements.billing.outages import with_outages
 from entitlements.fact_columns import (
     GRANT_WIDTH,
     HOLD_KINDS,
@@ -27,10 +28,13 @@ from entitlements.fact_columns import (
     id_pair,
     id_pairs,
 )
+from entitlements.facts import Subscription
 from entitlements.kernels.decision_kernel import ABSENT
+from entitlements.status import NS_PER_S
 from hub.ports.database import catalogue_tables as c
 from hub.ports.database import ownership_tables as o
 from hub.ports.database.product_tables import Device, Product
+from hub.services import outages
 from hub.services.facts import holds_within
 
 I64 = npt.NDArray[np.int64]
@@ -78,6 +82,7 @@ def load_part(session: Session, vocabulary: Vocabulary, first: int, end: int) ->
         session, places, _SUBSCRIPTIONS.where(o.Subscription.product_id.in_(named)), SUB_WIDTH
     )
     sub[:, 1] = _plans(session, vocabulary)[sub[:, 1]]
+    _give_for_outages(session, sub)
     columns = FactColumns(
         np.array(slot, np.uint32),
         product,
@@ -114,6 +119,33 @@ def _matrix(session: Session, places: _Places, query: Select[*tuple[Any, ...]], 
             rows[:, at] = np.array(column, np.int64)
         rows[:, -2:] = id_pairs(id_)
     return rows
+
+
+def _give_for_outages(session: Session, sub: I64) -> None:
+    """Lengthen the grace of those that were unpaid while the hub was down."""
+    down = outages.all_of(session)
+    start, trial_end, paid_until, grace_s, retry_s = (sub[:, at] for at in (2, 3, 4, 5, 9))
+    covered = np.maximum(trial_end, paid_until)  # `ABSENT` is below every instant
+    end = covered + (grace_s + retry_s) * NS_PER_S
+    hit = np.zeros(len(sub), np.bool_)
+    for one in down:
+        hit |= (covered != ABSENT) & (covered < one.end) & (end > one.start)
+    for row in np.flatnonzero(hit).tolist():
+        fact = Subscription(
+            "",
+            "",
+            0,
+            int(start[row]),
+            _present(trial_end[row]),
+            _present(paid_until[row]),
+            int(grace_s[row]),
+            retry_s=int(retry_s[row]),
+        )
+        grace_s[row] += with_outages(fact, down).outage_s
+
+
+def _present(instant: np.int64) -> int | None:
+    return None if instant == ABSENT else int(instant)
 
 
 def _plans(session: Session, vocabulary: Vocabulary) -> I64:

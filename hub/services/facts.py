@@ -13,10 +13,12 @@ from sqlalchemy import BigInteger, Select, cast, func, null, or_, select, union_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from entitlements import facts as e
+from entitlements.billing.outages import with_outages
 from hub.errors import NotFoundError
 from hub.ports.database import catalogue_tables as c
 from hub.ports.database import ownership_tables as o
 from hub.ports.database.product_tables import Device, Product
+from hub.services import outages
 from hub.services.catalogue_facts import Catalogue, load_catalogue
 
 CHUNK = 5_000
@@ -66,8 +68,9 @@ def _load(
         (product_id, e.Ownership(*terms))
         for product_id, *terms in rows(_OWNERSHIP, o.Ownership.product_id)
     )
+    down = outages.all_of(session)
     subscriptions = _grouped(
-        (product_id, e.Subscription(*terms))
+        (product_id, with_outages(e.Subscription(*terms), down))
         for product_id, *terms in rows(_SUBSCRIPTIONS, o.Subscription.product_id)
     )
     holds = _grouped(holds_within(session, ids))

@@ -1,14 +1,20 @@
 """When the hub was down, as its own journals tell: times in which no worker wrote even a beat.
 
-1. The process `meter` tells of a pause between two blocks of a journal; it is kept once.
-2. Customers read what was given for it: larger quotas and longer credit (`entitlements/billing/outages.py`).
+1. The process `meter` tells of a pause between two beats of a journal; it is kept once. That the hub's
+   time was set or moved ahead is no pause (`hub/ports/journal/beat.py`).
+2. Customers read what was given for it: larger quotas, longer credit and grace
+   (`entitlements/billing/outages.py`). What is given is never stored; it follows from the outages.
 """
 
-from sqlalchemy import select
+from collections.abc import Sequence
+
+from sqlalchemy import BigInteger, and_, cast, or_, select
 from sqlalchemy.orm import Session
 
 from entitlements.billing.outages import Outage
+from entitlements.status import NS_PER_S
 from hub.ports.database import usage_tables as t
+from hub.ports.database.ownership_tables import Subscription
 from hub.services import audit, changes
 from hub.services.caller import HUB
 
@@ -31,9 +37,34 @@ def note(session: Session, worker: int, start: int, end: int) -> None:
     details = {"starts_at": start, "ends_at": end}
     audit.record(session, end, HUB.actor, "outage.note", f"part:{named}", details)
     changes.note(session, changes.EVERY_PRODUCT)
+    for product_id in _unpaid(session, start, end):
+        changes.note(session, product_id)
 
 
-def all_of(session: Session) -> list[Outage]:
-    """Return all outages, the earliest first."""
-    query = select(t.Outage.starts_at, t.Outage.ends_at).order_by(t.Outage.starts_at)
+def all_of(session: Session, *, since: int = 0) -> list[Outage]:
+    """Return the outages that ended after an instant (ns), the earliest first."""
+    query = (
+        select(t.Outage.starts_at, t.Outage.ends_at)
+        .where(t.Outage.ends_at > since)
+        .order_by(t.Outage.starts_at)
+    )
     return [Outage(start, end) for start, end in session.execute(query)]
+
+
+def _unpaid(session: Session, start: int, end: int) -> Sequence[str]:
+    """Return the products, and maybe some more, with a subscription that was unpaid in `[start, end)`."""
+    given = sum(one.end - one.start for one in all_of(session))  # at most that much longer
+    allowed = cast(Subscription.grace_s + Subscription.retry_s, BigInteger) * NS_PER_S + given
+    paid_until, trial_end = Subscription.paid_until, Subscription.trial_end
+    query = (
+        select(Subscription.product_id)
+        .where(
+            Subscription.grace_s + Subscription.retry_s > 0,
+            or_(
+                and_(paid_until < end, paid_until + allowed > start),
+                and_(trial_end < end, trial_end + allowed > start),
+            ),
+        )
+        .distinct()
+    )
+    return session.scalars(query).all()

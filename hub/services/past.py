@@ -2,8 +2,8 @@
 
 1. What was decided then was decided from these; no later payment, claim or lift changes it.
 2. A fact was not known before it was made: a claim, hold or grant before it began, a subscription
-   before it was written down, an end before it came. Terms of a subscription that were replaced
-   since are those that stood then.
+   before it was written down, an end before it came, an outage before it was over. Terms of a
+   subscription that were replaced since are those that stood then.
 3. The catalogue is the present one: plan versions never change, and what a model says of its
    features counts for all times. The end of a hold or grant is told as it came to be, for what
    support planned is not kept; it does not change what was allowed before.
@@ -14,8 +14,10 @@ from dataclasses import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from entitlements.billing.outages import with_outages
 from entitlements.facts import Facts, Subscription
 from hub.ports.database import ownership_tables as o
+from hub.services import outages
 from hub.services.facts import load_one
 
 
@@ -90,6 +92,9 @@ def _subscriptions(
         row.subscription_id: {name: getattr(row, name) for name in _TERMS}
         for row in session.scalars(later)
     }
+    down = [one for one in outages.all_of(session) if one.end <= known_at]
     return tuple(
-        replace(one, **stood.get(one.id, {})) for one in facts.subscriptions if one.id in known
+        with_outages(replace(one, **stood.get(one.id, {})), down)
+        for one in facts.subscriptions
+        if one.id in known
     )

@@ -53,6 +53,7 @@ class PlanView:
     trial_end: int | None
     paid_until: int | None
     grace_s: int
+    outage_s: int
     cancelled_at: int | None
     ends_at: int | None
 
@@ -216,6 +217,7 @@ def _plans(session: Session, facts: Facts, epoch: int, at: int) -> tuple[PlanVie
             trial_end=one.trial_end,
             paid_until=one.paid_until,
             grace_s=one.grace_s,
+            outage_s=one.outage_s,
             cancelled_at=one.cancelled_at,
             ends_at=one.ends_at,
         )

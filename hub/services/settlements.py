@@ -214,7 +214,7 @@ def _covered(
 ) -> None:
     """Cover the period that was billed."""
     base = agreements.base(session, agreement)
-    fact = agreements.fact_of(base)
+    fact = agreements.fact_of(session, base)
     period = Period(*wanted["period"])
     before = status(fact, paid_at)
     if before in {Status.LAPSED, Status.INCOMPLETE}:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from entitlements.billing.money import Money
 from entitlements.facts import Subscription
-from entitlements.status import Status, ended_at, grace_until
+from entitlements.status import NS_PER_S, Status, ended_at, grace_until
 from entitlements.transitions import Trigger, permits
 from hub.ports.database.agreement_tables import Agreement
 from hub.ports.database.billing_tables import BillingAccount, Invoice
@@ -46,6 +46,7 @@ _TRIAL_BARE = N_("It is free until {day}. Without a means of payment it ends the
 _FIRST = N_("It begins as soon as the first payment has come.")
 _DUE = N_("The payment failed and is tried again. The plan runs on until {day}.")
 _GRACE = N_("It is not paid. The plan runs on until {day}; pay before.")
+_GIVEN = N_("Grace was extended by {time} for an outage of the service.")
 _PAUSED = N_("It is paused and goes on on {day}. Paid time is not lost.")
 _PAUSED_OPEN = N_("It is paused until you go on. Paid time is not lost.")
 _CANCELLED = N_("It is cancelled and runs until {day}. Nothing more is billed.")
@@ -222,7 +223,7 @@ def _said(
 ) -> Iterator[str]:
     """Yield what comes next, with its date, in words."""
     text, formats = visitor.language.text, visitor.formats
-    fact = agreements.fact_of(agreements.base(session, agreement))
+    fact = agreements.fact_of(session, agreements.base(session, agreement))
 
     def day(instant: int | None) -> str:
         return DASH if instant is None else formats.day(instant)
@@ -234,6 +235,8 @@ def _said(
         if state is Status.PAUSED and fact.resumes_at is None:
             template = _PAUSED_OPEN
         yield text(template, day=day(until(fact)))
+        if state in {Status.PAST_DUE, Status.GRACE} and fact.outage_s:
+            yield text(_GIVEN, time=formats.length(fact.outage_s * NS_PER_S))
     if agreement.next_version_id is not None:
         version = session.get_one(PlanVersion, agreement.next_version_id)
         plan = _title(session.get_one(Plan, version.plan_id))

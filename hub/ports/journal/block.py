@@ -39,7 +39,7 @@ class Kind(IntEnum):
     DEAD_LETTERS = 3
     SETTLEMENTS = 4
     BEAT = 5
-    """Nothing came, but somebody listened; without payload."""
+    """Somebody listens; see `beat.py`."""
     USAGE = 6
     """A mark of usage was crossed, or a closed period changed."""
 

@@ -14,6 +14,7 @@ from device_sdk.wire import cbor
 from entitlements.billing.meters import Aggregation, Meter, Reading, tally
 from hub.app.log_records import checked
 from hub.app.usage_meter import MeterPlaces, UsageMeter
+from hub.ports.journal.beat import Beat
 from hub.ports.journal.block import Kind
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.telemetry import REASON_SHIFT, TelemetryBatch, encode
@@ -241,24 +242,74 @@ def test_a_row_that_was_counted_by_the_old_marks_is_told_by_the_new_ones(world: 
     assert len(list(world.told())) == 4  # what is used up is told again after a start
 
 
-def test_a_pause_of_the_journal_is_told_as_an_outage_also_over_a_restart(world: World) -> None:
+class Machine:
+    """A machine with a worker on it, whose clocks a test turns by hand (seconds)."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.boot, self.up, self.at = 1, 0, 0
+        self.ahead = 0
+
+    def beats(self, *, after: int) -> None:
+        self.up += after
+        self.at += after
+        beat = Beat(bytes([self.boot]) * 16, self.up * S, START + self.at * S)
+        received = START + (self.at + self.ahead) * S
+        self.world.writer.append(Kind.BEAT, [beat.encode()], received)
+        self.world.writer.sync()
+        self.world.meter._outage_ns = 600 * S
+        self.world.settle()
+
+    def told(self) -> list[tuple[int, int, int]]:
+        found = {(one["slot"], one["start"], one["total"]) for one in self.world.told()}
+        return [
+            (slot, (start - START) // S, (end - START) // S) for slot, start, end in sorted(found)
+        ]
+
+
+def test_a_pause_between_beats_is_told_as_an_outage_also_over_a_restart(world: World) -> None:
     world.agree()
-
-    def wrote(at: int) -> None:
-        world.writer.append(Kind.BEAT, [], at)
-        world.writer.sync()
-        world.meter._outage_ns = 600 * S
-        world.settle()
-
-    for at in (0, 5, 500, 900):
-        wrote(START + at * S)
+    machine = Machine(world)
+    for after in (0, 5, 495, 400):
+        machine.beats(after=after)
+    # Rows tell nothing of how long somebody listened: their time may have leapt.
     world.write([Stored(1, START + 1_000 * S, (1.0, 1.0, 1.0), hidden=False)])
     world.settle()
     world.meter = world.started()
-    wrote(START + 5_000 * S)
-    wrote(START + 5_005 * S)
-    told = [(one["slot"], one["start"], one["total"]) for one in world.told()]
-    assert told == [(0, START + 1_000 * S, START + 5_000 * S)]
+    machine.beats(after=4_100)
+    machine.beats(after=5)
+    assert machine.told() == [(0, 900, 5_000)]
+
+
+def test_a_leap_of_the_clock_is_no_outage_and_hides_none(world: World) -> None:
+    world.agree()
+    machine = Machine(world)
+    machine.beats(after=0)
+    machine.ahead = 40 * DAY // S  # `homeport clock advance 40d`
+    machine.beats(after=5)
+    machine.ahead = 39 * DAY // S  # and back: somebody sets the machine's clock
+    machine.beats(after=5)
+    assert machine.told() == []
+    machine.ahead += 3_600  # while the hub is down
+    machine.beats(after=1_000)
+    end = machine.at + machine.ahead
+    assert machine.told() == [(0, end - 1_000, end)]
+    # After a boot the world's time is all there is to go by; how far the hub's is ahead of it does not count.
+    world.meter = world.started()
+    machine.boot, machine.up, machine.ahead = 2, 0, 80 * DAY // S
+    machine.beats(after=60)
+    assert len(machine.told()) == 1
+    machine.boot, machine.up = 3, -1_990
+    machine.beats(after=2_000)
+    end = machine.at + machine.ahead
+    assert machine.told()[1:] == [(0, end - 2_000, end)]
+
+
+def test_beats_of_an_older_hub_tell_nothing(world: World) -> None:
+    world.agree()
+    world.writer.append(Kind.BEAT, [], START)
+    Machine(world).beats(after=5_000)
+    assert list(world.told()) == []
 
 
 def test_what_the_meter_did_and_has_left_to_do_is_measured(world: World) -> None:

@@ -168,7 +168,8 @@ class BillingWorld:
             return agreements.base(session, self.agreement())
 
     def status(self, at: int | None = None) -> Status:
-        fact = agreements.fact_of(self.base())
+        with read_session(self.world.engine) as session:
+            fact = agreements.fact_of(session, self.base())
         return status(fact, self.now if at is None else at)
 
     def invoices(self) -> list[Invoice]:

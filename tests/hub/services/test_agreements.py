@@ -9,17 +9,19 @@ from sqlalchemy import func, select
 
 from entitlements.billing.periods import renewal
 from entitlements.decision import decide
-from entitlements.status import Status
+from entitlements.status import Status, covered_until, grace_until, status
 from hub.errors import ConflictError, InvalidInputError, NotFoundError
 from hub.ports.database.agreement_tables import AgreementBill, Promotion
 from hub.ports.database.billing_tables import Invoice, InvoiceLine, PaymentAttempt
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.ownership_tables import Letter, Subscription
 from hub.services import (
+    agreement_view,
     agreements,
     billing_accounts,
     cancellations,
     ledger,
+    outages,
     ownership,
     plan_changes,
     promotions,
@@ -29,6 +31,7 @@ from hub.services import (
 )
 from hub.services.caller import HUB, Caller
 from hub.services.facts import load_one
+from hub.services.past import load_known
 from tests.hub.services.agreement_world import DAY, T0, BillingWorld, new_billing_world
 
 MONTH = renewal("UTC", T0, 1)
@@ -550,3 +553,33 @@ def test_free_plans_cost_nothing_and_can_be_left(books: BillingWorld) -> None:
     assert kept == [T0, MONTH, None]
     with read_session(books.world.engine) as session:
         assert agreements.waiting_bill(session, books.agreement()) is None
+
+
+def test_an_outage_while_it_is_unpaid_extends_the_grace_and_a_payment_ends_that(
+    books: BillingWorld,
+) -> None:
+    subscribe(books)
+    books.answers = lambda _invoice, _attempt: False
+    with read_session(books.world.engine) as session:
+        lapses = grace_until(agreements.fact_of(session, books.base()))
+    assert lapses is not None
+    books.run(lapses - DAY)
+    with write_session(books.world.engine) as session:
+        outages.note(session, 0, lapses - DAY, lapses + DAY)
+    assert books.status(lapses + 2 * DAY - 1) is Status.GRACE
+    assert books.status(lapses + 2 * DAY) is Status.LAPSED
+    with read_session(books.world.engine) as session:
+        view = agreement_view.shown(session, books.anna, books.product_id, lapses)
+        assert (view.grace_until, view.outage_s) == (lapses + 2 * DAY, 2 * 86_400)
+        # It was not known before it was over.
+        (known,) = load_known(session, books.product_id, lapses).subscriptions
+        assert status(known, lapses) is Status.LAPSED
+    books.run(lapses + DAY)
+    books.answers = lambda _invoice, _attempt: True
+    with write_session(books.world.engine) as session:
+        renewals.pay(session, books.anna, books.product_id, books.now, books.world.tokens)
+    books.step()
+    with read_session(books.world.engine) as session:
+        fact = agreements.fact_of(session, books.base())
+    assert (fact.outage_s, covered_until(fact)) == (0, books.agreement().period_end)
+    assert books.status() is Status.ACTIVE

@@ -17,7 +17,7 @@ from entitlements.grants import feature_names
 from hub.errors import ConflictError, NotFoundError, StorageError
 from hub.pipeline.directory import Directory
 from hub.ports.database.engine import read_session, write_session
-from hub.services import catalogue, enrolment, holds, ownership, pushes, subscriptions
+from hub.services import catalogue, enrolment, holds, outages, ownership, pushes, subscriptions
 from hub.services.caller import HUB, Caller
 from hub.services.fact_columns import Part, load_part
 from hub.services.gate import GatePublisher
@@ -48,12 +48,14 @@ class Life:
 
     def happens(self) -> None:
         self.now += self.chance.randrange(DAY)
-        kind = self.chance.randrange(5)
+        kind = self.chance.randrange(6)
         if kind < 2 or not self.products:
             self.make()
             return
         try:
-            (self.claim, self.subscribe, self.change)[kind - 2](*self.chance.choice(self.products))
+            (self.claim, self.subscribe, self.change, self.outage)[kind - 2](
+                *self.chance.choice(self.products)
+            )
         except (ConflictError, NotFoundError):
             return  # not possible now; nothing has changed then
 
@@ -73,6 +75,12 @@ class Life:
                 session, HUB, made.product_id, "comfort", self.now, self.world.tokens,
                 paid_until=until,
             )  # fmt: skip
+
+    def outage(self, _made: Manufactured, _caller: Caller) -> None:
+        start = self.now
+        self.now += self.chance.randrange(20 * DAY)
+        with write_session(self.world.engine) as session:
+            outages.note(session, 0, start, self.now)
 
     def change(self, made: Manufactured, caller: Caller) -> None:
         kind = self.chance.randrange(5)

@@ -174,7 +174,7 @@ class UsageSettings(Section):
 
     outage_min_s: Annotated[int, Field(ge=0, le=86_400)] = 600
     """A time for which the hub takes nothing in is an outage if it is longer: quotas of the period grow by its
-    share of the period, and credit expires that much later. 0: never."""
+    share of the period, and credit and the grace of what is not paid end that much later. 0: never."""
 
 
 class DatabaseSettings(Section):

@@ -307,10 +307,24 @@ def _wrong_terms(
 def _uncounted(
     result: CatalogueDocument, version: PlanVersionEntry
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield meters whose overage a plan version sells and that no model has."""
+    """Yield meters whose overage a plan version sells and that no model has, or that never run over."""
     for name in version.overage:
         if not any(name in model.meters for model in result.models.values()):
             yield "overage", name, f"no model has a meter {name!r}; correct the name or add it."
+        counted = {
+            feature
+            for model in result.models.values()
+            for feature, entry in model.features.items()
+            if entry.meter == name
+        }
+        for feature, terms in version.features.items():
+            if feature in counted and terms.limit == "hard":
+                yield (
+                    "features",
+                    feature,
+                    f"the plan sells what is used of {name} beyond this quota, but the feature closes"
+                    ' when it is used up; say limit = "soft", or leave the overage out.',
+                )
 
 
 def _wrong_value(feature: FeatureEntry, terms: TermsEntry) -> str | None:

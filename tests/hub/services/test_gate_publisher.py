@@ -77,8 +77,7 @@ class Life:
             )  # fmt: skip
 
     def outage(self, _made: Manufactured, _caller: Caller) -> None:
-        start = self.now
-        self.now += self.chance.randrange(20 * DAY)
+        start = self.now - self.chance.randrange(20 * DAY)
         with write_session(self.world.engine) as session:
             outages.note(session, 0, start, self.now)
 

@@ -293,6 +293,15 @@ def test_a_closed_period_is_billed_once_and_corrected_by_an_adjustment(priced: W
     assert [row.revision for row in kept] == [0, 1, 2]
 
 
+def test_a_plan_that_sells_more_does_not_close_what_it_sells_more_of(world: World) -> None:
+    hard = PRICED.replace(', limit = "soft"', "")
+    with (
+        pytest.raises(InvalidInputError, match="boost_hours.*beyond this quota.*limit = .soft"),
+        write_session(world.engine) as session,
+    ):
+        catalogue.apply(session, HUB, catalogue.parse(hard), T0, text=hard)
+
+
 def test_time_in_which_the_hub_was_down_is_given_back_once(world: World) -> None:
     product_id, _ = sold(world)
     at = T0 + 10 * DAY

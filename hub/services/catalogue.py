@@ -322,8 +322,10 @@ def _uncounted(
                 yield (
                     "features",
                     feature,
-                    f"the plan sells what is used of {name} beyond this quota, but the feature closes"
-                    ' when it is used up; say limit = "soft", or leave the overage out.',
+                    (
+                        f"the plan sells what is used of {name} beyond this quota, but the feature closes"
+                        ' when it is used up; say limit = "soft", or leave the overage out.'
+                    ),
                 )
 
 

@@ -296,7 +296,7 @@ def test_a_closed_period_is_billed_once_and_corrected_by_an_adjustment(priced: W
 def test_a_plan_that_sells_more_does_not_close_what_it_sells_more_of(world: World) -> None:
     hard = PRICED.replace(', limit = "soft"', "")
     with (
-        pytest.raises(InvalidInputError, match="boost_hours.*beyond this quota.*limit = .soft"),
+        pytest.raises(InvalidInputError, match=r"boost_hours.*beyond this quota.*limit = .soft"),
         write_session(world.engine) as session,
     ):
         catalogue.apply(session, HUB, catalogue.parse(hard), T0, text=hard)

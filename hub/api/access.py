@@ -247,6 +247,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "change_billing_account": Rule(CUSTOMERS_AND_STAFF, edits="get_billing_account"),
         "give_payment_method": Rule(CUSTOMERS),
         "name_payment_method": Rule(STAFF, once=Need.OPTIONAL),
+        "remove_payment_method": Rule(CUSTOMERS_AND_STAFF),
         "give_credit": Rule(STAFF, once=Need.REQUIRED),
         "refund_credit": Rule(STAFF, once=Need.REQUIRED),
         "take_stripe_event": Rule(PUBLIC, body_bytes=262_144),

@@ -27,8 +27,8 @@ from hub.api.money_bodies import (
 from hub.errors import InvalidInputError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.payment import stripe_events
-from hub.ports.payment.port import Payer
-from hub.services import billing_accounts, invoices, ledger, means, payments, refunds
+from hub.ports.payment.port import Payer, PaymentUnreachableError
+from hub.services import billing_accounts, invoices, ledger, means, payments, refunds, reversals
 from hub.services.relations import Act
 
 ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["money"])
@@ -147,17 +147,48 @@ async def take_stripe_event(request: Request, hub: HubDep) -> None:
     await run_in_threadpool(_take, hub, event)
 
 
+@ROUTER.delete(
+    "/owners/{owner_id}/billing-account/method",
+    operation_id="remove_payment_method",
+    summary="Remove the means of payment",
+)
+def remove_payment_method(hub: HubDep, caller: CallerDep, owner_id: OwnerId) -> Account:
+    """Take the means of payment away; the provider is told to forget it. Without one: no change."""
+    with write_session(hub.engine) as session:
+        row = means.removed(session, caller, owner_id, hub.clock())
+        return Account.of(row, ledger.credit(session, owner_id, row.currency))
+
+
 def _take(hub: Hub, event: stripe_events.Event) -> None:
     at = hub.clock()
+    title = _title(hub, event.method)
     with write_session(hub.engine) as session:
         if not payments.take_event(session, event.id, event.kind, at):
             return
-        if event.answer is not None:
+        if event.reversal is not None:
+            reversals.heard(session, event.reversal, at)
+        elif event.answer is not None:
             payments.record(session, event.attempt_id, event.answer, at, hub.payment_hooks)
         elif event.method and billing_accounts.knows(session, event.owner_id, event.customer):
             means.given(
-                session, event.owner_id, event.customer, event.method, at, "provider:stripe"
+                session,
+                event.owner_id,
+                event.customer,
+                event.method,
+                at,
+                "provider:stripe",
+                title=title,
             )
+
+
+def _title(hub: Hub, method: str) -> str:
+    """Ask what a means of payment is called; it is as good without that."""
+    if not method:
+        return ""
+    try:
+        return hub.payment.title(method)[:200]
+    except PaymentUnreachableError:
+        return ""
 
 
 def _amount(body: MoveCredit) -> Money:

@@ -184,6 +184,9 @@ class Account(Answer):
     address: str
     email: str
     has_method: bool = Field(description="Whether there is something with which it pays.")
+    method_title: str = Field(
+        description="What that is called, such as `Visa •••• 4242`; may be empty."
+    )
     credit: Amount = Field(description="What it has to its credit; pays the next invoice first.")
 
     model_config = examples(
@@ -197,6 +200,7 @@ class Account(Answer):
             "address": "Hauptstr. 1\n10115 Berlin",
             "email": "ada@example.org",
             "has_method": True,
+            "method_title": "Visa •••• 4242 (12/2030)",
             "credit": {"minor": 0, "currency": "EUR", "text": "0.00"},
         }
     )
@@ -208,6 +212,7 @@ class Account(Answer):
         return cls(
             **{name: getattr(row, name) for name in names},
             has_method=bool(row.method),
+            method_title=row.method_title or "",
             credit=Amount.of(credit.minor, credit.currency),
         )
 

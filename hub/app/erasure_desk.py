@@ -24,7 +24,7 @@ from hub.ports.database.scrubbing import scrub
 from hub.ports.journal.segments import SEGMENT_HEADER_SIZE, list_segments, read_created_ns
 from hub.ports.store.manifest import Manifest
 from hub.ports.store.tombstones import Tombstones
-from hub.services import audit, retention
+from hub.services import audit, payment_removals, retention
 from hub.services.erasure_parts import Horizon, Part
 
 EVERY_S: Final = 2.0
@@ -128,30 +128,37 @@ class ErasureDesk:
 
     def _done(self, waiting: Sequence[Erasure], orders: dict[str, int]) -> dict[str, set[str]]:
         """Say which open parts of which erasures are done."""
-        at = self._clock()
         done: dict[str, set[str]] = {row.id: set() for row in waiting}
         manifest = Manifest.read(self._places.store)
         for row in waiting:
             for part in (part for part, when in row.parts.items() if when is None):
-                match part:
-                    case Part.TELEMETRY:
-                        over = manifest.erased >= orders[row.id] and not manifest.retired
-                    case Part.LOGS:
-                        over = self._logs_are_newer(row.at)
-                    case Part.MIRROR:
-                        over = manifest.erased >= orders[row.id] and self._mirrored(row.id)
-                    case Part.BACKUPS:
-                        kept = self._horizon.backups_ns
-                        over = kept is None or at >= row.at + kept
-                    case _:
-                        over = False
-                if over:
+                if self._over(
+                    row, part, erased=manifest.erased >= orders[row.id], manifest=manifest
+                ):
                     done[row.id].add(part)
         open_ = [row for row in waiting if row.parts.get(Part.DATABASE, 0) is None]
         if open_ and scrub(self._engine):
             for row in open_:
                 done[row.id].add(Part.DATABASE)
         return done
+
+    def _over(self, row: Erasure, part: str, *, erased: bool, manifest: Manifest) -> bool:
+        """Say whether a part of an erasure is seen to be done; the database is looked at for all at once."""
+        match part:
+            case Part.TELEMETRY:
+                return erased and not manifest.retired
+            case Part.LOGS:
+                return self._logs_are_newer(row.at)
+            case Part.MIRROR:
+                return erased and self._mirrored(row.id)
+            case Part.PROVIDER:
+                with read_session(self._engine) as session:
+                    return not payment_removals.waiting(session, row.at)
+            case Part.BACKUPS:
+                kept = self._horizon.backups_ns
+                return kept is None or self._clock() >= row.at + kept
+            case _:
+                return False
 
     def _mirrored(self, erasure_id: str) -> bool:
         """Erase in the time-series database, when the journal has nothing of it any more."""

@@ -1,4 +1,4 @@
-"""Works off the outbox of payments and seals the ledger.
+"""Works off the outbox of payments and of what the provider is to forget, and seals the ledger.
 
 1. The provider is called between two transactions, never within one: nobody waits for it.
 2. Whatever happens between the call and the record of its answer, the attempt is asked for again with
@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.payment.port import Answer, Charge, Outcome, PaymentPort, PaymentUnreachableError
-from hub.services import ledger_seals, payments
+from hub.services import ledger_seals, payment_removals, payments
 from hub.services.payments import Hooks, Request
 
 EVERY_S = 1.0
@@ -55,6 +55,7 @@ class PaymentDesk:
             with write_session(self._engine) as session:
                 requests = payments.begin(session, self._clock())
             recorded += sum(self._ask(request) for request in requests)
+        self._remove()
         with read_session(self._engine) as session:
             unsealed = ledger_seals.unsealed(session)
         if unsealed:
@@ -89,6 +90,22 @@ class PaymentDesk:
             return False
         with write_session(self._engine) as session:
             return payments.record(session, request.attempt_id, answer, self._clock(), self.hooks)
+
+    def _remove(self) -> None:
+        """Have the provider forget what it is to forget."""
+        with read_session(self._engine) as session:
+            if not payment_removals.due(session, self._clock()):
+                return
+        with write_session(self._engine) as session:
+            removals = payment_removals.begin(session, self._clock())
+        for removal in removals:
+            try:
+                self.port.remove(removal)
+            except PaymentUnreachableError as error:
+                _log.warning("a %s is not forgotten yet, asking again: %s", removal.kind, error)
+                continue
+            with write_session(self._engine) as session:
+                payment_removals.done(session, removal)
 
     def _answer(self, request: Request) -> Answer:
         if request.ask is None:

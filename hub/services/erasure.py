@@ -19,7 +19,15 @@ from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.people_tables import Person
 from hub.ports.database.privacy_tables import Erasure
 from hub.ports.database.product_tables import Product
-from hub.services import audit, audit_erasure, departures, sessions, telemetry_erasure, ties
+from hub.services import (
+    audit,
+    audit_erasure,
+    departures,
+    payment_removals,
+    sessions,
+    telemetry_erasure,
+    ties,
+)
 from hub.services.caller import HUB, Caller, Scope
 from hub.services.departures import Departure, PassedOn, departure
 from hub.services.erasure_parts import Horizon, Later, parts_of
@@ -176,6 +184,8 @@ def erase(
     session.add(row)
     departures.leave(session, caller, plan, at, tokens)
     telemetry_erasure.place(session, row_id, plan.ending)
+    for customer in payment_removals.customers(session, plan.ending):
+        payment_removals.order(session, "customer", customer, at)
     for holding in HOLDINGS:
         _carry_out(session, holding, subject)
     session.expire_all()
@@ -262,6 +272,7 @@ def _outcome(
     horizon: Horizon,
 ) -> Outcome:
     measured = telemetry_erasure.has_telemetry(session, plan.ending)
+    paid = bool(payment_removals.customers(session, plan.ending))
     kept = {
         holding.file: holding.fate.why
         for holding in HOLDINGS
@@ -279,7 +290,8 @@ def _outcome(
         removed=_removed(session, subject),
         kept=kept,
         later=[
-            Later(part, horizon.until(part, at)) for part in parts_of(horizon, telemetry=measured)
+            Later(part, horizon.until(part, at))
+            for part in parts_of(horizon, telemetry=measured, provider=paid)
         ],
     )
 

@@ -26,6 +26,8 @@ class Part(StrEnum):
     """Free pages and the write-ahead log of the database."""
     MIRROR = "mirror"
     """Rows in the time-series database."""
+    PROVIDER = "provider"
+    """The customer, with its means of payment, at the payment provider."""
     BACKUPS = "backups"
     """Backups taken before; a restore of one erases again."""
 
@@ -59,16 +61,26 @@ class Horizon:
                 return at + _LOGS_NS
             case Part.DATABASE:
                 return at + _PAGES_NS
+            case Part.PROVIDER:
+                return None
             case Part.BACKUPS:
                 return None if self.backups_ns is None else at + self.backups_ns
 
 
-def parts_of(horizon: Horizon, *, telemetry: bool) -> Sequence[Part]:
-    """Return the parts that an erasure has on a hub."""
+def parts_of(horizon: Horizon, *, telemetry: bool, provider: bool) -> Sequence[Part]:
+    """Return the parts that an erasure has on a hub.
+
+    Args:
+        horizon: what the hub keeps outside of the database.
+        telemetry: something was measured.
+        provider: the payment provider knows the household.
+    """
     parts = [Part.TELEMETRY] if telemetry else []
     if telemetry and horizon.mirror:
         parts.append(Part.MIRROR)
     parts += [Part.LOGS, Part.DATABASE]
+    if provider:
+        parts.append(Part.PROVIDER)
     if horizon.backups_ns is not None:
         parts.append(Part.BACKUPS)
     return parts

@@ -54,6 +54,10 @@ FILES: Final[Mapping[str, tuple[str, str]]] = {
     "invoices": ("Your invoices.", "Ihre Rechnungen."),
     "invoice_lines": ("What is on them.", "Was darauf steht."),
     "payments": ("Payments and refunds.", "Zahlungen und Erstattungen."),
+    "payment_reversals": (
+        "Payments that your bank or the vendor took back.",
+        "Zahlungen, die Ihre Bank oder der Anbieter zurückgeholt hat.",
+    ),
     "ledger": ("How they were booked.", "Wie sie verbucht wurden."),
     "agreements": ("What you agreed to pay regularly.", "Was Sie regelmäßig zahlen."),
     "agreement_bills": ("Which invoices that led to.", "Welche Rechnungen daraus wurden."),

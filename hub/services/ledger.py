@@ -37,9 +37,11 @@ class Account(StrEnum):
     TAX = "tax"
     """Tax that the vendor owes; negative."""
     GOODWILL = "goodwill"
-    """Credit that was given without an invoice."""
+    """Credit that was given without an invoice, and money that was paid back without one."""
     LOSS = "loss"
-    """What was given up as uncollectible."""
+    """What was given up as uncollectible, or lost in a dispute."""
+    DISPUTED = "disputed"
+    """What banks took back until disputes are decided."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,43 @@
 
 1. Customers give a means on the provider's own page; the provider's event says which. Support may
    name one.
-2. A new means is tried at once on what is open: that is why people give one.
+2. A new means is tried at once on what is open: that is why people give one. The provider forgets the
+   one before.
+3. A hub that collects nothing rehearses: its means of payment say how payments turn out (`REHEARSED`).
 """
+
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hub.errors import ConflictError
+from hub.errors import ConflictError, InvalidInputError
 from hub.ports.database.billing_tables import BillingAccount, Invoice, PaymentAttempt
-from hub.services import audit, billing_accounts, invoice_book, payments, renewals
+from hub.services import (
+    audit,
+    billing_accounts,
+    invoice_book,
+    payment_removals,
+    payments,
+    renewals,
+)
 from hub.services.caller import Caller, Scope
 from hub.services.relations import Act
 
+REHEARSED: Final = ("local:ok", "local:declines:2", "local:declines")
+"""What a household of a demo hub may choose from, see `hub/ports/payment/local.py`."""
 
-def given(session: Session, owner_id: str, customer: str, method: str, at: int, actor: str) -> int:
+
+def given(
+    session: Session,
+    owner_id: str,
+    customer: str,
+    method: str,
+    at: int,
+    actor: str,
+    *,
+    title: str = "",
+) -> int:
     """Keep with what a household pays, and collect what is open.
 
     Args:
@@ -25,6 +48,7 @@ def given(session: Session, owner_id: str, customer: str, method: str, at: int, 
         method: the provider's reference of the means of payment.
         at: now, ns.
         actor: who gave it, for the audit.
+        title: what the customer knows it by; empty: nothing is known.
 
     Returns:
         How many open invoices are collected now.
@@ -33,8 +57,10 @@ def given(session: Session, owner_id: str, customer: str, method: str, at: int, 
         NotFoundError: no such household.
     """
     account = billing_accounts.of_owner(session, owner_id, at)
+    if account.method and account.method != method:
+        payment_removals.order(session, "method", account.method, at)
     account.customer = customer or account.customer
-    account.method = method
+    account.method, account.method_title = method, title or None
     session.flush()
     audit.record(session, at, actor, "billing.method", f"owner:{owner_id}", {})
     renewals.method_added(session, owner_id, at)
@@ -60,6 +86,57 @@ def named(session: Session, caller: Caller, owner_id: str, method: str, at: int)
     caller.require(Scope.ENTITLEMENTS_WRITE)
     given(session, owner_id, "", method, at, caller.actor)
     return session.get_one(BillingAccount, owner_id)
+
+
+def chosen(
+    session: Session, caller: Caller, owner_id: str | None, method: str, at: int
+) -> BillingAccount:
+    """Let a household of a demo hub say how its payments turn out; nothing is collected there.
+
+    Args:
+        session: a writing session.
+        caller: who may pay for the household.
+        owner_id: the household; None: the caller's own.
+        method: one of `REHEARSED`.
+        at: now, ns.
+
+    Raises:
+        ForbiddenError: the caller's role in it does not permit that.
+        InvalidInputError: no such means of payment.
+        NotFoundError: no such household of the caller's.
+    """
+    owner = billing_accounts.household(session, caller, owner_id, Act.PAY)
+    if method not in REHEARSED:
+        raise InvalidInputError(f"{method!r} is none of {', '.join(REHEARSED)}.")
+    given(session, owner, "", method, at, caller.actor)
+    return session.get_one(BillingAccount, owner)
+
+
+def removed(session: Session, caller: Caller, owner_id: str | None, at: int) -> BillingAccount:
+    """Take a household's means of payment away; the provider forgets it too. Without one: no change.
+
+    What runs is collected no more and lapses unless another means is given.
+
+    Args:
+        session: a writing session.
+        caller: who may pay for the household, or staff.
+        owner_id: the household; None: the caller's own.
+        at: now, ns.
+
+    Raises:
+        ForbiddenError: the caller's role in it does not permit that.
+        NotFoundError: no such household, or none of the caller's.
+    """
+    owner = billing_accounts.household(session, caller, owner_id, Act.PAY)
+    if caller.is_staff:
+        caller.require(Scope.ENTITLEMENTS_WRITE)
+    account = billing_accounts.of_owner(session, owner, at)
+    if account.method:
+        payment_removals.order(session, "method", account.method, at)
+        account.method = account.method_title = None
+        session.flush()
+        audit.record(session, at, caller.actor, "billing.method.remove", f"owner:{owner}", {})
+    return account
 
 
 def pay(session: Session, caller: Caller, invoice_id: str, at: int) -> PaymentAttempt:

@@ -20,7 +20,7 @@ from entitlements.billing.money import Money
 from hub.errors import ConflictError
 from hub.ports.database.billing_tables import BillingAccount, Invoice, PaymentAttempt, PaymentEvent
 from hub.ports.payment.port import Answer, Charge, Outcome, Payer, Refund
-from hub.services import audit, invoices, ledger, refunds
+from hub.services import audit, invoices, ledger, refunds, reversals
 from hub.services.caller import HUB
 from hub.services.ledger import Account, Side
 from hub.services.outbox import add_attempt
@@ -202,6 +202,7 @@ def record(session: Session, attempt_id: str, answer: Answer, at: int, hooks: Ho
         return True
     if _collected(session, invoice, row, at):
         hooks.on_paid(session, invoice, at)
+    reversals.follow(session, row, at)
     return True
 
 

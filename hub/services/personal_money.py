@@ -66,6 +66,17 @@ MONEY: Final[tuple[Holding, ...]] = (
         {"reference": _INTERNAL},
     ),
     Holding(
+        billing.PaymentReversal,
+        child_of(
+            billing.PaymentReversal.charge_id,
+            billing.PaymentAttempt.id,
+            of_household(billing.PaymentAttempt.owner_id),
+        ),
+        Keep("the law wants it kept; it holds amounts and ids only"),
+        "payment_reversals",
+        {"reference": _INTERNAL, "stage": _INTERNAL, "postings": _INTERNAL},
+    ),
+    Holding(
         billing.LedgerEntry,
         of_household(billing.LedgerEntry.owner_id),
         Keep("the law wants it kept; it holds amounts and ids only"),

@@ -460,6 +460,7 @@ IMPERSONAL: Final[Mapping[str, str]] = {
     "ledger_seal": "signatures over the whole ledger",
     "partner": "an organisation, not a person",
     "payment_event": "which events of the payment provider were taken",
+    "payment_removal": "what the payment provider is to forget; goes when it has",
     "plan": "the catalogue",
     "plan_feature": "the catalogue",
     "plan_version": "the catalogue",

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from entitlements.billing.money import Money
 from hub.errors import ConflictError, InvalidInputError
 from hub.ports.database.billing_tables import PaymentAttempt
-from hub.services import audit, billing_accounts, ledger
+from hub.services import audit, billing_accounts, ledger, reversals
 from hub.services.caller import HUB, Caller, Scope
 from hub.services.ledger import Account, Side
 from hub.services.outbox import add_attempt
@@ -109,7 +109,8 @@ def _refundable(
         back = select(func.coalesce(func.sum(PaymentAttempt.amount), 0)).where(
             PaymentAttempt.charge_id == paid.id, PaymentAttempt.outcome.is_distinct_from("failed")
         )
-        part = min(left, paid.amount - int(session.scalars(back).one()))
+        gone = reversals.gone(session, paid.id)
+        part = min(left, paid.amount - int(session.scalars(back).one()) - gone)
         if part > 0:
             chosen.append((paid, Money(part, amount.currency)))
             left -= part

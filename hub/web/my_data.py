@@ -33,6 +33,7 @@ PARTS: Mapping[Part, str] = {
     Part.LOGS: N_("logs between the parts of the hub"),
     Part.DATABASE: N_("freed pages of the database"),
     Part.MIRROR: N_("copies in the time-series database"),
+    Part.PROVIDER: N_("your means of payment, at the payment provider"),
     Part.BACKUPS: N_("backups; one that is restored is erased again"),
 }
 _WRONG = N_("This is not your password. Nothing was erased.")

@@ -55,6 +55,7 @@ from hub.services import (
     consent,
     letters,
     renewals,
+    reversals,
     webhook_endpoints,
     webhook_events,
 )
@@ -288,7 +289,7 @@ def _hub(
         problems=lambda: [
             *_broker_problem(link),
             *compose.problems(settings),
-            *_webhook_problems(engine),
+            *_outside_problems(engine),
         ],
         plain_webhooks=settings.webhooks.plain_http,
         horizon=compose.erasure_horizon(settings),
@@ -308,9 +309,13 @@ def _broker_problem(link: ControlLink) -> list[str]:
     return ["The broker does not answer; devices keep what they measure until it does."]
 
 
-def _webhook_problems(engine: Engine) -> list[str]:
+def _outside_problems(engine: Engine) -> list[str]:
+    """Say what others wait for: receivers of webhooks, and banks."""
     with read_session(engine) as session:
-        return webhook_endpoints.problems(session)
+        return [
+            *webhook_endpoints.problems(session),
+            *reversals.problems(session, compose.now()),
+        ]
 
 
 def _hook_secret_hash(settings: Settings) -> str:

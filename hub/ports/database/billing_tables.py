@@ -178,6 +178,51 @@ class PaymentEvent(Base):
     received_at: Mapped[Instant] = mapped_column(index=True)
 
 
+class PaymentReversal(Base):
+    """What the provider did with a payment without being asked by the hub: a dispute, or a refund made at its side.
+
+    `id` is the provider's name of it, `reference` that of the payment; `charge_id` is the payment once the hub
+    knows it. `state` is what the provider said last (`stage` and `said_at`, Unix seconds, tell what is later),
+    `booked` what the ledger says; `postings` counts how often that changed. `from_credit` of a refund is what
+    was taken from the household's credit.
+    """
+
+    __tablename__ = "payment_reversal"
+    __table_args__ = (CheckConstraint("kind IN ('dispute', 'refund')", name="kind"),)
+
+    id: Mapped[Name] = mapped_column(primary_key=True)
+    kind: Mapped[Name]
+    reference: Mapped[Name] = mapped_column(index=True)
+    charge_id: Mapped[Id | None] = mapped_column(ForeignKey("payment_attempt.id"), index=True)
+    currency: Mapped[Name]
+    amount: Mapped[Big]
+    state: Mapped[Name]
+    stage: Mapped[int]
+    said_at: Mapped[Big]
+    reason: Mapped[Name]
+    answer_by: Mapped[Instant | None]
+    booked: Mapped[Name]
+    postings: Mapped[int]
+    from_credit: Mapped[Big]
+    heard_at: Mapped[Instant]
+
+
+class PaymentRemoval(Base):
+    """What the provider is still to forget: a customer or a means of payment, by its reference.
+
+    `next_at` is when the provider is asked next, `tries` how often it was asked. Rows go when it is done.
+    """
+
+    __tablename__ = "payment_removal"
+    __table_args__ = (CheckConstraint("kind IN ('customer', 'method')", name="kind"),)
+
+    kind: Mapped[Name] = mapped_column(primary_key=True)
+    reference: Mapped[Name] = mapped_column(primary_key=True)
+    ordered_at: Mapped[Instant]
+    next_at: Mapped[Instant] = mapped_column(index=True)
+    tries: Mapped[int]
+
+
 class LedgerEntry(Base):
     """One side of a posting: `amount` is a debit if positive, a credit if negative.
 

@@ -26,6 +26,7 @@ from hub.ports.payment.port import (
     Payer,
     PaymentUnreachableError,
     Refund,
+    Removal,
     Setup,
 )
 
@@ -101,6 +102,15 @@ class LocalPayments:
             "This hub collects no money by itself, so there is no page for means of payment. Support "
             "can set one for rehearsals, such as local:ok."
         )
+
+    def title(self, method: str) -> str:
+        """Return nothing: a means of payment of the journal is its own title."""
+        del method
+        return ""
+
+    def remove(self, removal: Removal) -> None:
+        """Do nothing: nothing is known of customers, and lines of the journal stay as they are signed."""
+        del removal
 
     def _outcome(self, charge: Charge) -> tuple[Outcome, str]:
         scheme, _, rest = charge.payer.method.partition(":")

@@ -118,6 +118,57 @@ class Setup:
     url: str
 
 
+class Place(StrEnum):
+    """Where the money of a payment is that the provider reverses; words of `payment_reversal.state`."""
+
+    KEPT = "kept"
+    """Nothing left, or it came back: a dispute that was won, a refund that failed."""
+    HELD = "held"
+    """The bank has taken it back until the dispute is decided."""
+    GONE = "gone"
+    """It went back for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """What the provider says of a dispute, or of a refund that it made without the hub.
+
+    Args:
+        id: its name of it.
+        kind: `dispute` or `refund`.
+        reference: its name of the payment.
+        amount: how much.
+        place: where the money is now.
+        stage: how far it has come; what says less never follows what says more.
+        said_at: when the provider said so, Unix seconds.
+        reason: in its word, such as `fraudulent`.
+        answer_by: until when a dispute can be answered, ns; None: it cannot.
+    """
+
+    id: str
+    kind: str
+    reference: str
+    amount: Money
+    place: Place
+    stage: int
+    said_at: int
+    reason: str = ""
+    answer_by: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What the provider is to forget.
+
+    Args:
+        kind: `customer` (with everything that is known of it) or `method`, a means of payment.
+        reference: the provider's name of it.
+    """
+
+    kind: str
+    reference: str
+
+
 class PaymentPort(Protocol):
     """A payment provider. Safe to call from any thread; never within a transaction."""
 
@@ -148,6 +199,22 @@ class PaymentPort(Protocol):
         """
         ...
 
+    def title(self, method: str) -> str:
+        """Return what a customer knows a means of payment by, such as `Visa •••• 4242`; empty: nothing is known.
+
+        Raises:
+            PaymentUnreachableError: it did not answer.
+        """
+        ...
+
+    def remove(self, removal: Removal) -> None:
+        """Forget a customer or a means of payment; what is not there is forgotten.
+
+        Raises:
+            PaymentUnreachableError: it is not known whether that was done; ask again.
+        """
+        ...
+
 
 class _Nobody:
     """No provider: nothing is ever collected."""
@@ -161,6 +228,13 @@ class _Nobody:
     def setup(self, payer: Payer, name: str, return_url: str, at: int) -> Setup:
         del name, return_url, at
         raise PaymentUnreachableError(f"There is no provider for {payer.owner_id}.")
+
+    def title(self, method: str) -> str:
+        del method
+        return ""
+
+    def remove(self, removal: Removal) -> None:
+        raise PaymentUnreachableError(f"There is no provider to forget a {removal.kind}.")
 
 
 NOBODY_COLLECTS: PaymentPort = _Nobody()

@@ -23,6 +23,7 @@ from hub.ports.payment.port import (
     Payer,
     PaymentUnreachableError,
     Refund,
+    Removal,
     Setup,
 )
 
@@ -61,6 +62,22 @@ def stripe_amount(amount: Money) -> int:
     if amount.minor % step or DECIMALS[amount.currency] > 3:
         raise UnpayableAmountError(f"Stripe cannot collect {amount}")
     return amount.minor // divisor
+
+
+def money_of(amount: int, currency: str) -> Money:
+    """Return an amount as Stripe counts it (see `stripe_amount`) in minor units of its currency.
+
+    Raises:
+        ValueError: no such currency, or an amount that is not whole in its minor unit.
+    """
+    code = currency.upper()
+    if code not in DECIMALS:
+        raise ValueError(f"{currency!r} is no currency")
+    if code in _HUNDREDTHS:
+        if amount % 100:
+            raise ValueError(f"{amount} is no whole amount of {code}")
+        return Money(amount // 100, code)
+    return Money(amount * (100 if code in _WHOLE else 1), code)
 
 
 class StripePayments:
@@ -162,6 +179,29 @@ class StripePayments:
         key = f"setup-{payer.owner_id}-{at // (60 * _SECOND)}"
         session = self._demand("/v1/checkout/sessions", form, key)
         return Setup(customer, session["url"])
+
+    def title(self, method: str) -> str:
+        """Return brand or kind and the last digits of a means of payment; see `PaymentPort`."""
+        found = self._get(f"/v1/payment_methods/{method}")
+        kind = str(found.get("type", ""))
+        about = found.get(kind) or {}
+        name = str(about.get("brand") or kind).replace("_", " ")
+        last = str(about.get("last4") or "")
+        ends = ""
+        if about.get("exp_month") and about.get("exp_year"):
+            ends = f" ({about['exp_month']:02d}/{about['exp_year']})"
+        return f"{name[:1].upper()}{name[1:]}{f' •••• {last}' if last else ''}{ends}"
+
+    def remove(self, removal: Removal) -> None:
+        """Delete a customer, or detach a means of payment; see `PaymentPort`."""
+        if removal.kind == "customer":
+            status, body = self._send("DELETE", f"/v1/customers/{removal.reference}")
+        else:
+            path = f"/v1/payment_methods/{removal.reference}/detach"
+            status, body = self._send("POST", path)
+        # What is not known is gone; 400 says of a means that it belongs to nobody any more.
+        if status >= 400 and status != _NOT_FOUND and removal.kind == "customer":
+            raise PaymentUnreachableError(f"Stripe deletes no customer: {_refusal(body).code}.")
 
     def _made(self, attempt_id: str, path: str, about: dict[str, Any]) -> dict[str, Any] | None:
         """Look for what was made for an attempt, page by page."""

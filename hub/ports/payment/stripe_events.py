@@ -2,8 +2,8 @@
 
 1. An event counts only if it is signed with the endpoint's secret over its bytes as they came, within
    five minutes; compared in constant time (https://docs.stripe.com/webhooks#verify-manually).
-2. An event says something of an attempt (by its metadata) or gives a means of payment. All others
-   are taken and mean nothing.
+2. An event says something of an attempt (by its metadata), of a dispute or a refund that was made at
+   Stripe, or gives a means of payment. All others are taken and mean nothing.
 3. Events come twice and in any order; who takes them must not mind (`payments.record`).
 """
 
@@ -14,10 +14,27 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hub.errors import NotAuthenticatedError
-from hub.ports.payment.port import Answer
-from hub.ports.payment.stripe import intent_answer, refund_answer
+from hub.ports.payment.port import Answer, Outcome, Place, Reversal
+from hub.ports.payment.stripe import intent_answer, money_of, refund_answer
 
 TOLERANCE_S: Final = 300
+_SECOND: Final = 1_000_000_000
+_DISPUTES: Final[dict[str, tuple[Place, int]]] = {
+    "warning_needs_response": (Place.KEPT, 0),
+    "warning_under_review": (Place.KEPT, 0),
+    "needs_response": (Place.HELD, 1),
+    "under_review": (Place.HELD, 1),
+    "warning_closed": (Place.KEPT, 2),
+    "prevented": (Place.KEPT, 2),
+    "won": (Place.KEPT, 2),
+    "lost": (Place.GONE, 2),
+}
+"""Where the money is and how far the dispute has come, https://docs.stripe.com/api/disputes/object."""
+_REFUNDS: Final = {
+    Outcome.PENDING: (Place.GONE, 0),
+    Outcome.PAID: (Place.GONE, 1),
+    Outcome.FAILED: (Place.KEPT, 2),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +49,7 @@ class Event:
         owner_id: the household that gave a means of payment; empty: none.
         customer: Stripe's reference of that household.
         method: Stripe's reference of that means.
+        reversal: a dispute, or a refund that is of no attempt; None: neither.
     """
 
     id: str
@@ -41,6 +59,7 @@ class Event:
     owner_id: str = ""
     customer: str = ""
     method: str = ""
+    reversal: Reversal | None = None
 
 
 def signature(secret: str, body: bytes, at_s: int) -> str:
@@ -89,12 +108,14 @@ def read(body: bytes) -> Event:
     try:
         said = json.loads(body)
         found: dict[str, Any] = said["data"]["object"]
-        return _event(str(said["id"])[:200], str(said["type"]), found)
+        return _event(
+            str(said["id"])[:200], str(said["type"]), found, int(said.get("created") or 0)
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError("the body is no event of Stripe") from error
 
 
-def _event(id_: str, kind: str, found: dict[str, Any]) -> Event:
+def _event(id_: str, kind: str, found: dict[str, Any], said_at: int) -> Event:
     metadata = found.get("metadata") or {}
     match kind:
         case (
@@ -104,11 +125,51 @@ def _event(id_: str, kind: str, found: dict[str, Any]) -> Event:
             | "payment_intent.processing"
         ):
             answer = intent_answer(found)
-        case "refund.updated" | "refund.failed" | "charge.refund.updated":
+        case "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated":
             answer = refund_answer(found)
+            if not metadata.get("attempt"):
+                return Event(id_, kind, reversal=_refund(found, answer, said_at))
         case "setup_intent.succeeded":
             owner, method = metadata.get("owner", ""), found.get("payment_method") or ""
             return Event(id_, kind, "", None, owner, found.get("customer") or "", method)
+        case _ if kind.startswith("charge.dispute."):
+            return Event(id_, kind, reversal=_dispute(found, said_at))
         case _:
             return Event(id_, kind)
     return Event(id_, kind, str(metadata.get("attempt", "")), answer)
+
+
+def _dispute(found: dict[str, Any], said_at: int) -> Reversal | None:
+    """Read a dispute; one in a state that Stripe did not have when this was written says nothing."""
+    if found["status"] not in _DISPUTES or not found.get("payment_intent"):
+        return None
+    place, stage = _DISPUTES[found["status"]]
+    due_by = (found.get("evidence_details") or {}).get("due_by")
+    return Reversal(
+        str(found["id"])[:200],
+        "dispute",
+        str(found["payment_intent"])[:200],
+        money_of(int(found["amount"]), str(found["currency"])),
+        place,
+        stage,
+        said_at,
+        str(found.get("reason") or "")[:200],
+        int(due_by) * _SECOND if due_by and place is Place.HELD else None,
+    )
+
+
+def _refund(found: dict[str, Any], answer: Answer, said_at: int) -> Reversal | None:
+    """Read a refund that somebody made at Stripe; one of a payment without an intent is none of the hub's."""
+    if not found.get("payment_intent"):
+        return None
+    place, stage = _REFUNDS[answer.outcome]
+    return Reversal(
+        str(found["id"])[:200],
+        "refund",
+        str(found["payment_intent"])[:200],
+        money_of(int(found["amount"]), str(found["currency"])),
+        place,
+        stage,
+        said_at,
+        str(found.get("reason") or "")[:200],
+    )

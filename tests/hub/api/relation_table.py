@@ -282,6 +282,7 @@ API: dict[str, Row] = {
     "give_payment_method": household(  # these hubs have no provider
         Act.PAY, body={"return_url": "https://hub.example.org/"}, ok=frozenset({503})
     ),
+    "remove_payment_method": household(Act.PAY),
     "name_payment_method": household(Act.PAY, body={"method": "local:ok"}),
     "give_credit": household(
         Act.PAY, body={"minor": 5, "currency": "EUR", "cause": "x"}, once=True

@@ -15,9 +15,9 @@ from hub.app.http import create_app
 from hub.app.payment_desk import PaymentDesk
 from hub.ports.database.billing_tables import BillingAccount, Invoice
 from hub.ports.database.engine import read_session, write_session
-from hub.ports.payment.port import Answer, Outcome
+from hub.ports.payment.port import Answer, Outcome, Removal
 from hub.ports.payment.stripe_events import signature
-from hub.services import invoices, payments
+from hub.services import invoices, ledger, payments, reversals
 from hub.services.caller import Role
 from hub.services.invoices import Line
 from hub.services.pki import CertificateAuthority
@@ -124,6 +124,64 @@ def test_a_customer_gives_a_card_and_what_is_open_is_paid(shop: Shop) -> None:
     assert [one["outcome"] for one in whole["payments"]] == ["paid"]
     (asked,) = shop.provider.asked
     assert (asked.payer.customer, asked.payer.method) == (f"cus-{shop.owner}", "pm_1")  # type: ignore[union-attr]
+
+
+def test_a_dispute_is_booked_and_told_and_ends(shop: Shop) -> None:
+    engine = shop.world.hub.engine
+    ok(shop.operator.put(f"{shop.account}/method", json={"method": "pm_1"}))
+    invoice = shop.invoice("renewal", due=True)
+    shop.desk.step()
+    (paid,) = ok(shop.ada.get(f"/api/v1/invoices/{invoice}"))["payments"]
+    said = {
+        "id": "dp_1",
+        "payment_intent": f"ref-{paid['id']}",
+        "amount": 999,
+        "currency": "eur",
+        "reason": "fraudulent",
+        "evidence_details": {"due_by": shop.world.clock.now // SECOND + 86_400},
+    }
+
+    def books() -> dict[str, int]:
+        with read_session(engine) as session:
+            return {account: minor for (account, _), minor in ledger.balances(session).items()}
+
+    opened = {**said, "status": "needs_response"}
+    for number in range(2):  # another event of the same kind changes nothing
+        answer = shop.event("charge.dispute.created", opened, f"evt_{number}")
+        assert answer.status_code == 204
+        assert (books()["cash"], books()["disputed"]) == (0, 999)
+    with read_session(engine) as session:
+        (told,) = reversals.problems(session, shop.world.clock.now)
+        assert f"payment {paid['id']}" in told
+        assert reversals.open_disputes(session) == 1
+    assert (
+        shop.event("charge.dispute.closed", {**said, "status": "lost"}, "evt_2").status_code < 300
+    )
+    assert shop.event("charge.dispute.created", opened, "evt_3").status_code == 204
+    assert (books()["cash"], books()["disputed"], books()["loss"]) == (0, 0, 999)
+    with read_session(engine) as session:
+        assert reversals.problems(session, shop.world.clock.now) == []
+    assert shop.ada.get(f"/api/v1/invoices/{invoice}").json()["state"] == "paid"
+
+
+def test_a_means_of_payment_is_replaced_and_removed(shop: Shop) -> None:
+    ok(shop.ada.post(f"{shop.account}/method", json={"return_url": "https://h.example/"}))
+    for method in ("pm_1", "pm_2"):
+        given = {"id": f"seti_{method}", "payment_method": method}
+        given |= {"customer": f"cus-{shop.owner}"}
+        about = {**given, "metadata": {"owner": shop.owner}}
+        assert shop.event("setup_intent.succeeded", about, f"evt_{method}").status_code == 204
+    assert ok(shop.ada.get(shop.account))["method_title"] == "Card pm_2"
+    shop.provider.answers = [None]  # the provider is away at first
+    shop.desk.step()
+    assert shop.provider.removed == []
+    shop.world.clock.now += 3_600 * SECOND
+    shop.desk.step()
+    assert shop.provider.removed == [Removal("method", "pm_1")]
+    for _ in range(2):
+        assert not ok(shop.ada.delete(f"{shop.account}/method"))["has_method"]
+    shop.desk.step()
+    assert shop.provider.removed[1:] == [Removal("method", "pm_2")]
 
 
 def test_a_write_that_costs_money_happens_once_by_its_key(shop: Shop) -> None:

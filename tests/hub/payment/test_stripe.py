@@ -11,8 +11,23 @@ import pytest
 
 from entitlements.billing.money import Money
 from hub.errors import NotAuthenticatedError
-from hub.ports.payment.port import Answer, Charge, Outcome, Payer, PaymentUnreachableError, Refund
-from hub.ports.payment.stripe import StripePayments, UnpayableAmountError, stripe_amount
+from hub.ports.payment.port import (
+    Answer,
+    Charge,
+    Outcome,
+    Payer,
+    PaymentUnreachableError,
+    Place,
+    Refund,
+    Removal,
+    Reversal,
+)
+from hub.ports.payment.stripe import (
+    StripePayments,
+    UnpayableAmountError,
+    money_of,
+    stripe_amount,
+)
 from hub.ports.payment.stripe_events import read, signature, verify
 from tests.hub.payment.localstripe_server import (
     KEY,
@@ -221,6 +236,7 @@ def test_a_means_of_payment_is_given_on_stripes_page() -> None:
 )
 def test_minor_units_of_stripe(minor: int, currency: str, counted: int) -> None:
     assert stripe_amount(Money(minor, currency)) == counted
+    assert money_of(counted, currency.lower()) == Money(minor, currency)
 
 
 def test_amounts_that_stripe_cannot_collect() -> None:
@@ -294,3 +310,79 @@ def test_what_events_mean() -> None:
     )
     assert (given.owner_id, given.customer, given.method) == ("o", "cus_1", "pm_1")
     assert event("customer.created", id="cus_1").answer is None
+
+
+def reversal(kind: str, **found: Any) -> Reversal | None:
+    said = {"id": "evt_1", "type": kind, "created": 1_000, "data": {"object": found}}
+    return read(json.dumps(said).encode()).reversal
+
+
+DISPUTE = {
+    "id": "dp_1",
+    "payment_intent": "pi_1",
+    "amount": 999,
+    "currency": "eur",
+    "reason": "fraudulent",
+    "evidence_details": {"due_by": 2_000},
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "place", "stage", "answer_by"),
+    [
+        ("warning_needs_response", Place.KEPT, 0, None),
+        ("needs_response", Place.HELD, 1, 2_000 * 10**9),
+        ("under_review", Place.HELD, 1, 2_000 * 10**9),
+        ("won", Place.KEPT, 2, None),
+        ("lost", Place.GONE, 2, None),
+    ],
+)
+def test_what_disputes_mean(status: str, place: Place, stage: int, answer_by: int | None) -> None:
+    found = reversal("charge.dispute.updated", **DISPUTE, status=status)
+    amount = Money(999, "EUR")
+    assert found == Reversal(
+        "dp_1", "dispute", "pi_1", amount, place, stage, 1_000, "fraudulent", answer_by
+    )
+
+
+def test_reversals_that_say_nothing() -> None:
+    assert reversal("charge.dispute.created", **DISPUTE, status="of_another_year") is None
+    none = {**DISPUTE, "payment_intent": None, "status": "lost"}
+    assert reversal("charge.dispute.closed", **none) is None
+    own = {"id": "re_1", "status": "succeeded", "metadata": {"attempt": "a"}}
+    assert reversal("refund.created", **own) is None
+
+
+def test_a_refund_that_somebody_made_at_stripe(
+    localstripe: LocalStripe, stripe: StripePayments
+) -> None:
+    paid = stripe.charge(charge(payer(localstripe, "4242424242424242")))
+    made = localstripe.post("/v1/refunds", payment_intent=paid.reference, amount=250)
+    found = reversal("refund.created", **made)
+    assert found is not None
+    assert (found.id, found.kind, found.reference) == (made["id"], "refund", paid.reference)
+    assert (found.amount, found.place) == (Money(250, "EUR"), Place.GONE)
+    failed = reversal("refund.failed", **{**made, "status": "failed"})
+    assert failed is not None
+    assert (failed.place, failed.stage > found.stage) == (Place.KEPT, True)
+
+
+def test_stripe_forgets_customers_and_means(
+    localstripe: LocalStripe, stripe: StripePayments
+) -> None:
+    who = payer(localstripe, "4242424242424242")
+    assert stripe.title(who.method) == "Visa •••• 4242 (12/2050)"
+    for _ in range(2):
+        stripe.remove(Removal("method", who.method))
+    assert localstripe.get(f"/v1/payment_methods/{who.method}")["customer"] is None
+    for _ in range(2):
+        stripe.remove(Removal("customer", who.customer))
+    assert localstripe.client.get(f"/v1/customers/{who.customer}").json().get("deleted", True)
+
+
+def test_an_order_to_forget_is_kept_until_stripe_answers() -> None:
+    for status in (0, 429, 500):
+        with pytest.raises(PaymentUnreachableError):
+            Wire((status, {"error": {"type": "api_error"}})).stripe.remove(
+                Removal("customer", "cus_1")
+            )

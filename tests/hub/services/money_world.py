@@ -17,6 +17,7 @@ from hub.ports.payment.port import (
     Payer,
     PaymentUnreachableError,
     Refund,
+    Removal,
     Setup,
 )
 from hub.services import catalogue
@@ -53,6 +54,7 @@ class Provider:
     given: dict[str, Answer] = field(default_factory=dict)
     money: dict[str, int] = field(default_factory=dict)
     asked: list[Charge | Refund] = field(default_factory=list)
+    removed: list[Removal] = field(default_factory=list)
 
     def charge(self, charge: Charge) -> Answer:
         return self._answer(charge, charge.amount, 1)
@@ -62,6 +64,14 @@ class Provider:
 
     def setup(self, payer: Payer, name: str, return_url: str, at: int) -> Setup:
         return Setup(payer.customer or f"cus-{payer.owner_id}", f"{return_url}#{name}-{at}")
+
+    def title(self, method: str) -> str:
+        return f"Card {method}"
+
+    def remove(self, removal: Removal) -> None:
+        if self.answers and self.answers.pop(0) is None:
+            raise PaymentUnreachableError("nobody there")
+        self.removed.append(removal)
 
     def _answer(self, ask: Charge | Refund, amount: Money, sign: int) -> Answer:
         self.asked.append(ask)

@@ -19,7 +19,7 @@ from hub.ports.database.people_tables import Membership, Owner, Partner, Person
 from hub.ports.database.privacy_tables import Erasure, TelemetryErasure
 from hub.ports.database.product_tables import Device, Product
 from hub.ports.database.schema import METADATA
-from hub.services import audit, erasure, households, looks, sessions
+from hub.services import audit, erasure, households, looks, payment_removals, sessions
 from hub.services.caller import HUB, Caller
 from hub.services.erasure_parts import Horizon, Part
 from hub.services.households import Place
@@ -114,6 +114,9 @@ def _plant(scene: Scene) -> list[str]:
         "payment_attempt.charge_id": None,
         "payment_attempt.answered_at": None,
         "payment_attempt.outcome": None,
+        "payment_reversal.state": "gone",
+        "payment_reversal.booked": "gone",
+        "payment_reversal.reason": "fraudulent",
         "ledger_entry.previous": "0" * 64,
         "ledger_entry.digest": "0" * 64,
         # Words of the catalogue, and the vendor's own references
@@ -202,6 +205,15 @@ def test_nothing_is_left_in_any_table_and_the_chains_are_whole(scene: Scene) -> 
         outcome = erasure.erase(
             session, scene.ada, scene.ada.person_id, T0 + DAY, scene.world.tokens, HORIZON
         )
+    with write_session(
+        scene.world.engine
+    ) as session:  # the provider is told by name whom to forget
+        removals = payment_removals.begin(session, T0 + DAY)
+        assert {(one.kind, CANARY in one.reference) for one in removals} == {("customer", True)}
+        assert payment_removals.waiting(session, T0 + DAY)
+        for one in removals:
+            payment_removals.done(session, one)
+        assert not payment_removals.waiting(session, T0 + DAY)
     left = {name: rows for name, rows in scene.everything().items() if CANARY in rows}
     assert list(left) == [], (planted, left)
     with read_session(scene.world.engine) as session:

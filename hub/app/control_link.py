@@ -11,6 +11,7 @@
 Telemetry never comes this way, and nothing is decided here.
 """
 
+import itertools
 import logging
 import queue
 import ssl
@@ -166,6 +167,7 @@ class ControlLink:
         root: str = topics.ROOT,
     ) -> None:
         self._identity = identity
+        self._addresses = itertools.cycle([(identity.host, identity.port), *identity.others])
         self._metrics = metrics
         self._clock = clock
         self._root = root
@@ -197,7 +199,7 @@ class ControlLink:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(str(identity.certificate_file), str(identity.key_file))
         self._client.tls_set_context(context)
-        self._client.connect_async(identity.host, identity.port, KEEPALIVE_S)
+        self._aim()
         self._worker.start()
         self._client.loop_start()
 
@@ -236,6 +238,10 @@ class ControlLink:
         self._metrics.pushes.labels(channel.value, "sent" if sent else "not_connected").inc()
         return sent
 
+    def _aim(self) -> None:
+        """Have the next attempt to connect go to the next address of the broker."""
+        self._client.connect_async(*next(self._addresses), KEEPALIVE_S)
+
     def _new_client(self) -> Client:
         client = Client(
             CallbackAPIVersion.VERSION2,
@@ -266,6 +272,7 @@ class ControlLink:
 
     def _on_connect_fail(self, _client: Client, _userdata: Any) -> None:
         _log.warning("the control link cannot reach the broker; it tries again")
+        self._aim()
 
     def _on_subscribe(
         self,
@@ -295,9 +302,12 @@ class ControlLink:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
+        was_ready = self._ready.is_set()
         self._ready.clear()
         if not self._stopping.is_set():
             _log.warning("control link lost: %s", reason)
+            if not was_ready:  # the node was there and did not let it in
+                self._aim()
 
     def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:
         try:

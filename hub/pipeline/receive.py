@@ -10,8 +10,8 @@ import contextlib
 import select
 import socket
 import ssl
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,7 @@ class LinkAddress:
     """Where the broker listens and how the worker proves who it is.
 
     Attributes:
-        host, port: of the MQTT listener.
+        host, port: of the MQTT listener. others: further ones, tried in turn when it does not answer.
         client_id: MQTT client id; equals the certificate's CN.
         trust, certificate, key: PEM files; all absent for a plain-text broker (benchmarks only).
     """
@@ -49,6 +49,12 @@ class LinkAddress:
     trust: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+    others: tuple[tuple[str, int], ...] = ()
+
+    def each(self) -> Iterator["LinkAddress"]:
+        """Yield this address, then the others, each by itself."""
+        for host, port in ((self.host, self.port), *self.others):
+            yield replace(self, host=host, port=port, others=())
 
 
 @njit(
@@ -150,30 +156,39 @@ class Receiver:
     def connect(self, timeout_s: float = 10.0) -> None:
         """Connect, subscribe and wait for both acknowledgements.
 
+        Args:
+            timeout_s: how long one address has for each of its answers.
+
         Raises:
-            LinkError: the broker refused, or did not answer in time.
+            LinkError: the broker refused, or did not answer in time, at any of its addresses.
         """
+        failed = []
+        for address in self._address.each():
+            self.close()
+            try:
+                self._connect(address, timeout_s)
+            except LinkError as error:
+                failed.append(error.detail)
+            else:
+                return
         self.close()
-        a = self._address
+        raise LinkError(" ".join(failed))
+
+    def _connect(self, a: LinkAddress, timeout_s: float) -> None:
         try:
             raw = socket.create_connection((a.host, a.port), timeout_s)
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket = _secured(raw, a)
-            self._introduce(self._socket)
+            self._introduce(self._socket, a)
             self._socket.setblocking(False)
         except OSError as error:
-            self.close()
             raise LinkError(
                 f"No connection to the broker at {a.host}:{a.port}: {error}."
             ) from error
-        except LinkError:
-            self.close()
-            raise
 
-    def _introduce(self, sock: socket.socket) -> None:
+    def _introduce(self, sock: socket.socket, a: LinkAddress) -> None:
         """Say who connects and what it wants to hear."""
-        a = self._address
         sock.sendall(packets.connect(a.client_id, self._keepalive_s))
         if _await(sock, _CONNACK)[1:2] != b"\x00":
             raise LinkError(

@@ -190,14 +190,23 @@ class CertificateAuthority:
             self.lifetimes.device_days,
         )
 
-    def issue_server(self, names: Sequence[str], at: int) -> IssuedPair:
-        """Make key and certificate of a server reached under `names` (DNS names or addresses)."""
+    def issue_server(self, names: Sequence[str], at: int, *, peer: bool = False) -> IssuedPair:
+        """Make key and certificate of a server.
+
+        Args:
+            names: DNS names or addresses that it is reached under.
+            at: the present time, ns.
+            peer: it shows the certificate to others of its kind as well, when it connects to them.
+        """
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH]
+        if peer:
+            usages.append(ExtendedKeyUsageOID.CLIENT_AUTH)
         key = ec.generate_private_key(ec.SECP256R1())
         issued = self._issue(
             key.public_key(),
             names[0],
             [_general_name(name) for name in names],
-            [ExtendedKeyUsageOID.SERVER_AUTH],
+            usages,
             at,
             self.lifetimes.server_days,
         )

@@ -46,16 +46,19 @@ class Place:
     """Where devices find this hub.
 
     Args:
-        broker_host: as devices reach it.
-        broker_port: likewise.
+        brokers: host and port of the broker as devices reach it; several if it is a cluster.
         api: base address of the API.
         root: topic root.
     """
 
-    broker_host: str
-    broker_port: int
+    brokers: tuple[tuple[str, int], ...]
     api: str
     root: str = topics.ROOT
+
+    def brokers_for(self, shard: str) -> tuple[tuple[str, int], ...]:
+        """Return all addresses of the broker in the order for a device: by its shard, so that devices spread."""
+        first = int(shard, 16) % len(self.brokers)
+        return self.brokers[first:] + self.brokers[:first]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,7 @@ class StateIssuer:
         )
         shard = topics.shard_of(device.device_id)
         place = self._place
+        (host, port), *others = place.brokers_for(shard)
         state = State(
             device=device.device_id,
             version=0,
@@ -159,7 +163,7 @@ class StateIssuer:
             },
             update=None,
             trust=self._trust(),
-            endpoint=Endpoint(place.broker_host, place.broker_port, place.root, shard, place.api),
+            endpoint=Endpoint(host, port, place.root, shard, place.api, tuple(others)),
             time=0,
             signing_keys=self._keys.public(at),
         )

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.config import load
+from hub.config import ConfigurationError, load
 from hub.errors import HubError
 from hub.wiring import (
     backup_commands,
@@ -219,6 +219,26 @@ def mosquitto_conf(
         f"Wrote {file}. Next: chown -R {user} {folder}; mosquitto -c {file}; and start the hub "
         'with broker.kind = "mosquitto".'
     )
+
+
+@broker_app.command("nats-conf")
+def nats_conf(
+    folder: Annotated[Path, typer.Argument(help="Where the nodes' folders go, and stay.")],
+    config: ConfigFile = None,
+) -> None:
+    """Write configurations of a cluster of NATS: certificates, routes, the hub's own users, limits."""
+    from hub.app.formats import refuse_newer  # noqa: PLC0415  heavy, and only here
+    from hub.ports.broker.nats_cluster import write_cluster  # noqa: PLC0415  only here
+
+    settings = load(config)
+    refuse_newer(settings)
+    if settings.broker.kind != "nats-cluster":
+        raise ConfigurationError(
+            'There is no cluster in the settings. Set broker.kind = "nats-cluster" and broker.nodes first '
+            "(docs/operations/cluster.md)."
+        )
+    for file in write_cluster(compose.nats_cluster(settings, folder.expanduser().absolute())):
+        typer.echo(f"Wrote {file}. There: nats-server -c {file}")
 
 
 @audit_app.command("verify")

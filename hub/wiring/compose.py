@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from hub.ports.broker.callout import Shown, Standing
     from hub.ports.broker.mosquitto import MosquittoConfiguration
     from hub.ports.broker.mosquitto_client import MosquittoBroker
+    from hub.ports.broker.nats_cluster import NatsCluster
     from hub.ports.broker.port import Broker, EmbeddedBroker
     from hub.ports.clock import MovableClock
     from hub.ports.collector.port import Collector
@@ -202,6 +203,30 @@ def embedded_broker(settings: Settings) -> EmbeddedBroker:
     )
 
 
+def nats_cluster(settings: Settings, folder: Path) -> NatsCluster:
+    """Return what the nodes' configuration is made of, with new certificates for them."""
+    from hub.ports.broker.nats_cluster import (  # noqa: PLC0415  see rule 3
+        NatsCluster,
+        load_or_create_route_password,
+    )
+
+    own = authority(settings)
+
+    def issue(names: list[str]) -> tuple[bytes, bytes]:
+        pair = own.issue_server(names, world_now(), peer=True)
+        return pair.shown_pem, pair.private_key_pem
+
+    return NatsCluster(
+        folder=folder,
+        ca_pem=(settings.pki_dir / "ca.pem").read_bytes(),
+        issue=issue,
+        issuer=account_name(load_or_create_issuer(settings.keys_dir).public_key()),
+        access=NatsAccess.load_or_create(settings.broker_dir),
+        route_password=load_or_create_route_password(settings.broker_dir),
+        settings=settings.broker,
+    )
+
+
 def broker(settings: Settings) -> Broker:
     """Return the running broker as the parts of the hub see it."""
     match settings.broker.kind:
@@ -211,7 +236,7 @@ def broker(settings: Settings) -> Broker:
             from hub.ports.broker.emqx import EmqxBroker  # noqa: PLC0415  heavy, see rule 3
 
             return EmqxBroker(settings)
-        case "nats":
+        case "nats" | "nats-cluster":
             from hub.ports.broker.nats_client import NatsBroker  # noqa: PLC0415  heavy, see rule 3
 
             return NatsBroker(settings)
@@ -429,6 +454,7 @@ def ingest(settings: Settings, worker: int, collecting: Collector | None = None)
             trust=who.ca_file,
             certificate=who.certificate_file,
             key=who.key_file,
+            others=who.others,
         ),
         incarnation=_incarnation_file(settings).read_bytes(),
         gate=settings.gate_dir,
@@ -638,6 +664,7 @@ def program_version() -> str:
 def admission(settings: Settings) -> Admission:
     """Return what the auth callout works with."""
     from hub.app.authd import Admission  # noqa: PLC0415  heavy, see rule 3
+    from hub.ports.broker.nats_client import NatsServers  # noqa: PLC0415  heavy, see rule 3
     from hub.ports.database.engine import read_session  # noqa: PLC0415  heavy, see rule 3
     from hub.services import admission as records  # noqa: PLC0415  heavy, see rule 3
 
@@ -652,7 +679,7 @@ def admission(settings: Settings) -> Admission:
             return records.unwelcome(session, connected)
 
     return Admission(
-        client_port=settings.broker.client_port,
+        servers=NatsServers.of(settings),
         access=NatsAccess.load_or_create(settings.broker_dir),
         issuer=load_or_create_issuer(settings.keys_dir),
         standing=standing,

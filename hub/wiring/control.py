@@ -238,8 +238,7 @@ def _webhooks(
 
 
 def _place(settings: Settings) -> Place:
-    host, port = settings.device_broker
-    return Place(host, port, compose.api_url(settings))
+    return Place(settings.device_brokers, compose.api_url(settings))
 
 
 def _hub(

@@ -203,8 +203,8 @@ def names(settings: Settings) -> tuple[str, ...]:
     `ingest` comes after `control`, which compiles the first gate snapshot.
     """
     workers = tuple(f"ingest-{worker}" for worker in range(settings.ingest.workers))
-    # A broker that somebody else runs admits by itself, or asks the API.
-    own = ("broker", "authd") if settings.broker.kind == "nats" else ()
+    # A broker that somebody else runs admits by itself, asks the API, or is NATS and asks `authd`.
+    own = {"nats": ("broker", "authd"), "nats-cluster": ("authd",)}.get(settings.broker.kind, ())
     fed = ("mirror",) if settings.store.kind != "embedded" else ()
     kept = ("backup",) if settings.backup.folder is not None else ()
     return (*own, "control", *workers, "compactor", "meter", *fed, *kept)

@@ -33,7 +33,7 @@ def choose_ports(settings: Settings) -> Settings:
     Raises:
         StartError: the port of a broker that somebody else runs is 0.
     """
-    if settings.broker.kind != "nats" and not settings.mqtt.port:
+    if settings.broker.kind in {"mosquitto", "emqx"} and not settings.mqtt.port:
         raise StartError(
             f"The hub does not start {settings.broker.kind}, so it cannot choose its port. "
             "Set mqtt.host and mqtt.port to where it listens."
@@ -141,7 +141,7 @@ def _wait_for_end_of_input() -> None:
 
 def describe(settings: Settings) -> dict[str, str | int]:
     """Return what `run/hub.json` says: how local tools reach this hub."""
-    mqtt_host, mqtt_port = settings.device_broker
+    mqtt_host, mqtt_port = settings.device_brokers[0]
     return {
         "api_url": compose.api_url(settings),
         "mqtt_host": mqtt_host,

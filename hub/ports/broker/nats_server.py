@@ -22,10 +22,10 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -104,25 +104,16 @@ class NatsConfiguration:
     settings: BrokerSettings
 
     def text(self) -> str:
-        """Return the configuration file. JSON is valid in it, which takes care of quoting."""
-        access, settings = self.access, self.settings
-        return "".join(
-            f"{key}: {json.dumps(value)}\n"
-            for key, value in {
+        """Return the configuration file."""
+        settings = self.settings
+        return written(
+            {
                 "server_name": "homeport",
                 "listen": f"127.0.0.1:{self.client_port}",
-                "max_payload": settings.max_payload,
-                "max_pending": settings.max_pending,
-                "max_connections": settings.max_connections,
-                "write_deadline": f"{settings.write_deadline_s}s",
-                "log_file": str(self.folder / "nats.log"),
-                "logfile_size_limit": _MAX_LOG_BYTES,
-                "logfile_max_num": 3,
-                "jetstream": {
-                    "store_dir": str(self.folder / "jetstream"),
-                    "max_memory_store": _JETSTREAM_MEMORY,
-                    "max_file_store": _JETSTREAM_FILE,
-                },
+                **limits(settings),
+                **logging_to(self.folder),
+                "jetstream": storage(self.folder),
+                **admission(self.access, self.issuer, settings),
                 "mqtt": {
                     "listen": f"{self.mqtt_host}:{self.mqtt_port}",
                     "tls": {
@@ -134,34 +125,70 @@ class NatsConfiguration:
                         "timeout": settings.auth_timeout_s,
                     },
                 },
-                "accounts": {
-                    DEVICE_ACCOUNT: {"jetstream": "enabled"},
-                    "AUTH": {
-                        "users": [
-                            {"user": "authd", "password": access.authd},
-                            {
-                                "user": "hub",
-                                "password": access.hub,
-                                "permissions": {
-                                    "publish": [REVOKE_SUBJECT],
-                                    "subscribe": ["_INBOX.>"],
-                                },
-                            },
-                        ]
-                    },
-                    "SYS": {"users": [{"user": "system", "password": access.system}]},
-                },
-                "system_account": "SYS",
-                "authorization": {
-                    "timeout": settings.auth_timeout_s,
-                    "auth_callout": {
-                        "issuer": self.issuer,
-                        "account": "AUTH",
-                        "auth_users": ["authd", "hub", "system"],
-                    },
-                },
-            }.items()
+            }
         )
+
+
+def limits(settings: BrokerSettings) -> dict[str, Any]:
+    """Return what every server of the hub is told of sizes and patience."""
+    return {
+        "max_payload": settings.max_payload,
+        "max_pending": settings.max_pending,
+        "max_connections": settings.max_connections,
+        "write_deadline": f"{settings.write_deadline_s}s",
+    }
+
+
+def logging_to(folder: Path) -> dict[str, Any]:
+    """Return where a server logs, and how much."""
+    return {
+        "log_file": str(folder / "nats.log"),
+        "logfile_size_limit": _MAX_LOG_BYTES,
+        "logfile_max_num": 3,
+    }
+
+
+def storage(folder: Path) -> dict[str, Any]:
+    """Return how much a server may keep for MQTT clients, and where."""
+    return {
+        "store_dir": str(folder / "jetstream"),
+        "max_memory_store": _JETSTREAM_MEMORY,
+        "max_file_store": _JETSTREAM_FILE,
+    }
+
+
+def admission(access: NatsAccess, issuer: str, settings: BrokerSettings) -> dict[str, Any]:
+    """Return accounts, the hub's own users, and who answers the auth callout."""
+    return {
+        "accounts": {
+            DEVICE_ACCOUNT: {"jetstream": "enabled"},
+            "AUTH": {
+                "users": [
+                    {"user": "authd", "password": access.authd},
+                    {
+                        "user": "hub",
+                        "password": access.hub,
+                        "permissions": {"publish": [REVOKE_SUBJECT], "subscribe": ["_INBOX.>"]},
+                    },
+                ]
+            },
+            "SYS": {"users": [{"user": "system", "password": access.system}]},
+        },
+        "system_account": "SYS",
+        "authorization": {
+            "timeout": settings.auth_timeout_s,
+            "auth_callout": {
+                "issuer": issuer,
+                "account": "AUTH",
+                "auth_users": ["authd", "hub", "system"],
+            },
+        },
+    }
+
+
+def written(values: Mapping[str, Any]) -> str:
+    """Return a configuration file. JSON is valid in it, which takes care of quoting."""
+    return "".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items())
 
 
 class NatsServer:

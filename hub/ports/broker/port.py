@@ -36,7 +36,8 @@ class BrokerError(HubError):
 class ClientIdentity:
     """What a part of the hub needs to connect by MQTT.
 
-    `name` is common name of the certificate and MQTT client id.
+    `name` is common name of the certificate and MQTT client id; `others` are further hosts and ports of the same
+    broker, to be tried when the first does not answer.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ClientIdentity:
     ca_file: Path
     certificate_file: Path
     key_file: Path
+    others: tuple[tuple[str, int], ...] = ()
 
 
 class Broker(Protocol):

@@ -9,12 +9,13 @@ import errno
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 
 from hub.ports.broker.identities import internal_identity
-from hub.ports.broker.port import REVOKER
+from hub.ports.broker.port import REVOKER, ClientIdentity
 from hub.wiring import compose
 from hub.wiring.doctor.case import Case
 from hub.wiring.doctor.report import Line, ok, problem
@@ -68,8 +69,17 @@ def check_broker(case: Case) -> Iterator[Line]:
     if not case.running:
         return
     who = internal_identity(case.settings, REVOKER)
+    for host, port in ((who.host, who.port), *who.others):
+        yield _ask_broker(case, replace(who, host=host, port=port))
+
+
+def _ask_broker(case: Case, who: ClientIdentity) -> Line:
     where = f"{who.host}:{who.port}"
-    log = case.settings.run_dir / "broker.err"
+    look = (
+        "Look at the log of that node (nats.log)."
+        if case.settings.broker.nodes
+        else f"Look at {case.settings.run_dir / 'broker.err'}."
+    )
     try:
         context = ssl.create_default_context(cafile=str(who.ca_file))
         context.load_cert_chain(who.certificate_file, who.key_file)
@@ -79,18 +89,16 @@ def check_broker(case: Case) -> Iterator[Line]:
         ):
             code = _connect(secure, who.name)
     except ssl.SSLError as error:
-        yield problem("broker", f"{where}: TLS failed: {error}", "See the lines on certificates.")
+        return problem("broker", f"{where}: TLS failed: {error}", "See the lines on certificates.")
     except OSError as error:
-        yield problem("broker", f"{where} does not answer: {error}", f"Look at {log}.")
-    else:
-        if code == 0:
-            yield ok("broker", f"{where} accepts the hub's certificate")
-        else:
-            yield problem(
-                "broker",
-                f"{where} refuses the hub's certificate ({_REFUSALS.get(code, f'code {code}')})",
-                f"Is the process authd alive? Look at {case.settings.run_dir / 'authd.log'}.",
-            )
+        return problem("broker", f"{where} does not answer: {error}", look)
+    if code == 0:
+        return ok("broker", f"{where} accepts the hub's certificate")
+    return problem(
+        "broker",
+        f"{where} refuses the hub's certificate ({_REFUSALS.get(code, f'code {code}')})",
+        f"Is the process authd alive? Look at {case.settings.run_dir / 'authd.log'}.",
+    )
 
 
 def _connect(secure: ssl.SSLSocket, name: str) -> int:

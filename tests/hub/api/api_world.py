@@ -211,7 +211,7 @@ def new_world(folder: Path, url: str, authority: CertificateAuthority) -> Iterat
         settle=gate.settled,
         decisions=lambda: gate.publisher.decisions,
         live=Broadcaster(),
-        place=Place("broker.example.org", 8883, "https://hub.example.org"),
+        place=Place((("broker.example.org", 8883),), "https://hub.example.org"),
         signing_keys=SigningKeys.load_or_create(folder / "keys"),
         site=Site("testserver", ("https://testserver",)),
         incarnation=bytes(range(8)),

@@ -27,6 +27,7 @@ from hub.config import BrokerSettings
 from hub.metrics import Metrics
 from hub.ports.broker import nkeys
 from hub.ports.broker.callout import Standing
+from hub.ports.broker.nats_client import NatsServers
 from hub.ports.broker.nats_server import (
     NatsAccess,
     NatsConfiguration,
@@ -144,7 +145,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     server.start()
     try:
         admission = authd.Admission(
-            client_port,
+            NatsServers((("127.0.0.1", client_port),)),
             access,
             issuer,
             lambda _device, _fingerprint: Standing.WELCOME,

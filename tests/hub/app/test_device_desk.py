@@ -41,7 +41,7 @@ class Scene:
     told: list[LiveEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        place = Place("hub.example.org", 8883, "https://hub.example.org")
+        place = Place((("hub.example.org", 8883),), "https://hub.example.org")
         issuer = StateIssuer(self.world.engine, self.keys, place, lambda: (b"certificate",))
         self.states = StateDesk(self.world.engine, issuer, self.send, lambda: T0)
         findings = FindingsDesk(self.send, self.told.append)

@@ -20,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from hub.app import authd
 from hub.config import ApiSettings, BrokerSettings, MqttSettings, Settings
 from hub.ports.broker.callout import Shown, Standing
-from hub.ports.broker.nats_client import NatsBroker
+from hub.ports.broker.nats_client import NatsBroker, NatsServers
 from hub.ports.broker.nats_server import NatsAccess, NatsServer, load_or_create_issuer
 from hub.ports.broker.port import Broker
 from hub.services.pki import CertificateAuthority, save_pair
@@ -200,7 +200,7 @@ class BrokerRig(DeviceRig):
         self.server.start()
         self.callout = Callout(
             authd.Admission(
-                client_port=self.settings.broker.client_port,
+                servers=NatsServers.of(self.settings),
                 access=NatsAccess.load_or_create(self.settings.broker_dir),
                 issuer=load_or_create_issuer(self.settings.keys_dir),
                 standing=self.records.standing,

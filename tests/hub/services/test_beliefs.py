@@ -32,7 +32,7 @@ from hub.services.signing_keys import SigningKeys
 from hub.services.state import LEAP, IssuedState, Place, StateIssuer
 from tests.hub.services.service_world import DAY, T0, S, World, new_world
 
-PLACE = Place("hub.example", 8883, "https://hub.example")
+PLACE = Place((("hub.example", 8883),), "https://hub.example")
 GRACE = 14 * DAY
 PAID = T0 + 30 * DAY
 

@@ -31,7 +31,7 @@ from hub.services.signing_keys import SigningKeys, load_pepper
 from hub.services.state import Place, StateIssuer
 from tests.hub.services.service_world import DAY, T0, S, World, all_enrolled
 
-PLACE = Place("hub.example.org", 8883, "https://hub.example.org")
+PLACE = Place((("hub.example.org", 8883),), "https://hub.example.org")
 
 
 def subscribe(world: World, product_id: str, paid_until: int | None = None) -> str:

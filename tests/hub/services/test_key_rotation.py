@@ -21,7 +21,7 @@ from hub.services.signing_keys import FIRST, LEAD_NS, RING, SigningKeys, facts
 from hub.services.state import Place, StateIssuer
 from tests.hub.services.service_world import DAY, T0, S, World, new_world
 
-PLACE = Place("hub.example", 8883, "https://hub.example")
+PLACE = Place((("hub.example", 8883),), "https://hub.example")
 
 
 @dataclass

@@ -50,7 +50,7 @@ def change(world: World, caller: Caller, values: dict[str, Any]) -> None:
 def test_what_wins_goes_down_in_the_state(apply: World, tmp_path: Path) -> None:
     world = apply
     keys = SigningKeys.load_or_create(tmp_path / "keys")
-    place = Place("hub.example.org", 8883, "https://hub.example.org")
+    place = Place((("hub.example.org", 8883),), "https://hub.example.org")
     issuer = StateIssuer(world.engine, keys, place, lambda: (b"der",))
     product_id, device, caller = owned(world)
 

@@ -25,7 +25,7 @@ def test_defaults_run_on_this_machine_only(tmp_path: Path) -> None:
     assert (settings.api.host, settings.mqtt.host) == ("127.0.0.1", "127.0.0.1")
     assert settings.data_dir == tmp_path / "data"
     assert settings.database_url.get_secret_value() == f"sqlite:///{tmp_path}/data/homeport.db"
-    assert settings.device_broker == ("localhost", 8883)
+    assert settings.device_brokers == (("localhost", 8883),)
 
 
 def test_the_environment_is_stronger_than_the_file_and_the_file_than_defaults(

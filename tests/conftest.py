@@ -66,13 +66,19 @@ def hub_environment(data_dir: Path, **settings: str) -> dict[str, str]:
 
 
 def start_hub(
-    data_dir: Path, environment: Mapping[str, str] | None = None
+    data_dir: Path, environment: Mapping[str, str] | None = None, settings: Path | None = None
 ) -> subprocess.Popen[bytes]:
     """Start `homeport serve` and return when it is ready; its words go to `DATA_DIR.log`."""
     log = data_dir.with_suffix(".log")
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hub", "serve"],
+            [
+                sys.executable,
+                "-m",
+                "hub",
+                "serve",
+                *(["--config", str(settings)] if settings else []),
+            ],
             cwd=ROOT,
             env=environment or hub_environment(data_dir),
             stdin=subprocess.DEVNULL,

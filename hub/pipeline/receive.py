@@ -157,16 +157,17 @@ class Receiver:
         """Connect, subscribe and wait for both acknowledgements.
 
         Args:
-            timeout_s: how long one address has for each of its answers.
+            timeout_s: how long an address has for each of its answers; half of it where there are others.
 
         Raises:
             LinkError: the broker refused, or did not answer in time, at any of its addresses.
         """
         failed = []
+        share_s = timeout_s / 2 if self._address.others else timeout_s
         for address in self._address.each():
             self.close()
             try:
-                self._connect(address, timeout_s)
+                self._connect(address, share_s)
             except LinkError as error:
                 failed.append(error.detail)
             else:

@@ -256,3 +256,23 @@ def test_a_new_address_is_tried_first_and_the_enrolled_one_stays(hub: Hub, key: 
     ways = routes(enrolment, state)
     assert [(way.host, way.port) for way in ways] == [("moved.example", 8884), ("127.0.0.1", 8883)]
     assert ways[0].trust.strip() == hub.authority.pem.strip()
+
+
+def test_a_broker_of_several_addresses_is_remembered_and_tried_in_order(
+    hub: Hub, key: DeviceKey, tmp_path: Path
+) -> None:
+    brokers = [{"host": f"{n}.example", "port": 8883} for n in ("one", "two", "six")]
+    hub.change = lambda answer: (201, answer | {"broker": brokers[0], "brokers": brokers})
+    enrol.save(tmp_path, enrol.HubApi(hub.address, hub.ca_file).enrol("HP-1", "m", SECRET, key))
+    enrolment = enrol.load(tmp_path)
+    assert enrolment is not None
+    assert [way.host for way in routes(enrolment, None)] == [
+        "one.example",
+        "two.example",
+        "six.example",
+    ]
+    place = Endpoint("two.example", 8883, "hp/1", "47", "https://x", (("new.example", 8884),))
+    der = hub.authority.certificate.public_bytes(Encoding.DER)
+    signing = (SigningKey(b"k" * 8, b"k" * 32),)
+    ways = routes(enrolment, State(DEVICE, 1, 0, b"", {}, None, (der,), place, 0, signing))
+    assert [way.host for way in ways][:3] == ["two.example", "new.example", "one.example"]

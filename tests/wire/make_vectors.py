@@ -403,8 +403,8 @@ def token() -> bytes:
     return cose.sign1(SIGNER, state.encode_token(claims), cose.ENTITLEMENT_EXTERNAL)
 
 
-def signed_state() -> bytes:
-    """Return a signed state."""
+def signed_state(others: tuple[tuple[str, int], ...] = ()) -> bytes:
+    """Return a signed state; `others` are further addresses of the broker."""
     public = SIGNER.public_key()
     value = state.State(
         device=DEVICE,
@@ -414,7 +414,9 @@ def signed_state() -> bytes:
         configuration={"interval_s": 10, "mode": "eco", "gain": 0.5, "night": True, "limit": None},
         update={"target": "2.5.0"},
         trust=(b"not a real certificate",),
-        endpoint=state.Endpoint("hub.example", 8883, "hp/1", "47", "https://hub.example:8443"),
+        endpoint=state.Endpoint(
+            "hub.example", 8883, "hp/1", "47", "https://hub.example:8443", others
+        ),
         time=TIME,
         signing_keys=(state.SigningKey(cose.key_id(public), public.public_bytes_raw()),),
     )
@@ -520,6 +522,8 @@ def main() -> None:
     good |= {name: ("senml", *item) for name, item in good_senml.items()}
     good |= controls()
     good["state"] = ("state", "a signed state", signed_state())
+    cluster = (("two.hub.example", 8883), ("three.hub.example", 8884))
+    good["state_cluster"] = ("state", "a broker of three addresses", signed_state(cluster))
     good["entitlement"] = ("entitlement", "a signed entitlement token", token())
     for name, (reader, about, data) in good.items():
         write(name, reader, about, data, {"value": plain(READERS[reader](data))})

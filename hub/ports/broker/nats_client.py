@@ -6,10 +6,10 @@
 """
 
 import asyncio
-import contextlib
 import json
+import logging
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -31,6 +31,7 @@ _ROLL_CALL_S = 1.0
 _RECONNECT_WAIT_S = 0.2
 _PING_S = 5
 """A server that has gone silent is given up after two to three of these."""
+_log = logging.getLogger("homeport.broker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,12 @@ class NatsServers:
             return cls(nodes, settings.pki_dir / "ca.pem")
         return cls((("127.0.0.1", settings.broker.client_port),))
 
-    def options(self, addresses: Iterable[tuple[str, int]]) -> dict[str, Any]:
-        """Return what nats-py needs to know of some of them."""
+    def options(self) -> dict[str, Any]:
+        """Return what nats-py needs to know of them."""
         if self.ca_file is None:
-            return {"servers": [f"nats://{host}:{port}" for host, port in addresses]}
+            return {"servers": [f"nats://{host}:{port}" for host, port in self.addresses]}
         trust = ssl.create_default_context(cafile=str(self.ca_file))
-        return {"servers": [f"tls://{host}:{port}" for host, port in addresses], "tls": trust}
+        return {"servers": [f"tls://{host}:{port}" for host, port in self.addresses], "tls": trust}
 
 
 class ServerControl:
@@ -165,12 +166,13 @@ async def connect(servers: NatsServers, user: str, password: str, **callbacks: A
         callbacks: `reconnected_cb` and the like of nats-py.
     """
     return await nats.connect(
-        **servers.options(servers.addresses),
+        **servers.options(),
         user=user,
         password=password,
         max_reconnect_attempts=-1,
         reconnect_time_wait=_RECONNECT_WAIT_S,
         ping_interval=_PING_S,
+        error_cb=_note,
         **callbacks,
     )
 
@@ -208,16 +210,24 @@ class NatsBroker:
         return reply.data == b"ok"
 
     async def _connected(self) -> Client | None:
-        """Connect to the first server that answers."""
+        """Connect to a server that answers; each is tried twice."""
         access = NatsAccess.load_or_create(self._settings.broker_dir)
         servers = NatsServers.of(self._settings)
-        for address in servers.addresses:
-            with contextlib.suppress(NatsError, OSError):
-                return await nats.connect(
-                    **servers.options([address]),
-                    user="hub",
-                    password=access.hub,
-                    connect_timeout=int(REQUEST_TIMEOUT_S),
-                    allow_reconnect=False,
-                )
-        return None
+        try:
+            return await nats.connect(
+                **servers.options(),
+                user="hub",
+                password=access.hub,
+                connect_timeout=int(REQUEST_TIMEOUT_S),
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=_RECONNECT_WAIT_S,
+                error_cb=_note,
+            )
+        except (NatsError, OSError, TimeoutError):
+            return None
+
+
+async def _note(error: Exception) -> None:
+    """Note what nats-py meets; it goes on by itself, and by default it logs a traceback for each attempt."""
+    _log.debug("broker: %r", error)

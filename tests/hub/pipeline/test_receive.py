@@ -192,6 +192,22 @@ def test_no_broker_is_a_link_error_that_names_the_place() -> None:
         Receiver(LinkAddress("127.0.0.1", port, "x"), ["a"]).connect()
 
 
+def test_another_address_of_the_broker_is_tried_when_the_first_does_not_answer(
+    broker: Broker,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        gone = listener.getsockname()[1]
+    address = LinkAddress("127.0.0.1", gone, "x", others=(("127.0.0.1", broker.port),))
+    receiver = Receiver(address, ["a/+"])
+    receiver.connect()
+    assert receiver.connected
+    receiver.close()
+    both = LinkAddress("127.0.0.1", gone, "x", others=(("127.0.0.1", gone),))
+    with pytest.raises(LinkError, match=f"{gone}.*{gone}"):
+        Receiver(both, ["a/+"]).connect()
+    assert not receiver.connected
+
+
 def test_a_closed_connection_is_a_link_error(broker: Broker) -> None:
     receiver = Receiver(broker.address(), ["a/+"])
     receiver.connect()

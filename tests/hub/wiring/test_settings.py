@@ -7,6 +7,9 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from hub.config import BillingSettings, ConfigurationError, Settings, load
+from hub.services.state import Place
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +60,11 @@ def test_public_hosts_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -
         ("[mqtt]\nprot = 1", r"mqtt\.prot is not a setting"),
         ("[mqtt]\nport = 99999", r"mqtt\.port: input should be less than or equal to 65535"),
         ('log_level = "loud"', "log_level: input should be 'debug'"),
+        ('[broker]\nkind = "nats-cluster"', 'broker: kind = "nats-cluster" and nodes go together'),
+        (
+            '[broker]\nkind = "nats-cluster"\nnodes = [{host = "a"}, {host = "a", mqtt_port = 1}]',
+            "two of nodes have the same host and port",
+        ),
         ("public_hosts = []", "public_hosts: needs at least one"),
         ("[pki]\ndevice_days = 0", r"pki\.device_days: input should be greater than 0"),
         ("not toml", "is not valid TOML"),
@@ -69,6 +77,15 @@ def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, sentence: str) 
         load(file)
     assert "\n" not in caught.value.detail
     assert str(file) in caught.value.detail
+
+
+def test_the_documented_cluster_spreads_devices_over_its_nodes() -> None:
+    settings = load(ROOT / "docs" / "operations" / "cluster" / "homeport.toml", {})
+    assert settings.ingest.workers == 2
+    place = Place(settings.device_brokers, "https://hub.example")
+    firsts = {place.brokers_for(f"{shard:02x}")[0] for shard in range(256)}
+    assert firsts == {("127.0.0.1", port) for port in (8883, 8884, 8885)}
+    assert sorted(place.brokers_for("ff")) == sorted(settings.device_brokers)
 
 
 def test_a_missing_file_that_was_asked_for_is_an_error(tmp_path: Path) -> None:

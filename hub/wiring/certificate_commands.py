@@ -8,14 +8,16 @@
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hub.config import load
 from hub.errors import InvalidInputError
-from hub.services import certificate_proof, health_certificates
-from hub.services.signing_keys import SigningKeys
+from hub.services import certificate_proof
+
+if TYPE_CHECKING:
+    from hub.services.certificate_proof import Keys
 
 app = typer.Typer(no_args_is_help=True, help="Certificates of health and coverage.")
 
@@ -39,23 +41,23 @@ def verify(
     ] = None,
 ) -> None:
     """Print what a certificate says if it holds; say why if it does not."""
-    if keys is not None:
-        trusted = certificate_proof.keys_of(_text(keys))
-    else:
-        trusted = health_certificates.public_keys(_own_keys(load(config).keys_dir))
-    document = certificate_proof.verify(_certificate(_text(file)), trusted, time.time_ns())
+    known = certificate_proof.keys_of(_text(keys)) if keys else _own_keys(load(config).keys_dir)
+    document = certificate_proof.verify(_certificate(_text(file)), known, time.time_ns())
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(document["exp"]))
     typer.echo(f"The certificate holds until {until}.", err=True)
 
 
-def _own_keys(folder: Path) -> SigningKeys:
+def _own_keys(folder: Path) -> "Keys":
+    from hub.services import health_certificates  # noqa: PLC0415  heavy, and only here
+    from hub.services.signing_keys import SigningKeys  # noqa: PLC0415  heavy, and only here
+
     if not folder.is_dir():
         raise InvalidInputError(
             f"There is no hub here ({folder} does not exist). Name a file with the public keys of the "
             "hub that issued the certificate: --keys FILE."
         )
-    return SigningKeys.load_or_create(folder)
+    return health_certificates.public_keys(SigningKeys.load_or_create(folder))
 
 
 def _certificate(text: str) -> str:

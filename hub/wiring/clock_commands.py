@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from hub.config import load
-from hub.services.clock import length_ns
 from hub.wiring.running_hub import RunningHub
 
 app = typer.Typer(no_args_is_help=True, help="The time of a demo hub.")
@@ -33,6 +32,8 @@ def advance(
     ] = None,
 ) -> None:
     """Move the clock ahead. What falls due on the way happens in order, each at its instant."""
+    from hub.services.clock import length_ns  # noqa: PLC0415  heavy, and only here
+
     length_ns(by)  # said at once, without a hub
     settings = load(config)
     if data is not None:

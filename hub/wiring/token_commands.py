@@ -17,7 +17,6 @@ from device_sdk.wire.errors import WireError
 from device_sdk.wire.state import EntitlementToken, decode_state, decode_token
 from hub.config import load
 from hub.errors import HubError
-from hub.services.signing_keys import SigningKeys
 from hub.wiring import compose
 
 app = typer.Typer(no_args_is_help=True, help="Signed states and entitlement tokens.")
@@ -109,6 +108,8 @@ def _signed(data: bytes, keys: dict[bytes, Ed25519PublicKey], purpose: bytes) ->
 
 def _known(folder: Path) -> dict[bytes, Ed25519PublicKey]:
     """Return the keys of the hub of these settings; none if there is no hub here."""
+    from hub.services.signing_keys import SigningKeys  # noqa: PLC0415  heavy, and only here
+
     try:
         keys = SigningKeys.load(folder)
     except HubError:

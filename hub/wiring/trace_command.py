@@ -11,8 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from hub.config import load
-from hub.ports.database.engine import read_session
-from hub.services import row_trace
 from hub.wiring import compose
 
 
@@ -28,6 +26,9 @@ def trace(
     ] = None,
 ) -> None:
     """Follow a row: received, journalled, stored, found, told. Exit status 1 if nothing is known of it."""
+    from hub.ports.database.engine import read_session  # noqa: PLC0415  heavy, and only here
+    from hub.services import row_trace  # noqa: PLC0415  heavy, and only here
+
     settings = load(config)
     engine = compose.engine(settings)
     try:

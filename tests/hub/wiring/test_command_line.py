@@ -112,6 +112,15 @@ def test_without_the_hubs_parts_the_command_says_what_to_install(tmp_path: Path)
     assert done.stderr.count("\n") == 1
 
 
+def test_the_command_line_loads_none_of_what_takes_long_to_load() -> None:
+    heavy = {"numba", "numpy", "pyarrow", "sqlalchemy", "fastapi"}
+    program = f"import sys, hub.wiring.cli; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
 def test_packages_outside_the_hub_add_commands() -> None:
     def one() -> None:
         """Print nothing."""

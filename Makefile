@@ -33,6 +33,7 @@ install: $(VENV)/.hub ## install hub, SDK and simulator into .venv
 demo: install ## hub, sixty simulated products, their customers and one fault, on this machine only
 	@$(BIN)/homeport demo
 
+test: export PYTHONDONTWRITEBYTECODE = # each process would compile all tests and all of the hub again
 test: $(VENV)/.dev ## install what the tests need and run them, fast ones first
 	@.ci/system mosquitto mosquitto-clients postgresql victoria-metrics chromium || true
 	@$(BIN)/homeport warm

@@ -1,5 +1,6 @@
 """What all tests share: a real hub, started once for those that ask for it."""
 
+import gc
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 
 from hub.config import Settings
 from hub.wiring.kernels import use_cache
@@ -131,6 +133,24 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     finally:
         running.client.close()
         stop_hub(process)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what stays: without it, each full collection walks all modules again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _passwords_are_hashed_at_once() -> Iterator[None]:
+    """What a hash costs an attacker is not under test, and hundreds of people are made here."""
+    from hub.services import people, sessions  # not above: they lead to numba
+
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(people, "HASHER", cheap)
+        patch.setattr(sessions, "HASHER", cheap)
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,6 +6,7 @@
 3. Never here: sentences (`sentences`), numbers and times (`formats`).
 """
 
+import functools
 import gettext
 import io
 from collections.abc import Mapping, Sequence
@@ -46,8 +47,9 @@ class Language:
         return translated.format(**arguments) if arguments else translated
 
 
+@functools.cache
 def load() -> Mapping[str, Language]:
-    """Load all languages, by tag; English first."""
+    """Load all languages, by tag; English first. A process reads them once."""
     found = {"en": Language("en", "English", Locale.parse("en_GB"), gettext.NullTranslations())}
     folder = files("hub.web") / "locales"
     for tag in sorted(entry.name for entry in folder.iterdir() if entry.is_dir()):

@@ -12,9 +12,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_MS = 10_000
 _WRITES = "homeport_writes"
-_after_each: WeakKeyDictionary[Engine, list[Callable[[Mapping[Any, Any]], None]]] = (
-    WeakKeyDictionary()
-)
-_listeners: WeakKeyDictionary[Engine, list[Callable[[Mapping[Any, Any]], None]]] = (
-    WeakKeyDictionary()
-)
-_watchers: WeakKeyDictionary[Engine, list[Callable[[Session], Callable[[], None]]]] = (
-    WeakKeyDictionary()
-)
 _joined: ContextVar[tuple[Engine, Session] | None] = ContextVar("homeport_joined", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listeners:
+    """Who hears of the sessions of an engine; kept at it, as what hears may in turn hold the engine."""
+
+    begun: list[Callable[[Session], Callable[[], None]]] = field(default_factory=list)
+    committed: list[Callable[[Mapping[Any, Any]], None]] = field(default_factory=list)
+    ended: list[Callable[[Mapping[Any, Any]], None]] = field(default_factory=list)
 
 
 def open_engine(url: str) -> Engine:
@@ -76,7 +76,7 @@ def read_session(engine: Engine) -> Iterator[Session]:
         return
     with _understood(), Session(engine, expire_on_commit=False, autoflush=False) as session:
         yield session
-    for hear in _after_each.get(engine, ()):
+    for hear in _listeners(engine).ended:
         hear(session.info)
 
 
@@ -92,8 +92,9 @@ def write_session(engine: Engine) -> Iterator[Session]:
             yield outer
         return
     writing = engine.execution_options(**{_WRITES: True})
+    listeners = _listeners(engine)
     with _understood(), Session(writing, expire_on_commit=False) as session:
-        finishing = [watch(session) for watch in _watchers.get(engine, ())]
+        finishing = [watch(session) for watch in listeners.begun]
         try:
             yield session
             for finish in finishing:
@@ -102,7 +103,7 @@ def write_session(engine: Engine) -> Iterator[Session]:
             session.rollback()
             raise
         session.commit()
-    for hear in [*_listeners.get(engine, ()), *_after_each.get(engine, ())]:
+    for hear in [*listeners.committed, *listeners.ended]:
         hear(session.info)
 
 
@@ -122,6 +123,10 @@ def one_transaction(engine: Engine) -> Iterator[Session]:
             _joined.reset(mark)
 
 
+def _listeners(engine: Engine) -> _Listeners:
+    return vars(engine).setdefault("homeport_listeners", _Listeners())  # type: ignore[no-any-return]
+
+
 def _outer(engine: Engine) -> Session | None:
     joined = _joined.get()
     return joined[1] if joined is not None and joined[0] is engine else None
@@ -132,7 +137,7 @@ def before_commit(engine: Engine, watch: Callable[[Session], Callable[[], None]]
 
     What that writes is part of the transaction, and what it raises undoes it.
     """
-    _watchers.setdefault(engine, []).append(watch)
+    _listeners(engine).begun.append(watch)
 
 
 def after_commit(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> None:
@@ -140,7 +145,7 @@ def after_commit(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> N
 
     It runs on the thread that wrote, must not raise, and does not run if anything failed.
     """
-    _listeners.setdefault(engine, []).append(hear)
+    _listeners(engine).committed.append(hear)
 
 
 def after_session(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> None:
@@ -148,7 +153,7 @@ def after_session(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> 
 
     It runs on the thread that had the session; what it raises fails the request.
     """
-    _after_each.setdefault(engine, []).append(hear)
+    _listeners(engine).ended.append(hear)
 
 
 def migrate(engine: Engine) -> None:

@@ -2,7 +2,8 @@
 
 1. SQLite: WAL, synchronous=FULL, foreign keys on, a busy timeout; the file is created mode 0600.
 2. A writing session takes the write lock when it begins (BEGIN IMMEDIATE), so two writers queue
-   instead of failing half-way; a reading session sees one consistent state and cannot write.
+   instead of failing half-way, those of one process in order (`write_turns`); a reading session sees
+   one consistent state and cannot write.
 3. A writing session commits when its block ends well and rolls back when it does not.
 4. Inside of `one_transaction` all sessions of the thread are that one transaction.
 5. PostgreSQL promises the same by its own means, see `postgresql.py`.
@@ -23,6 +24,7 @@ from sqlalchemy.orm import Session
 from hub.config import ConfigurationError
 from hub.errors import InvalidInputError, StorageError
 from hub.ports.database import postgresql, schema
+from hub.ports.database.write_turns import WriteTurns
 from hub.ports.journal.durability import make_folder
 
 if TYPE_CHECKING:
@@ -34,12 +36,13 @@ _joined: ContextVar[tuple[Engine, Session] | None] = ContextVar("homeport_joined
 
 
 @dataclass(frozen=True, slots=True)
-class _Listeners:
-    """Who hears of the sessions of an engine; kept at it, as what hears may in turn hold the engine."""
+class _Sessions:
+    """Whose turn it is to write to an engine, and who hears of it; kept at it, as what hears may hold the engine."""
 
     begun: list[Callable[[Session], Callable[[], None]]] = field(default_factory=list)
     committed: list[Callable[[Mapping[Any, Any]], None]] = field(default_factory=list)
     ended: list[Callable[[Mapping[Any, Any]], None]] = field(default_factory=list)
+    turns: WriteTurns = field(default_factory=WriteTurns)
 
 
 def open_engine(url: str) -> Engine:
@@ -76,7 +79,7 @@ def read_session(engine: Engine) -> Iterator[Session]:
         return
     with _understood(), Session(engine, expire_on_commit=False, autoflush=False) as session:
         yield session
-    for hear in _listeners(engine).ended:
+    for hear in _sessions(engine).ended:
         hear(session.info)
 
 
@@ -92,9 +95,13 @@ def write_session(engine: Engine) -> Iterator[Session]:
             yield outer
         return
     writing = engine.execution_options(**{_WRITES: True})
-    listeners = _listeners(engine)
-    with _understood(), Session(writing, expire_on_commit=False) as session:
-        finishing = [watch(session) for watch in listeners.begun]
+    sessions = _sessions(engine)
+    with (
+        sessions.turns.turn(),
+        _understood(),
+        Session(writing, expire_on_commit=False) as session,
+    ):
+        finishing = [watch(session) for watch in sessions.begun]
         try:
             yield session
             for finish in finishing:
@@ -103,7 +110,7 @@ def write_session(engine: Engine) -> Iterator[Session]:
             session.rollback()
             raise
         session.commit()
-    for hear in [*listeners.committed, *listeners.ended]:
+    for hear in [*sessions.committed, *sessions.ended]:
         hear(session.info)
 
 
@@ -123,8 +130,8 @@ def one_transaction(engine: Engine) -> Iterator[Session]:
             _joined.reset(mark)
 
 
-def _listeners(engine: Engine) -> _Listeners:
-    return vars(engine).setdefault("homeport_listeners", _Listeners())  # type: ignore[no-any-return]
+def _sessions(engine: Engine) -> _Sessions:
+    return vars(engine).setdefault("homeport_sessions", _Sessions())  # type: ignore[no-any-return]
 
 
 def _outer(engine: Engine) -> Session | None:
@@ -137,7 +144,7 @@ def before_commit(engine: Engine, watch: Callable[[Session], Callable[[], None]]
 
     What that writes is part of the transaction, and what it raises undoes it.
     """
-    _listeners(engine).begun.append(watch)
+    _sessions(engine).begun.append(watch)
 
 
 def after_commit(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> None:
@@ -145,7 +152,7 @@ def after_commit(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> N
 
     It runs on the thread that wrote, must not raise, and does not run if anything failed.
     """
-    _listeners(engine).committed.append(hear)
+    _sessions(engine).committed.append(hear)
 
 
 def after_session(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> None:
@@ -153,7 +160,7 @@ def after_session(engine: Engine, hear: Callable[[Mapping[Any, Any]], None]) -> 
 
     It runs on the thread that had the session; what it raises fails the request.
     """
-    _listeners(engine).ended.append(hear)
+    _sessions(engine).ended.append(hear)
 
 
 def migrate(engine: Engine) -> None:

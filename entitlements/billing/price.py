@@ -88,6 +88,25 @@ class UnitPrice:
 
 
 @dataclass(frozen=True, slots=True)
+class TopUp:
+    """Units of a meter that are bought at once, beside the quota.
+
+    Args:
+        title: as people read it.
+        meter: name of the meter.
+        amount: units of it.
+        prices: what they cost, by currency.
+        days: for which they can be used; `None`: without end.
+    """
+
+    title: str
+    meter: str
+    amount: Decimal
+    prices: Mapping[str, Money]
+    days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Price:
     """What a plan version costs.
 
@@ -97,6 +116,7 @@ class Price:
         tax_class: which of a region's tax rates applies; empty: none.
         inclusive: whether the amounts contain that tax, as consumer prices do.
         overage: what usage beyond the plan's quotas costs, by meter and currency.
+        top_ups: what can be bought beside them, by name.
     """
 
     amounts: Mapping[str, Money] = field(default_factory=dict)
@@ -104,6 +124,7 @@ class Price:
     tax_class: str = ""
     inclusive: bool = True
     overage: Mapping[str, Mapping[str, UnitPrice]] = field(default_factory=dict)
+    top_ups: Mapping[str, TopUp] = field(default_factory=dict)
 
     @property
     def free(self) -> bool:

@@ -8,6 +8,7 @@
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,6 +35,7 @@ from hub.services.catalogue_document import (
 from hub.services.catalogue_lines import line_of
 from hub.services.catalogue_rules import judged
 from hub.services.catalogue_uses import Uses
+from hub.services.credit_grants import BURNABLE
 
 _TOLD = 20
 """Mistakes and refusals that one error names."""
@@ -307,7 +309,23 @@ def _wrong_terms(
 def _uncounted(
     result: CatalogueDocument, version: PlanVersionEntry
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield meters whose overage a plan version sells and that no model has, or that never run over."""
+    """Yield meters of which a plan version sells more, and no model has them, or they never run over."""
+    for offer, sold in version.top_ups.items():
+        having = [m.meters[sold.meter] for m in result.models.values() if sold.meter in m.meters]
+        if not having:
+            yield (
+                "top_ups",
+                offer,
+                f"no model has a meter {sold.meter!r}; correct the name or add it.",
+            )
+        elif any(one.aggregation not in BURNABLE for one in having):
+            yield (
+                "top_ups",
+                offer,
+                f"meter {sold.meter} does not add up, so it cannot be topped up.",
+            )
+        elif Decimal(sold.amount).scaleb(max(one.decimals for one in having)) % 1:
+            yield "top_ups", offer, f"meter {sold.meter} does not count so many decimals."
     for name in version.overage:
         if not any(name in model.meters for model in result.models.values()):
             yield "overage", name, f"no model has a meter {name!r}; correct the name or add it."

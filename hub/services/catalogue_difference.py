@@ -236,6 +236,10 @@ def _price(entry: PlanVersionEntry) -> dict[str, Any]:
         for currency, amount in amounts.items():
             if currency != "per":
                 terms[f"overage {meter} {currency}"] = f"{amount} per {amounts.get('per', 1)}"
+    for name, one in entry.top_ups.items():
+        terms[f"top-up {name}"] = one.model_dump(exclude_defaults=True, exclude={"price"})
+        for currency, minor in one.price.items():
+            terms[f"top-up {name} {currency}"] = minor
     return terms
 
 

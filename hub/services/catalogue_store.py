@@ -97,7 +97,7 @@ def _plans(session: Session) -> dict[str, PlanEntry]:
                 settings=v.settings or {},
                 budget=BudgetEntry.model_construct(**(v.budget or {})),
                 retention=RetentionEntry.model_construct(**(v.retention or {})),
-                **PriceTerms.model_construct(**(v.price or {})).model_dump(),
+                **dict(PriceTerms.model_validate(v.price or {})),
                 **lifecycle_of(v.lifecycle).model_dump(),
             )
         )

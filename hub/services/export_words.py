@@ -30,6 +30,7 @@ FILES: Final[Mapping[str, tuple[str, str]]] = {
         "What partners may do with your products.",
         "Was Partner mit Ihren Produkten tun dürfen.",
     ),
+    "orders": ("What you ordered once.", "Was Sie einmalig bestellt haben."),
     "products": ("Your products.", "Ihre Produkte."),
     "devices": (
         "What your products said of themselves.",

@@ -17,6 +17,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "plan.rest": "Plan {plan}, rest of the period",
     "plan.given_back": "{plan}, given back (invoice {invoice})",
     "usage.overage": "{title} beyond what {plan} includes",
+    "order.top_up": "{title}: {amount} {unit}",
+    "order.given_back": "{title}, given back (invoice {invoice})",
     "credit": "Credit: {reason}",
 }
 GERMAN: Final[Mapping[str, str]] = {
@@ -28,6 +30,8 @@ GERMAN: Final[Mapping[str, str]] = {
     "plan.rest": "Tarif {plan}, Rest des Zeitraums",
     "plan.given_back": "{plan}, gutgeschrieben (Rechnung {invoice})",
     "usage.overage": "{title} über {plan} hinaus",
+    "order.top_up": "{title}: {amount} {unit}",
+    "order.given_back": "{title}, gutgeschrieben (Rechnung {invoice})",
     "credit": "Gutschrift: {reason}",
 }
 LANGUAGES: Final[Mapping[str, Mapping[str, str]]] = {"en": ENGLISH, "de": GERMAN}

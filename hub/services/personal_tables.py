@@ -23,6 +23,9 @@ from hub.ports.database import (
     coverage_tables as coverage,
 )
 from hub.ports.database import (
+    order_tables as orders,
+)
+from hub.ports.database import (
     ownership_tables as ownership,
 )
 from hub.ports.database import (
@@ -304,6 +307,12 @@ HOLDINGS: Final[tuple[Holding, ...]] = (
         _agreements,
         Keep("what was agreed about paying; it holds dates and ids only"),
         "agreements",
+    ),
+    Holding(
+        orders.TopUpOrder,
+        of_household(orders.TopUpOrder.owner_id),
+        Keep("what invoices are for; it holds amounts and ids only"),
+        "orders",
     ),
     Holding(
         agreement.Promotion,

@@ -11,6 +11,7 @@
     tax = "standard"                    # class; empty: none
     tax_included = true                 # false: tax is added to the price
     overage = { printed_pages = { EUR = "0.02", JPY = 3, per = 1 } }    # by meter, per so many units
+    top_ups = { pages_500 = { meter = "printed_pages", amount = 500, price = { EUR = "4.90", JPY = 700 }, days = 365 } }
     [plans.extra-zone]
     addon = true                        # bought beside a plan, so many of it
 
@@ -26,7 +27,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from entitlements.billing.money import PPM, Money
-from entitlements.billing.price import Price, UnitPrice, amount
+from entitlements.billing.price import Price, TopUp, UnitPrice, amount
 
 REGION: Final = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
 _PER: Final = "per"
@@ -64,6 +65,17 @@ def _percent(value: Any) -> Any:
     return f"{rate.normalize():f}"
 
 
+def _units(value: Any) -> Any:
+    """Bring a number of units to its shortest text."""
+    try:
+        units = Decimal(value) if isinstance(value, str | int) else Decimal("NaN")
+    except InvalidOperation:
+        units = Decimal("NaN")
+    if isinstance(value, bool) or not units.is_finite() or not 0 < units < 2**53:
+        raise ValueError("must be a number of units above zero, as a whole number or a text")
+    return f"{units.normalize():f}"
+
+
 def _printable(value: str) -> str:
     if not value.isprintable():
         raise ValueError("must have no control characters")
@@ -74,6 +86,7 @@ Amounts = Annotated[dict[str, str], BeforeValidator(_amounts), Field(max_length=
 """Amounts by currency, as decimal text in the number of decimals that the currency has."""
 UnitAmounts = Annotated[dict[str, str | int], BeforeValidator(_unit_price), Field(max_length=64)]
 """Amounts by currency, and `per`: for so many units."""
+Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 TaxClass = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_-]{0,47})?$")]
 Percent = Annotated[str, BeforeValidator(_percent)]
 
@@ -101,6 +114,18 @@ class TaxEntry(BaseModel):
         return int(Decimal(self.rates.get(tax_class, "0")) * PPM / 100)
 
 
+class TopUpEntry(BaseModel):
+    """Units of a meter that are bought at once; without `days` they can be used without end."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    title: Annotated[str, Field(max_length=200), AfterValidator(_printable)] = ""
+    meter: Word
+    amount: Annotated[str, BeforeValidator(_units)] = Field(description="Units, exact.")
+    price: Amounts = Field(min_length=1)
+    days: Annotated[int, Field(ge=1, le=3_660)] | None = None
+
+
 class PriceTerms(BaseModel):
     """What a plan version costs; without a price it costs nothing."""
 
@@ -118,14 +143,24 @@ class PriceTerms(BaseModel):
         examples=[{"printed_pages": {"EUR": "0.02", "per": 1}}],
     )
 
+    top_ups: Annotated[dict[Word, TopUpEntry], Field(max_length=64)] = Field(
+        default={},
+        description="What can be bought once beside the quotas.",
+        examples=[
+            {"pages_500": {"meter": "printed_pages", "amount": "500", "price": {"EUR": "4.90"}}}
+        ],
+    )
+
     @model_validator(mode="after")
     def _sold_alike(self) -> Self:
-        for meter, amounts in self.overage.items():
-            missing = self.price.keys() - amounts.keys()
+        sold = {f"overage of {meter}": amounts.keys() for meter, amounts in self.overage.items()}
+        sold |= {f"top-up {name}": entry.price.keys() for name, entry in self.top_ups.items()}
+        for what, currencies in sold.items():
+            missing = self.price.keys() - currencies
             if missing:
                 raise ValueError(
-                    f"the overage of {meter} has no amount in {', '.join(sorted(missing))}, in which"
-                    " the plan is sold"
+                    f"the {what} has no amount in {', '.join(sorted(missing))}, in which the plan is"
+                    " sold"
                 )
         return self
 
@@ -149,6 +184,17 @@ def price_of(stored: dict[str, Any] | None) -> Price:
         terms.get("tax", ""),
         terms.get("tax_included", True),
         {meter: _unit_prices(one) for meter, one in terms.get("overage", {}).items()},
+        {name: _top_up(name, one) for name, one in terms.get("top_ups", {}).items()},
+    )
+
+
+def _top_up(name: str, terms: dict[str, Any]) -> TopUp:
+    return TopUp(
+        terms.get("title") or name,
+        terms["meter"],
+        Decimal(terms["amount"]),
+        {code: amount(one, code) for code, one in terms["price"].items()},
+        terms.get("days"),
     )
 
 

@@ -30,6 +30,7 @@ from hub.services import (
     audit,
     billing_accounts,
     letters,
+    orders,
     payments,
     promotions,
     settlements,
@@ -221,7 +222,8 @@ def hooks(tokens: Tokens) -> Hooks:
 
 
 def on_paid(session: Session, invoice: Invoice, at: int, tokens: Tokens) -> None:
-    """Do what follows from the payment of an invoice, if it is one of an agreement."""
+    """Do what follows from the payment of an invoice of an agreement or an order."""
+    orders.on_paid(session, invoice, at, tokens)
     found = _waiting(session, invoice)
     if found is not None:
         agreement, bill = found
@@ -231,6 +233,7 @@ def on_paid(session: Session, invoice: Invoice, at: int, tokens: Tokens) -> None
 
 def on_failed(session: Session, invoice: Invoice, attempt: PaymentAttempt, at: int) -> None:
     """Try again by the plan's retry days; a first payment or a change that fails does not happen."""
+    orders.on_failed(session, invoice, at)
     found = _waiting(session, invoice)
     if found is None:
         return

@@ -75,6 +75,9 @@ LETTERS: Mapping[str, str] = {
     "subscription.not_changed": N_(
         "Plan {plan} of {serial} stays as it was, as the payment for the change failed."
     ),
+    "order.not_paid": N_(
+        "{title} for {serial} could not be paid, so nothing was ordered. Check your means of payment."
+    ),
     "subscription.trial_over": N_("The free trial of plan {plan} of {serial} is over."),
     "subscription.reinstated": N_("Your payment came: plan {plan} of {serial} runs again."),
     "product.reset": N_("{serial} was reset to factory settings. It is still yours."),

@@ -318,6 +318,12 @@ API: dict[str, Row] = {
         ok=frozenset({200, 201, 422}),
     ),
     "end_usage_credit": role(body={"reason": "refunded"}, ok=frozenset({404})),
+    "list_top_ups": product(Act.BILLS),
+    "list_orders": product(Act.BILLS),
+    "place_order": product(  # nothing is on offer
+        Act.PAY, body={"name": "energy_10"}, ok=frozenset({404}), once=True
+    ),
+    "refund_order": role(body={"reason": "by mistake"}, ok=frozenset({404})),
     "get_fleet_telemetry": role(query="?model=heat-pump&metric=temp_c"),
     "list_findings": product(Act.HISTORY, query="?device_id={device_id}"),
     "list_alerts": product(Act.ALERTS, query="?device_id={device_id}"),

@@ -35,9 +35,9 @@ def upgrade() -> None:
         sa.Column("ordered_by", _NAME, nullable=False),
         sa.Column("grant_id", _ID, nullable=True),
         sa.Column("refunded_at", _INSTANT, nullable=True),
-        sa.CheckConstraint("amount >= 1", name="ck_topup_order_amount_positive"),
-        sa.CheckConstraint("decimals BETWEEN 0 AND 9", name="ck_topup_order_decimals_range"),
-        sa.CheckConstraint("days IS NULL OR days >= 1", name="ck_topup_order_days_positive"),
+        sa.CheckConstraint("amount >= 1", name="amount_positive"),
+        sa.CheckConstraint("decimals BETWEEN 0 AND 9", name="decimals_range"),
+        sa.CheckConstraint("days IS NULL OR days >= 1", name="days_positive"),
         sa.ForeignKeyConstraint(
             ["grant_id"], ["credit_grant.id"], name="fk_topup_order_grant_id_credit_grant"
         ),

@@ -27,9 +27,8 @@ from hub.api.money_bodies import (
 from hub.errors import InvalidInputError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.payment import stripe_events
-from hub.ports.payment.port import Payer, PaymentUnreachableError
+from hub.ports.payment.port import PaymentUnreachableError
 from hub.services import billing_accounts, invoices, ledger, means, payments, refunds, reversals
-from hub.services.relations import Act
 
 ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["money"])
 
@@ -73,15 +72,8 @@ def give_payment_method(
     hub: HubDep, caller: CallerDep, owner_id: OwnerId, body: GiveMethod
 ) -> MethodPage:
     """Return the page of the payment provider on which the customer gives a means of payment."""
-    at = hub.clock()
-    with read_session(hub.engine) as session:
-        owner = billing_accounts.household(session, caller, owner_id, Act.PAY)
-        row = billing_accounts.shown(session, caller, owner, at)
-        payer = Payer(owner, row.customer or "", row.method or "")
-    setup = hub.payment.setup(payer, row.name, body.return_url, at)
-    with write_session(hub.engine) as session:
-        billing_accounts.of_owner(session, owner, at).customer = setup.customer
-    return MethodPage(url=setup.url)
+    url = means.begun(hub.engine, hub.payment, caller, owner_id, body.return_url, hub.clock())
+    return MethodPage(url=url)
 
 
 @ROUTER.put(

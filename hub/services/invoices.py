@@ -245,7 +245,7 @@ def owed(session: Session, invoice: Invoice) -> Money:
 
 def give_credit(
     session: Session, caller: Caller, owner_id: str, amount: Money, at: int, *, cause: str
-) -> None:
+) -> bool:
     """Give a household credit without an invoice; the same cause again changes nothing.
 
     Args:
@@ -255,6 +255,9 @@ def give_credit(
         amount: how much, more than nothing.
         at: now, ns.
         cause: what for, such as `case:ID`.
+
+    Returns:
+        Whether that was news.
 
     Raises:
         InvalidInputError: nothing, less, or another currency than the account's.
@@ -266,8 +269,9 @@ def give_credit(
             f"Credit must be more than nothing and in {account.currency}, in which the household pays."
         )
     if ledger.posted(session, f"credit:{owner_id}:{cause}"):
-        return
+        return False
     sides = [Side(Account.GOODWILL, amount), Side(Account.CREDIT, -amount)]
     ledger.post(session, at, f"credit:{owner_id}:{cause}", owner_id, sides)
     details = {"amount": str(amount), "cause": cause}
     audit.record(session, at, caller.actor, "billing.credit", f"owner:{owner_id}", details)
+    return True

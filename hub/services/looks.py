@@ -47,6 +47,7 @@ class Part(StrEnum):
     FINDINGS = "findings"
     TIMELINE = "timeline"
     CASES = "cases"
+    MONEY = "money"
 
 
 class ReasonRequiredError(ForbiddenError):

@@ -4,16 +4,18 @@
    name one.
 2. A new means is tried at once on what is open: that is why people give one. The provider forgets the
    one before.
-3. A hub that collects nothing rehearses: its means of payment say how payments turn out (`REHEARSED`).
+3. Households name one themselves only where the provider says so: of rehearsals nothing is collected.
 """
 
-from typing import Final
+from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from hub.errors import ConflictError, InvalidInputError
 from hub.ports.database.billing_tables import BillingAccount, Invoice, PaymentAttempt
+from hub.ports.database.engine import read_session, write_session
+from hub.ports.payment.port import Payer, PaymentPort
 from hub.services import (
     audit,
     billing_accounts,
@@ -25,8 +27,35 @@ from hub.services import (
 from hub.services.caller import Caller, Scope
 from hub.services.relations import Act
 
-REHEARSED: Final = ("local:ok", "local:declines:2", "local:declines")
-"""What a household of a demo hub may choose from, see `hub/ports/payment/local.py`."""
+
+def begun(
+    engine: Engine, port: PaymentPort, caller: Caller, owner_id: str | None, back: str, at: int
+) -> str:
+    """Return the page of the provider on which a household gives a means of payment.
+
+    Args:
+        engine: the database; the provider is asked outside of a transaction.
+        port: the provider.
+        caller: who may pay for the household.
+        owner_id: the household; None: the caller's own.
+        back: address to which the provider leads back.
+        at: now, ns.
+
+    Raises:
+        ConflictError: this provider has no such page.
+        ForbiddenError: the caller's role in it does not permit that.
+        NotFoundError: no such household, or none of the caller's.
+        PaymentUnreachableError: the provider did not answer, or refused.
+    """
+    with read_session(engine) as session:
+        owner = billing_accounts.household(session, caller, owner_id, Act.PAY)
+        row = billing_accounts.shown(session, caller, owner, at)
+        payer = Payer(owner, row.customer or "", row.method or "")
+        name = row.name
+    setup = port.setup(payer, name, back, at)
+    with write_session(engine) as session:
+        billing_accounts.of_owner(session, owner, at).customer = setup.customer
+    return setup.url
 
 
 def given(
@@ -89,16 +118,22 @@ def named(session: Session, caller: Caller, owner_id: str, method: str, at: int)
 
 
 def chosen(
-    session: Session, caller: Caller, owner_id: str | None, method: str, at: int
+    session: Session,
+    caller: Caller,
+    owner_id: str | None,
+    method: str,
+    at: int,
+    choices: Sequence[str],
 ) -> BillingAccount:
-    """Let a household of a demo hub say how its payments turn out; nothing is collected there.
+    """Let a household say how its payments turn out, on a hub that rehearses.
 
     Args:
         session: a writing session.
         caller: who may pay for the household.
         owner_id: the household; None: the caller's own.
-        method: one of `REHEARSED`.
+        method: one of the choices.
         at: now, ns.
+        choices: of the provider; none where money is collected.
 
     Raises:
         ForbiddenError: the caller's role in it does not permit that.
@@ -106,8 +141,10 @@ def chosen(
         NotFoundError: no such household of the caller's.
     """
     owner = billing_accounts.household(session, caller, owner_id, Act.PAY)
-    if method not in REHEARSED:
-        raise InvalidInputError(f"{method!r} is none of {', '.join(REHEARSED)}.")
+    if method not in choices:
+        raise InvalidInputError(
+            f"{method!r} is none of what can be chosen here: {', '.join(choices) or 'nothing'}."
+        )
     given(session, owner, "", method, at, caller.actor)
     return session.get_one(BillingAccount, owner)
 

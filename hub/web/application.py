@@ -18,6 +18,7 @@ from hub.web import (
     home,
     household,
     live,
+    means,
     missing,
     my_data,
     partners,
@@ -28,6 +29,7 @@ from hub.web import (
     settling,
     simulation,
     support,
+    support_money,
     usage,
 )
 from hub.web.guard import PageRoute
@@ -42,6 +44,7 @@ _ROUTERS = (
     product.ROUTER,
     usage.ROUTER,
     simulation.ROUTER,
+    means.ROUTER,  # before the bills, whose paths end in any id
     bills.ROUTER,
     plans.ROUTER,
     my_data.ROUTER,
@@ -54,6 +57,7 @@ _ROUTERS = (
     series.ROUTER,
     live.ROUTER,
     support.ROUTER,
+    support_money.ROUTER,
     settling.ROUTER,
 )
 

@@ -22,6 +22,7 @@ from hub.ports.database.billing_tables import Invoice, InvoiceLine
 from hub.ports.database.catalogue_tables import Plan
 from hub.ports.database.engine import read_session, write_session
 from hub.services import billing_accounts, households, invoice_book, invoices, ledger, means
+from hub.services.billing_accounts import NoMethodError
 from hub.services.relations import Act
 from hub.web import bill_sentences
 from hub.web.context import hub_of
@@ -41,7 +42,8 @@ STATES: Mapping[str, str] = {
     "uncollectible": N_("given up"),
 }
 _WRONG = N_("Check what you entered: a currency such as EUR and a time zone such as Europe/Berlin.")
-_NO_MEANS = N_("Nothing is open any more, or no means of payment is stored. Support can help.")
+_NO_MEANS = N_("There is no means of payment yet. Add one first.")
+_NOT_OPEN = N_("Nothing of this invoice is open any more.")
 _MOVED = N_("The currency stays as it is while there are open invoices or credit.")
 
 InvoiceId = Annotated[str, Path(pattern="^[a-z0-9]{16}$")]
@@ -101,8 +103,10 @@ def do_pay(request: Request, invoice_id: InvoiceId) -> Response:
     try:
         with write_session(hub.engine) as session:
             means.pay(session, visitor.known, invoice_id, hub.clock())
-    except ConflictError:
+    except NoMethodError:
         return _bill_page(request, invoice_id, error=visitor.language.text(_NO_MEANS), status=409)
+    except ConflictError:
+        return _bill_page(request, invoice_id, error=visitor.language.text(_NOT_OPEN), status=409)
     return RedirectResponse(f"/bills/{invoice_id}", 303)
 
 
@@ -137,6 +141,7 @@ def _bill_page(
             _line(row, one, visitor.language, plans) for one in invoice_book.lines(session, row)
         ]
         attempts = invoice_book.attempts(session, row)
+        has_method = bool(billing_accounts.shown(session, caller, row.owner_id, hub.clock()).method)
     return pages_of(request).page(
         request,
         "bill.html",
@@ -148,6 +153,7 @@ def _bill_page(
         attempts=[one for one in attempts if one.answered_at is not None],
         due=next((one for one in attempts if one.answered_at is None), None),
         pays=caller.may(Act.PAY, row.owner_id),
+        has_method=has_method,
         states=STATES,
         net=Money(row.net, row.currency),
         tax=Money(row.tax, row.currency),

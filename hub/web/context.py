@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from hub.metrics import Metrics
 from hub.ports.identity.port import IdentityProvider
+from hub.ports.payment.port import PaymentPort
 from hub.ports.store.port import TelemetryStore
 from hub.services.causes import CauseBoard
 from hub.services.erasure_parts import Horizon
@@ -122,6 +123,10 @@ class Hub(Protocol):
     @property
     def provider(self) -> IdentityProvider | None:
         """By which people may sign in."""
+
+    @property
+    def payment(self) -> PaymentPort:
+        """The payment provider."""
 
     @property
     def link_by_email(self) -> bool:

@@ -63,6 +63,8 @@ LETTERS: Mapping[str, str] = {
     "support.break_glass": N_(
         "Support looked without consent, in an emergency, at {serial}: {reason}"
     ),
+    "support.credit": N_("Support gave you a credit of {amount} for {serial}: {reason}"),
+    "support.invoice": N_("You were sent invoice {number} again, about {serial}."),
     "ownership.taken_back": N_("Support took {serial} back."),
     "ownership.undone": N_("Support undid the claim of {serial}."),
     "ownership.restored": N_("Support gave {serial} back to you."),

@@ -68,7 +68,7 @@ STEPS: Mapping[str, tuple[str, str]] = {
 }
 """What can be done: as the first click calls it, and the second."""
 
-_NO_METHOD = N_("There is no means of payment yet. Add one under “Bills and payment” first.")
+_NO_METHOD = N_("There is no means of payment yet. Add one first.")
 _REFUSED = N_(
     "This is not possible now: the plan may have changed, or a payment is being collected."
 )

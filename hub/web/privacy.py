@@ -35,6 +35,7 @@ PARTS: Mapping[Part, str] = {
     Part.FINDINGS: N_("what was noticed"),
     Part.TIMELINE: N_("what happened to it"),
     Part.CASES: N_("its cases"),
+    Part.MONEY: N_("its plan, bills and usage"),
 }
 ROLES: Mapping[Role, str] = {
     Role.SUPPORT: N_("Support"),

@@ -19,8 +19,18 @@ from hub.errors import InvalidInputError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.ownership_tables import Hold, Ownership
 from hub.ports.database.people_tables import Owner
-from hub.services import case_desk, consent, holds, incidents, looks, products, timeline
+from hub.services import (
+    case_desk,
+    consent,
+    holds,
+    incidents,
+    looks,
+    products,
+    support_money,
+    timeline,
+)
 from hub.services.looks import ReasonRequiredError
+from hub.web.bills import STATES
 from hub.web.context import hub_of
 from hub.web.guard import PageRoute, form_of, visitor_of
 from hub.web.languages import N_
@@ -123,6 +133,8 @@ def page_support_product(
     range: str = "",  # noqa: A002  name in the address
     hold_failed: str = "",
     undo_failed: str = "",
+    money_failed: str = "",
+    sent: str = "",
     glass_failed: str = "",
 ) -> Response:
     """Show everything about a product on one screen."""
@@ -138,6 +150,9 @@ def page_support_product(
         held = [Held.of(one) for one in placed if in_force(one.starts_at, one.ends_at, at)]
         emergency_until = consent.emergency_until(session, visitor.known, product_id, at)
         cases = case_desk.listed(session, visitor.known, at, product_id=product_id)
+        money = support_money.of_product(
+            session, hub.archive or hub.store, hub.accounts, visitor.known, product_id, at
+        )
         owners = [
             OwnedTime(row.epoch, name, row.started_at, row.ended_at, row.undone_at is not None)
             for row, name in session.execute(_OWNERS.where(Ownership.product_id == product_id))
@@ -155,6 +170,11 @@ def page_support_product(
         glass_failed=bool(glass_failed),
         emergency_until=emergency_until,
         owners=owners,
+        money=money,
+        money_failed=bool(money_failed),
+        sent=bool(sent),
+        once=hub.tokens.new_id(),
+        bill_states=STATES,
         cases=cases,
         case_statuses=CASES,
         never=NEVER_DUE,

@@ -290,7 +290,8 @@ def payment(settings: Settings) -> PaymentPort:
         )
     from hub.ports.payment.local import LocalPayments  # noqa: PLC0415  heavy, see rule 3
 
-    return LocalPayments(settings.payments_file, load_ledger_key(settings.keys_dir))
+    key = load_ledger_key(settings.keys_dir)
+    return LocalPayments(settings.payments_file, key, rehearses=settings.demo)
 
 
 def vendor(settings: Settings) -> Vendor:

@@ -70,7 +70,7 @@ def test_an_open_invoice_is_paid(taxed: World, ada: TestClient, bob: TestClient)
     assert "Pay now €10.00" in text_of(client.get(f"/bills/{bill}"))
     refused = client.post(f"/bills/{bill}/pay")
     assert refused.status_code == 409
-    assert "no means of payment is stored" in text_of(refused)
+    assert "There is no means of payment yet." in text_of(refused)
     with write_session(taxed.hub.engine) as session:
         session.execute(update(BillingAccount).values(method="local:ok"))
     assert browser(taxed, bob).post(f"/bills/{bill}/pay").status_code == 404

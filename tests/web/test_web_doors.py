@@ -51,6 +51,7 @@ OF_NOTHING = {
     "do_revoke_key",
     "do_step",
     "do_pay",
+    "do_send_again",
     "page_step",
     "page_bill",
     "get_provider",

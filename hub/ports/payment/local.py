@@ -11,8 +11,9 @@ What must never live here: real money. Who collects by other means (a bank, a pa
 import json
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -34,18 +35,26 @@ METHODS = ("ok", "declines", "unreachable")
 _CONTEXT = b"homeport-local-payments-1\0"
 
 
+REHEARSED: Final = ("local:ok", "local:declines:2", "local:declines")
+
+
 class LocalPayments:
     """The journal as a payment provider. Any thread may use it; calls queue.
 
     Args:
         path: of the journal; made with mode 0600.
         key: signs its lines.
+        rehearses: customers may choose how their payments turn out, as on a hub for demos.
 
     Raises:
         StorageError: a line is damaged or was not written with this key.
     """
 
-    def __init__(self, path: Path, key: Ed25519PrivateKey) -> None:
+    has_page = False
+    choices: Sequence[str]
+
+    def __init__(self, path: Path, key: Ed25519PrivateKey, *, rehearses: bool = False) -> None:
+        self.choices = REHEARSED if rehearses else ()
         self._path = path
         self._key = key
         self._lock = threading.Lock()

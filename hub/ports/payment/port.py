@@ -7,6 +7,7 @@
 What must never live here: what an answer means for invoices and subscriptions (`hub/services`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -172,6 +173,16 @@ class Removal:
 class PaymentPort(Protocol):
     """A payment provider. Safe to call from any thread; never within a transaction."""
 
+    @property
+    def has_page(self) -> bool:
+        """Whether customers give a means of payment on a page of its own (`setup`)."""
+        ...
+
+    @property
+    def choices(self) -> Sequence[str]:
+        """Means of payment that customers may name themselves: rehearsals, of which nothing is collected."""
+        ...
+
     def charge(self, charge: Charge) -> Answer:
         """Collect money.
 
@@ -218,6 +229,9 @@ class PaymentPort(Protocol):
 
 class _Nobody:
     """No provider: nothing is ever collected."""
+
+    has_page = False
+    choices: Sequence[str] = ()
 
     def charge(self, charge: Charge) -> Answer:
         raise PaymentUnreachableError(f"Attempt {charge.attempt_id} waits: there is no provider.")

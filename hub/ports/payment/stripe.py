@@ -10,7 +10,7 @@
 Shapes: https://docs.stripe.com/api/payment_intents, /refunds, /checkout/sessions, /idempotent_requests.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import httpx
@@ -89,6 +89,9 @@ class StripePayments:
         methods: kinds of means of payment that are taken, such as `card` and `sepa_debit`.
         transport: how requests are sent; None: over the network.
     """
+
+    has_page = True
+    choices: Sequence[str] = ()
 
     def __init__(
         self,

@@ -428,6 +428,12 @@ PAGES: dict[str, Row] = {
     "page_bills": role(ok=SHOWN),
     "page_bill": household(Act.BILLS, ok=SHOWN),
     "do_pay": household(Act.PAY, form={}, ok=SHOWN),
+    "page_means": role(ok=SHOWN),
+    "do_means": household(Act.PAY, form={"act": "remove"}, ok=SHOWN),
+    "do_give_credit": product(
+        Act.SEE, form={"amount": "5", "reason": "sorry", "once": "a" * 16}, ok=frozenset({303})
+    ),
+    "do_send_again": household(Act.BILLS, form={}, ok=frozenset({404})),  # of no product
     "do_account": household(Act.PAY, form={"name": "Ada"}, ok=SHOWN),
     "page_looks": product(Act.PEOPLE, ok=SHOWN),
     "do_consent": product(Act.CONSENT, form={}, ok=SHOWN),

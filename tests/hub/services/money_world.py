@@ -1,5 +1,6 @@
 """A world with prices and taxes, and a payment provider that does as it is told."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,6 +51,8 @@ KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 class Provider:
     """Keeps what it answered, as providers do, and answers what is next in `answers`."""
 
+    has_page = True
+    choices: Sequence[str] = ()
     answers: list[Answer | None] = field(default_factory=list)
     given: dict[str, Answer] = field(default_factory=dict)
     money: dict[str, int] = field(default_factory=dict)

@@ -3,13 +3,14 @@
 1. A household's invoices are for those whose relation to it permits `Act.BILLS`, and for staff.
 """
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from hub.errors import NotFoundError
-from hub.ports.database.billing_tables import Invoice, InvoiceLine, PaymentAttempt
+from hub.ports.database.billing_tables import Invoice, InvoiceLine, LedgerEntry, PaymentAttempt
 from hub.services import billing_accounts
 from hub.services.caller import Caller
+from hub.services.ledger import Account
 from hub.services.relations import Act
 
 
@@ -72,3 +73,35 @@ def of_household(
             (Invoice.issued_at < at) | ((Invoice.issued_at == at) & (Invoice.number < number))
         )
     return list(session.scalars(query))
+
+
+def count(session: Session) -> int:
+    """Return how many invoices there are."""
+    return session.scalar(select(func.count()).select_from(Invoice)) or 0
+
+
+def contradictions(session: Session) -> list[str]:
+    """Say what of the invoices cannot be: gaps in their numbers, and states that differ from the ledger."""
+    years = select(Invoice.year, func.count(), func.max(Invoice.sequence)).group_by(Invoice.year)
+    wrong = [
+        f"{newest - found} invoices of {year} are missing."
+        for year, found, newest in session.execute(years.order_by(Invoice.year))
+        if found != newest
+    ]
+    owed = (
+        select(func.coalesce(func.sum(LedgerEntry.amount), 0))
+        .where(LedgerEntry.invoice_id == Invoice.id, LedgerEntry.account == str(Account.RECEIVABLE))
+        .correlate(Invoice)
+        .scalar_subquery()
+    )
+    closed = or_(
+        Invoice.paid_at.is_not(None),
+        Invoice.voided_at.is_not(None),
+        Invoice.written_off_at.is_not(None),
+    )
+    differing = select(Invoice.number).where(or_(and_(closed, owed != 0), and_(~closed, owed <= 0)))
+    wrong += [
+        f"Invoice {number} is not what the ledger says."
+        for number in session.scalars(differing.order_by(Invoice.year, Invoice.sequence).limit(20))
+    ]
+    return wrong

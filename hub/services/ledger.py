@@ -152,6 +152,11 @@ def head(session: Session) -> tuple[int, str]:
     return (0, GENESIS) if newest is None else (newest.id, newest.digest)
 
 
+def newest_at(session: Session) -> int:
+    """Return when the newest entry was posted, ns; 0 before the first."""
+    return session.scalar(select(func.max(LedgerEntry.at))) or 0
+
+
 def digest_of(row: LedgerEntry) -> str:
     """Return the hash over an entry and the one before."""
     content = [

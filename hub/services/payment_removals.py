@@ -88,3 +88,8 @@ def waiting(session: Session, until: int) -> bool:
         PaymentRemoval.kind == "customer", PaymentRemoval.ordered_at <= until
     )
     return bool(session.scalar(query))
+
+
+def oldest(session: Session) -> int | None:
+    """Return when the oldest order was given that is not done, ns; None: nothing waits."""
+    return session.scalar(select(func.min(PaymentRemoval.ordered_at)))

@@ -106,6 +106,35 @@ def next_due(session: Session, after: int) -> int | None:
     return session.scalar(query)
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is not answered yet; instants in ns, None: there is nothing of the kind.
+
+    Args:
+        asked: attempts that the provider was asked for.
+        planned: attempts that are still to be made.
+        asked_since: when the oldest of the asked ones was first asked for.
+        due_since: the earliest instant at which one is or was due next.
+    """
+
+    asked: int
+    planned: int
+    asked_since: int | None
+    due_since: int | None
+
+
+def waiting(session: Session) -> Waiting:
+    """Return what is not answered yet."""
+    query = select(
+        func.count(PaymentAttempt.begun_at),
+        func.count(),
+        func.min(PaymentAttempt.begun_at),
+        func.min(PaymentAttempt.next_at),
+    ).where(PaymentAttempt.answered_at.is_(None))
+    asked, all_, asked_since, due_since = session.execute(query).one()
+    return Waiting(asked, all_ - asked, asked_since, due_since)
+
+
 def begin(session: Session, at: int, limit: int = 20) -> list[Request]:
     """Take the attempts that are due; without an answer they are due again later and later.
 

@@ -240,6 +240,11 @@ def load_pepper(folder: Path) -> bytes:
     return pepper
 
 
+def has_ledger_key(folder: Path) -> bool:
+    """Say whether there is a key that seals the ledger."""
+    return (folder / _LEDGER).exists()
+
+
 def load_ledger_key(folder: Path) -> Ed25519PrivateKey:
     """Return the key that seals the ledger; made at first start. Devices never hear of it."""
     path = folder / _LEDGER

@@ -75,6 +75,33 @@ def next_due(session: Session, after: int) -> int | None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for endpoints in use; instants in ns, None: nothing waits.
+
+    Args:
+        waiting: how many deliveries.
+        oldest_at: when the oldest event of them happened.
+        due_since: the earliest instant at which one is or was to be tried next.
+    """
+
+    waiting: int
+    oldest_at: int | None
+    due_since: int | None
+
+
+def backlog(session: Session) -> Backlog:
+    """Return what waits for endpoints in use."""
+    query = (
+        select(func.count(), func.min(WebhookEvent.at), func.min(WebhookDelivery.next_at))
+        .select_from(WebhookDelivery)
+        .join(WebhookEvent, WebhookEvent.id == WebhookDelivery.event_id)
+        .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
+        .where(WebhookDelivery.next_at.is_not(None), WebhookEndpoint.disabled_at.is_(None))
+    )
+    return Backlog(*session.execute(query).one())
+
+
 def record(
     session: Session, delivery_id: str, posted: Posted, version: int, at: int, chance: float
 ) -> str | None:

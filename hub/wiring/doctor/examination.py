@@ -17,6 +17,7 @@ from hub.wiring.doctor import (
     exposure,
     levels,
     machine,
+    money,
     processes,
     records,
     signing,
@@ -42,6 +43,7 @@ CHECKS: tuple[Check, ...] = (
     records.check_store,
     records.check_lags,
     levels.check,
+    money.check,
     backups.check,
 )
 _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}

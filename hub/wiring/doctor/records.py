@@ -47,7 +47,7 @@ def check_database(case: Case) -> Iterator[Line]:
             yield ok("database", "not there yet; the first start makes it")
         return
     try:
-        with closing(_open(case, path)) as connection:
+        with closing(opened(case, path)) as connection:
             whole = path.stat().st_size <= _WHOLE_CHECK_BYTES
             pragma = "integrity_check" if whole else "quick_check"
             said = connection.execute(f"PRAGMA {pragma}(1)").fetchone()[0]
@@ -250,14 +250,15 @@ def _cursor(case: Case, name: str) -> int | None:
     if not url.startswith("sqlite:///") or not path.exists():
         return None
     try:
-        with closing(_open(case, path)) as connection:
+        with closing(opened(case, path)) as connection:
             row = connection.execute("SELECT offset FROM cursor WHERE name = ?", (name,)).fetchone()
     except sqlite3.Error:
         return None  # the line on the database says why
     return int(row[0]) if row else 0
 
 
-def _open(case: Case, path: Path) -> sqlite3.Connection:
+def opened(case: Case, path: Path) -> sqlite3.Connection:
+    """Open the SQLite database so that nothing of it is changed."""
     mode = "mode=ro" if case.running or _log_bytes(path) else "immutable=1"
     return sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True)
 

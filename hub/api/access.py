@@ -236,8 +236,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "list_incidents": Rule(STAFF),
         "stream_events": Rule(CUSTOMERS_AND_STAFF),
         # Down to the product
-        "replace_configuration": Rule(SIGNED_IN),
-        "change_configuration": Rule(SIGNED_IN),
+        "get_configuration": Rule(SIGNED_IN),
+        "replace_configuration": Rule(SIGNED_IN, edits="get_configuration"),
+        "change_configuration": Rule(SIGNED_IN, edits="get_configuration"),
         "send_notice": Rule(STAFF),
         "send_command": Rule(SIGNED_IN),
         # Money; an event of Stripe carries its signature

@@ -17,7 +17,7 @@ from hub.api.bodies import ID_PATTERN, Answer, Line, Request, examples
 from hub.api.context import Hub
 from hub.api.guard import CallerDep, GuardedRoute, HubDep
 from hub.api.instants import Instant
-from hub.api.people import SignedIn, address_of
+from hub.api.people import SignedIn, address_of, entered
 from hub.errors import ConflictError, NotAuthenticatedError
 from hub.ports.database.engine import read_session, write_session
 from hub.services import passkeys
@@ -171,14 +171,7 @@ def sign_in_with_passkey(
     except NotAuthenticatedError:
         hub.metrics.sign_ins.labels("refused").inc()
         raise
-    hub.metrics.sign_ins.labels("ok").inc()
-    callers.set_cookie(response, opened.token, (opened.expires_at - at) // 1_000_000_000)
-    return SignedIn(
-        token=opened.token,
-        expires_at=opened.expires_at,
-        role=opened.caller.role,
-        must_change_password=opened.must_change_password,
-    )
+    return entered(hub, response, opened, at)
 
 
 def site_of(hub: Hub) -> Site:

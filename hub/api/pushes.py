@@ -19,7 +19,7 @@ from hub.api.context import Hub
 from hub.api.guard import CallerDep, GuardedRoute, HubDep
 from hub.api.instants import Instant
 from hub.api.lookup import product_id_of
-from hub.ports.database.engine import write_session
+from hub.ports.database.engine import read_session, write_session
 from hub.services import pushes
 from hub.services.caller import Caller
 
@@ -75,6 +75,18 @@ class Configuration(Answer):
     )
 
 
+class WantedConfiguration(Answer):
+    """What the hub wants of a product, whatever the product says."""
+
+    device_id: str
+    desired: dict[str, Scalar]
+    version: int
+
+    model_config = examples(
+        {"device_id": "kx3q8m0d5c7r2v1z", "desired": {"target_c": 21}, "version": 4}
+    )
+
+
 class SendNotice(Request):
     """A message for the people at a product."""
 
@@ -120,6 +132,18 @@ class SentCommand(Answer):
             "delivered": True,
         }
     )
+
+
+@ROUTER.get(
+    "/products/{device_id}/configuration",
+    operation_id="get_configuration",
+    summary="What a product is wanted to be configured to",
+)
+def get_configuration(hub: HubDep, caller: CallerDep, device_id: DeviceId) -> WantedConfiguration:
+    """Return the desired configuration alone: its ETag stays as it is while the product reports."""
+    with read_session(hub.engine) as session:
+        found = pushes.configuration(session, caller, product_id_of(session, device_id))
+    return WantedConfiguration.model_validate(found)
 
 
 @ROUTER.put(

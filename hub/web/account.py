@@ -51,7 +51,7 @@ def page_account(request: Request) -> Response:
             guessed=session_list.guessed(session, caller, at),
             api_keys=session_list.keys(session, caller, at),
             passkeys=passkeys.listed(session, caller),
-            has_site=hub.site is not None,
+            site=hub.site,
             methods=METHODS,
         )
 

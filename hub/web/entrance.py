@@ -142,8 +142,17 @@ def _opened(request: Request, hub: Hub, email: str, password: str) -> SignedIn:
 
 
 def _form(request: Request, status: int, onward: str, email: str, error: str) -> Response:
-    shown = {"next": onward, "email": email, "error": error, "provider": hub_of(request).provider}
-    return pages_of(request).page(request, "sign_in.html", status, **shown)
+    hub = hub_of(request)
+    return pages_of(request).page(
+        request,
+        "sign_in.html",
+        status,
+        next=onward,
+        email=email,
+        error=error,
+        provider=hub.provider,
+        site=hub.site,
+    )
 
 
 def _refusal(request: Request, error: HubError, wrong: str) -> str:

@@ -1,4 +1,5 @@
-// Passkeys: making one and signing in with one. Browsers that know none show no button.
+// Passkeys: making one and signing in with one. Browsers that know none show no button, nor does the
+// hub at another address than the one its passkeys belong to.
 (() => {
   "use strict";
   if (!window.PublicKeyCredential || !PublicKeyCredential.parseCreationOptionsFromJSON) return;
@@ -27,6 +28,10 @@
     location.assign(form.dataset.next);
   };
   for (const form of document.querySelectorAll("form[data-passkey]")) {
+    if (location.hostname !== form.dataset.site) {
+      for (const hint of document.querySelectorAll("[data-elsewhere]")) hint.hidden = false;
+      continue;
+    }
     form.hidden = false;
     const error = form.querySelector("[data-error]");
     form.addEventListener("submit", async (event) => {

@@ -335,6 +335,7 @@ API: dict[str, Row] = {
     "list_causes": role(),
     "list_incidents": role(),
     # Down to the product
+    "get_configuration": product(Act.SEE),
     "replace_configuration": product(Act.CONFIGURE, body={"values": {"target_c": 21}}),
     "change_configuration": product(Act.CONFIGURE, body={"values": {"target_c": 21}}),
     "send_notice": product(Act.COMMAND, body={"code": "service.due"}),

@@ -10,14 +10,15 @@ from sqlalchemy import func, select
 from starlette.requests import Request as HttpRequest
 from starlette.testclient import TestClient
 
+from device_sdk.wire.messages import Reported
 from hub.api.access import STAFF, Need, Rule
 from hub.api.conditional import conditions
 from hub.errors import HubError, KeyMissingError, PreconditionRequiredError
-from hub.ports.database.engine import read_session
+from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.idempotency_tables import KeptAnswer
 from hub.ports.database.ownership_tables import Subscription
 from hub.ports.database.record_tables import Audit
-from hub.services import subscriptions
+from hub.services import contacts, subscriptions
 from hub.services.caller import HUB
 from hub.services.idempotency import KEPT_NS
 from tests.hub.api.api_world import World, ok, problem
@@ -186,6 +187,28 @@ def test_an_edit_of_what_was_changed_in_between_is_refused(world: World, ada: Te
     late = ada.patch(path, json={"values": {"eco": False}}, headers={"If-Match": tag})
     assert problem(late, 412, "precondition-failed")["etag"] == done.headers["etag"]
     assert ok(ada.get(path))["values"] == {"eco": True}
+
+
+def test_a_configuration_is_not_changed_behind_ones_back(world: World, ada: TestClient) -> None:
+    unit = world.unit(ada)
+    path = f"/api/v1/products/{unit.device_id}/configuration"
+    read = ada.get(path)
+    assert (ok(read)["desired"], read.json()["version"]) == ({}, 0)
+    before = {"If-Match": read.headers["etag"]}
+    with write_session(world.hub.engine) as session:  # what it reports is nobody's edit
+        contacts.reported(session, unit.device_id, Reported(1, {"own": 2}, 1, {}), world.clock.now)
+    done = ada.patch(path, json={"values": {"eco": True}}, headers=before)
+    ok(done)
+    for write in (ada.patch, ada.put):
+        late = write(path, json={"values": {"eco": False}}, headers=before)
+        assert problem(late, 412, "precondition-failed")["etag"] == done.headers["etag"]
+    assert ok(ada.get(path))["desired"] == {"eco": True}
+    now = {"If-Match": done.headers["etag"]}
+    ok(ada.put(path, json={"values": {"target_c": 21}}, headers=now))
+    assert ok(ada.get(path))["desired"] == {"target_c": 21}
+    assert (
+        ada.get(path, headers={"If-None-Match": ada.get(path).headers["etag"]}).status_code == 304
+    )
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ RULES: Mapping[str, Roles] = MappingProxyType(
         "do_offer": CUSTOMERS,
         "do_theft": CUSTOMERS,
         "do_release": CUSTOMERS,
+        "do_ask": CUSTOMERS_AND_PARTNERS,
         "get_receipt_file": CUSTOMERS,
         "do_certify": CUSTOMERS,
         "page_looks": CUSTOMERS,
@@ -91,6 +92,8 @@ RULES: Mapping[str, Roles] = MappingProxyType(
         "stream_home": CUSTOMERS_AND_STAFF,
         "do_acknowledge": SIGNED_IN,
         "do_resolve": SIGNED_IN,
+        "page_case": SIGNED_IN,
+        "do_case": SIGNED_IN,
         "do_feedback": CUSTOMERS_AND_STAFF,
         "do_mute": CUSTOMERS_AND_STAFF,
         # Support

@@ -9,6 +9,7 @@ from hub.web import (
     access,
     account,
     bills,
+    cases,
     certificate,
     claims,
     delivery,
@@ -59,6 +60,7 @@ _ROUTERS = (
     support.ROUTER,
     support_money.ROUTER,
     settling.ROUTER,
+    cases.ROUTER,
 )
 
 

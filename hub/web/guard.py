@@ -24,7 +24,7 @@ from hub.web.context import hub_of
 from hub.web.visitor import Visitor
 
 INTENT_HEADER = "X-Homeport-Request"
-MAX_FORM = 16_384
+MAX_FORM = 32_768
 _MAX_FIELDS = 64
 _log = logging.getLogger("homeport.web")
 

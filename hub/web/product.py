@@ -16,7 +16,15 @@ from starlette.responses import RedirectResponse, Response
 
 from entitlements.decision import Decision
 from hub.ports.database.engine import read_session, write_session
-from hub.services import alert_desk, consent, product_detail, products, telemetry, timeline
+from hub.services import (
+    alert_desk,
+    case_desk,
+    consent,
+    product_detail,
+    products,
+    telemetry,
+    timeline,
+)
 from hub.services.alert_desk import AlertView
 from hub.services.alerts import AlertChange
 from hub.services.caller import Caller
@@ -31,6 +39,7 @@ from hub.web.guard import PageRoute, form_of, local, visitor_of
 from hub.web.pages import pages_of
 from hub.web.sentences import LEVELS, STATUSES, Sentences
 from hub.web.series import DEFAULT_RANGE, ID, RANGES, TABLE_ROWS, Chart, drawn
+from hub.web.settling import CASES
 from hub.web.standing import LAYERS, Standing, standing
 from hub.web.verdict import Problem
 from hub.web.visitor import Visitor
@@ -111,11 +120,15 @@ def page_product(
     """Show a product to its household, or to a partner."""
     hub, visitor = hub_of(request), visitor_of(request)
     view = viewed(hub, visitor, product_id, metric, range)
+    with read_session(hub.engine) as session:
+        asked = case_desk.listed(session, visitor.known, hub.clock(), product_id=product_id)
     return pages_of(request).page(
         request,
         "product.html",
         view=view,
         claimed=bool(claimed),
+        cases=asked,
+        case_statuses=CASES,
         ranges=RANGES,
         levels=LEVELS,
         statuses=STATUSES,

@@ -30,9 +30,11 @@ OF_A_PRODUCT = {
     "page_former",
     "page_looks",
     "do_consent",
+    "do_ask",
 }
 NOTHING = dict.fromkeys(
-    ("offer_id", "receipt_id", "person_id", "invitation_id", "invoice_id", "grant_id"), "a" * 16
+    ("offer_id", "receipt_id", "person_id", "invitation_id", "invoice_id", "grant_id", "case_id"),
+    "a" * 16,
 )
 OF_NOTHING = {
     "do_cancel",
@@ -58,6 +60,8 @@ OF_NOTHING = {
     "get_provider_back",
     "do_grant",
     "do_end_grant",
+    "page_case",
+    "do_case",
 }
 """Asked here for what there is not."""
 

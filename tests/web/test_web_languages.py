@@ -88,6 +88,7 @@ def untranslated(text: str) -> Iterator[str]:
         "/support/products/{}?hold_failed=1&undo_failed=1&glass_failed=1",
         "/support/cases",
         "/support/disputes",
+        "/cases/{2}",
     ],
 )
 def test_no_page_has_untranslated_words(
@@ -99,7 +100,9 @@ def test_no_page_has_untranslated_words(
         made = ok(pseudo.operator.post("/api/v1/partners", json={"name": "Huber"}), 201)
         ok(ada.post("/api/v1/partner-grants", json=body | made), 201)
         client = browser(pseudo, pseudo.person("huber", Role.PARTNER, made["partner_id"]))
-    answer = client.get(path.format(unit.product_id, pseudo.owners["ada"]))
+    help_ = {"device_id": unit.product_id, "subject": "\u2014", "message": "\u2014"}
+    case = ok(ada.post("/api/v1/cases", json=help_), 201)["id"]
+    answer = client.get(path.format(unit.product_id, pseudo.owners["ada"], case))
     assert OPEN in answer.text
     assert list(untranslated(answer.text)) == []
 

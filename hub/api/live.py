@@ -104,6 +104,7 @@ class _Stream:
     async def frames(self, last_event_id: str | None) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
+        woken.set()  # the caller is looked up once more before anything is said
 
         def wake() -> None:
             with suppress(RuntimeError):  # the loop has ended, and the stream with it

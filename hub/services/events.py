@@ -57,11 +57,11 @@ class Listener:
         self._size = size
         self._queue: deque[Event] = deque()
         self._dropped = 0
-        self._stale = False
+        self._stale = True  # whatever changed between looking the caller up and listening
         self._lock = threading.Lock()
 
     def take_stale(self) -> bool:
-        """Say, once for each change, whether what the caller may do has changed."""
+        """Say, at the beginning and once for each change, whether the caller must be looked up anew."""
         stale, self._stale = self._stale, False
         return stale
 

@@ -123,6 +123,7 @@ def get_provider_back(request: Request, code: _Answer = "", state: _Answer = "")
             email="",
             error=said,
             provider=hub.provider,
+            site=hub.site,
         )
     response.delete_cookie(FLOW_COOKIE, path="/", secure=True, httponly=True, samesite="lax")
     return response

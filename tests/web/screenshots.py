@@ -14,18 +14,19 @@ from playwright.sync_api import Page
 
 from tests.conftest import reach, start_hub, stop_hub
 from tests.web.browsing import CHROMIUM, WITHOUT, Surfer, surfing, wait_for_chart
-from tests.web.showcase import FAILING, HELD, SOLD, opened
+from tests.web.showcase import FAILING, HELD, SOLD, Showcase, opened
 
 WIDTHS = (1280, 390)
 
 
-def pages(units: dict[str, str]) -> dict[str, tuple[str, str]]:
+def pages(case: Showcase) -> dict[str, tuple[str, str]]:
     """Return the pages by name: who looks, and the address.
 
     Args:
-        units: product ids by serial number.
+        case: what there is to look at.
     """
-    ada, sam = "ada@example.org", "sam@example.org"
+    ada, sam, hans = "ada@example.org", "sam@example.org", "hans@example.org"
+    units = {serial: unit.product_id for serial, unit in case.units.items()}
     return {
         "sign-in": ("", "/sign-in"),
         "home": (ada, "/"),
@@ -47,6 +48,12 @@ def pages(units: dict[str, str]) -> dict[str, tuple[str, str]]:
         "former": (ada, f"/former/{units[SOLD]}"),
         "household": (ada, "/household"),
         "household-invited": ("dora@example.org", "/household"),
+        "partners": (ada, f"/household/{case.owners[ada]}/partners"),
+        "partner": (hans, "/partner"),
+        "partner-product": (hans, f"/products/{units[FAILING]}"),
+        "case": (ada, f"/cases/{case.cases[0]}"),
+        "support-case": (sam, f"/cases/{case.cases[0]}"),
+        "account": (ada, "/account"),
         "password": (ada, "/password"),
         "lookup": (sam, "/support?q=HP-2026"),
         "support-product": (sam, f"/support/products/{units[FAILING]}"),
@@ -58,13 +65,13 @@ def pages(units: dict[str, str]) -> dict[str, tuple[str, str]]:
     }
 
 
-def write(surfer: Surfer, units: dict[str, str], folder: Path) -> list[Path]:
+def write(surfer: Surfer, case: Showcase, folder: Path) -> list[Path]:
     """Write all screenshots and return their files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for scheme in ("light", "dark"):
         for width in WIDTHS:
-            for name, (email, address) in pages(units).items():
+            for name, (email, address) in pages(case).items():
                 with surfer.window(width=width, color_scheme=scheme) as page:
                     if email:
                         surfer.enter(page, email)
@@ -75,7 +82,7 @@ def write(surfer: Surfer, units: dict[str, str], folder: Path) -> list[Path]:
     return written
 
 
-def write_readme(surfer: Surfer, units: dict[str, str], folder: Path) -> list[Path]:
+def write_readme(surfer: Surfer, case: Showcase, folder: Path) -> list[Path]:
     """Write the two pictures of the README, as much as a screen shows."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -83,7 +90,7 @@ def write_readme(surfer: Surfer, units: dict[str, str], folder: Path) -> list[Pa
         ("product", 1120, 1130, "light"),
         ("support-product", 1180, 1060, "dark"),
     ]:
-        email, address = pages(units)[name]
+        email, address = pages(case)[name]
         with surfer.window(width=width, color_scheme=scheme) as page:
             page.set_viewport_size({"width": width, "height": height})
             surfer.enter(page, email)
@@ -113,8 +120,7 @@ def main() -> None:
         hub = reach(data_dir, process)
         try:
             with opened(hub, Path(scratch) / "devices") as case, surfing(hub.api_url) as surfer:
-                units = {serial: unit.product_id for serial, unit in case.units.items()}
-                for path in chosen(surfer, units, Path(folder)):
+                for path in chosen(surfer, case, Path(folder)):
                     print(path)  # noqa: T201  a command that tells what it wrote
         finally:
             hub.client.close()

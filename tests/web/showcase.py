@@ -162,6 +162,7 @@ class Showcase:
     folder: Path
     units: dict[str, Unit] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
+    cases: list[str] = field(default_factory=list)
 
     def call(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -169,10 +170,11 @@ class Showcase:
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
-    def person(self, name: str, role: str, zone: str = "Europe/Berlin") -> str:
+    def person(self, name: str, role: str, partner_id: str | None = None) -> str:
         """Create somebody with `PASSWORD` and return a token of theirs."""
         email = f"{name.lower().split()[0]}@example.org"
-        body = {"email": email, "name": name, "role": role, "zone": zone}
+        body = {"email": email, "name": name, "role": role, "zone": "Europe/Berlin"}
+        body |= {"partner_id": partner_id} if partner_id else {}
         made = self.call("POST", "/people", body)
         if made["owner_id"]:
             self.owners[email] = made["owner_id"]
@@ -358,7 +360,19 @@ def _share(case: Showcase, tokens: dict[str, str]) -> None:
         "subject": "It runs hot and is loud",
         "message": "Since this morning. Can somebody look at it?",
     }
-    case.call("POST", "/cases", help_, tokens["ada"])
+    asked = case.call("POST", "/cases", help_, tokens["ada"])
+    case.cases.append(asked["id"])
+    answer = {"message": "Which room is it in?\nAnd since when exactly?"}
+    case.call("POST", f"/cases/{asked['id']}/wait", answer, tokens["sam"])
+    partner = case.call("POST", "/partners", {"name": "Heating Huber"})["partner_id"]
+    case.person("Hans Huber", "partner", partner)
+    grant = {
+        "partner_id": partner,
+        "acts": ["alerts", "history", "acknowledge"],
+        "reason": "Yearly service",
+        "ends_at": _text(time.time_ns() + 14 * DAY),
+    }
+    case.call("POST", "/partner-grants", grant, tokens["ada"])
     week = {"ends_at": _text(time.time_ns() + 7 * DAY)}
     case.call("POST", f"/households/{home}/consents", week, tokens["ada"])
     for serial in (FAILING, HELD):

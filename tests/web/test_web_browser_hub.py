@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -17,6 +18,7 @@ from tests.web.showcase import (
     DENSE,
     FAILING,
     FRESH,
+    HELD,
     SAMPLES,
     SOLD,
     Showcase,
@@ -48,6 +50,12 @@ PAGES = (
     "looks",
     "household",
     "household-invited",
+    "partners",
+    "partner",
+    "partner-product",
+    "case",
+    "support-case",
+    "account",
     "password",
     "lookup",
     "causes",
@@ -91,8 +99,7 @@ def page(surfer: Surfer) -> Iterator[Page]:
 
 
 def visit(case: Showcase, surfer: Surfer, page: Page, name: str) -> None:
-    units = {serial: unit.product_id for serial, unit in case.units.items()}
-    email, address = screenshots.pages(units)[name]
+    email, address = screenshots.pages(case)[name]
     if email:
         surfer.enter(page, email)
     page.goto(address)
@@ -281,6 +288,100 @@ def test_a_household_consents_for_a_time(case: Showcase, surfer: Surfer, page: P
     expect(page.locator("#looks")).to_contain_text("Asked for a look at the noise")
     page.click("#consent button:has-text('Withdraw')")
     expect(page.locator("#consent")).to_contain_text("At present support does not see")
+
+
+def test_a_passkey_is_made_and_used_instead_of_a_password(
+    case: Showcase, surfer: Surfer, page: Page
+) -> None:
+    surfer.enter(page, "dora@example.org")
+    page.goto("/account")  # by its address, to which no passkeys belong
+    expect(page.locator("[data-elsewhere]")).to_contain_text("localhost")
+    named = Surfer(surfer.browser, f"https://localhost:{urlsplit(case.hub.api_url).port}")
+    with named.window() as window:
+        authenticator(window)
+        sign_in(window, "dora@example.org")
+        window.goto("/account")
+        window.click("button:has-text('Make a passkey')")
+        expect(window.locator("#passkeys li")).to_contain_text("My device")
+        window.click("summary:has-text('Dora')")
+        window.click("button:has-text('Sign out')")
+        window.click("button:has-text('Sign in with a passkey')")
+        window.wait_for_url("**/")
+        window.goto("/account")
+        expect(window.locator("#sessions")).to_contain_text("Passkey")
+        expect(window.locator("#passkeys li")).to_contain_text("Last used")
+        window.click("#passkeys button:has-text('Remove')")
+        expect(window.locator("#passkeys li")).to_have_count(0)
+        window.click("summary:has-text('Dora')")
+        window.click("button:has-text('Sign out')")
+        window.click("button:has-text('Sign in with a passkey')")
+        expect(window.get_by_role("alert")).to_contain_text("That did not work")
+    assert (named.errors, named.abroad) == ([], [])
+
+
+def authenticator(page: Page) -> None:
+    """Give the browser a finger to sign in with."""
+    session = page.context.new_cdp_session(page)
+    session.send("WebAuthn.enable")
+    options = {
+        "protocol": "ctap2",
+        "transport": "internal",
+        "hasResidentKey": True,
+        "hasUserVerification": True,
+        "isUserVerified": True,
+        "automaticPresenceSimulation": True,
+    }
+    session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+
+
+def test_support_looks_without_consent_in_an_emergency(
+    case: Showcase, surfer: Surfer, page: Page
+) -> None:
+    product = case.units[HELD].product_id
+    surfer.enter(page, "sam@example.org")
+    page.goto(f"/support/products/{product}")
+    page.click("summary:has-text('In an emergency')")
+    page.fill("#now [name=reason]", "Gas alarm, nobody answers")
+    page.click("button:has-text('Look without consent')")
+    expect(page.locator("#emergency")).to_contain_text("The owner was told")
+    wait_for_chart(page)
+    with surfer.window() as other:
+        surfer.enter(other, "cleo@example.org")
+        other.goto(f"/products/{product}/looks")
+        expect(other.locator("#emergencies")).to_contain_text("Gas alarm, nobody answers")
+
+
+def test_a_household_lets_a_partner_in_and_ends_it(
+    case: Showcase, surfer: Surfer, page: Page
+) -> None:
+    surfer.enter(page, "cleo@example.org")
+    page.goto("/household")
+    page.click("text=Partners, such as")
+    page.fill("[name=partner]", "Heating Huber")
+    page.check("[name=may-history]")
+    page.fill("[name=reason]", "Repair")
+    page.click("button:has-text('Let them in')")
+    expect(page.locator("#grants")).to_contain_text("Heating Huber")
+    with surfer.window() as other:
+        surfer.enter(other, "hans@example.org")
+        other.goto("/")
+        other.click(f"#products li:has-text('{HELD}') a")
+        expect(other.locator("h1")).to_contain_text("Heat pump")
+        page.click("button:has-text('End now')")
+        expect(page.locator("#grants")).not_to_contain_text("Heating Huber")
+        other.reload()
+        expect(other.locator("h1")).not_to_contain_text("Heat pump")
+
+
+def test_a_case_is_answered(case: Showcase, surfer: Surfer, page: Page) -> None:
+    surfer.enter(page, "sam@example.org")
+    page.goto("/support/cases")
+    page.click("text=It runs hot and is loud")
+    expect(page.locator("#steps")).to_contain_text("Which room is it in?")
+    page.click("button:has-text('I look after it')")
+    page.fill("[name=message]", "Never mind, we see it.")
+    page.click("button:has-text('Send')")
+    expect(page.locator("#steps")).to_contain_text("Never mind, we see it.")
 
 
 def test_language_and_light_are_kept(case: Showcase, page: Page) -> None:

@@ -105,6 +105,20 @@ def test_a_stream_ends_with_its_session(
     assert len(world.hub.live) == 0
 
 
+def test_a_session_that_ended_before_its_stream_began_hears_nothing(
+    world: World, ada: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "BEAT_S", 600.0)
+
+    async def story() -> None:
+        stream = frames(world, ada, None)
+        browser(world, ada).post("/sign-out")
+        assert (await anext(stream)).startswith(b"retry")
+        assert (await following(stream)).startswith("event: end")
+
+    asyncio.run(story())
+
+
 def test_streams_of_others_are_not_found(world: World, bob: TestClient, unit: Unit) -> None:
     assert browser(world, bob).get(f"/products/{unit.product_id}/live").status_code == 404
     assert browser(world).get("/live").status_code == 401

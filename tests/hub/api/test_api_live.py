@@ -9,6 +9,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from hub.api import live
+from hub.ports.database.engine import write_session
+from hub.services import sessions
 from hub.services.events import Event
 from tests.hub.api.api_world import START, World, ok, problem
 
@@ -117,6 +119,32 @@ def test_who_comes_back_is_told_of_the_gap(world: World, ada: TestClient) -> Non
         async with Listener(world, ada, **last) as hers:
             kind, data = await hers.event()
             assert (kind, data["after"]) == ("gap", "2026-01-31T07:00:00Z")
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("how", ["by an operator", "disabled", "everywhere"])
+def test_a_stream_ends_at_once_when_sessions_are_revoked(
+    world: World, ada: TestClient, how: str
+) -> None:
+    assert live.HEARTBEAT_S > 10  # which is not waited for
+    person = f"/api/v1/people/{world.people['ada']}"
+
+    def revoke() -> None:
+        if how == "by an operator":
+            ok(world.operator.delete(f"{person}/sessions"))
+        elif how == "disabled":
+            assert world.operator.post(f"{person}/disable").status_code == 204
+        else:
+            with write_session(world.hub.engine) as session:
+                sessions.revoke_all(session, world.people["ada"], START)
+
+    async def scene() -> None:
+        async with Listener(world, ada) as hers:
+            happened("alert", world, "ada", number=1)
+            assert (await hers.event())[1]["number"] == 1
+            await asyncio.to_thread(revoke)
+            assert (await hers.event())[0] == "end"
 
     asyncio.run(scene())
 

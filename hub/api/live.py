@@ -117,8 +117,9 @@ class _Stream:
                 yield self._frame(Event(_GAP, self._hub.clock(), data={"after": last_event_id}))
             beat = loop.time() + HEARTBEAT_S
             while True:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), max(0.0, beat - loop.time()))
+                with suppress(TimeoutError):  # not `wait_for`, which may swallow a cancellation
+                    async with asyncio.timeout_at(beat):
+                        await woken.wait()
                 woken.clear()
                 if (listener.take_stale() or self._ended()) and not await self._welcome():
                     yield self._frame(Event(_END, self._hub.clock()))

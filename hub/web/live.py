@@ -99,8 +99,9 @@ class _Stream:
                         return
                     yield b": still here\n\n"
                     beat = loop.time() + BEAT_S
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), pause)
+                with suppress(TimeoutError):  # not `wait_for`, which may swallow a cancellation
+                    async with asyncio.timeout(pause):
+                        await woken.wait()
                 woken.clear()
 
     def _ended(self) -> bool:

@@ -34,7 +34,6 @@ from hub.services.lane_leases import LaneLeases, deal
 from hub.services.snapshot_file import publish_snapshot
 
 SEED = 20_261
-PRODUCTS = 8
 _TERM_S = 4.0
 _PATIENCE_S = 120.0
 
@@ -43,26 +42,36 @@ def run(quick: bool, seed: int = SEED) -> dict[str, Any]:
     """Measure; see the module for what the figures mean."""
     folder = Path(tempfile.mkdtemp(prefix="homeport-handover-"))
     try:
-        cost = _costs(folder, 200 if quick else 1500, 1 if quick else 3)
+        cost = _costs(folder, *((100, 1) if quick else (1500, 3)))
         (folder / "hub").mkdir()
-        return _takeovers(folder / "hub", seed, 1 if quick else 20, 0 if quick else 6) | cost
+        load = _Load(4, 1, 0) if quick else _Load(8, 20, 6)
+        return _takeovers(folder / "hub", seed, load) | cost
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _takeovers(folder: Path, seed: int, kills: int, pauses: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """How much is done to a hub with how many products."""
+
+    products: int
+    kills: int
+    pauses: int
+
+
+def _takeovers(folder: Path, seed: int, load: _Load) -> dict[str, Any]:
     from tests.chaos.nemesis import Nemesis
     from tests.chaos.scenarios import worker_kill, worker_pause
 
     with Nemesis(folder, seed, INGEST__WORKERS="2") as nemesis:
-        killed = worker_kill(nemesis, kills, PRODUCTS)
-        paused = worker_pause(nemesis, pauses, PRODUCTS) if pauses else None
+        killed = worker_kill(nemesis, load.kills, load.products)
+        paused = worker_pause(nemesis, load.pauses, load.products) if load.pauses else None
         worse = nemesis.look_back()
     found = {
         "takeover_s_p95": killed.summary()["recovery_s_p95"],
         "takeover_s_median": _middle(killed.recoveries),
-        "kills": kills,
-        "pauses": pauses,
+        "kills": load.kills,
+        "pauses": load.pauses,
         "takeover_of_paused_s_p95": paused.summary()["recovery_s_p95"] if paused else None,
         "lease_s": _TERM_S,
         "seed": seed,

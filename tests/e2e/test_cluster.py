@@ -115,7 +115,9 @@ def spread(cluster: Cluster, anna: Home) -> Iterator[dict[Unit, Device]]:
 
 def reads_as(rows: list[Row], home: Home, unit: Unit) -> bool:
     """Wait until queries, which VictoriaMetrics answers, give exactly these rows."""
-    return eventually(lambda: mirrored(home.api, unit.id) == rows, "rows in VictoriaMetrics")
+    return eventually(
+        lambda: mirrored(home.api, unit.id) == rows, "rows in VictoriaMetrics", PATIENCE_S
+    )
 
 
 def test_a_node_and_a_worker_die_and_every_row_is_there_once(cluster: Cluster) -> None:
@@ -149,7 +151,9 @@ def test_a_node_and_a_worker_die_and_every_row_is_there_once(cluster: Cluster) -
         subprocess.run(["kill", "-9", str(pid)], check=True)
         send(slice(25, 30))
         assert receipted()
-        eventually(lambda: cluster.tokens()[0] > before[0], "the lane under a new token")
+        eventually(
+            lambda: cluster.tokens()[0] > before[0], "the lane under a new token", PATIENCE_S
+        )
 
         units = list(devices)
         assert cluster.stored(units) == [len(rows)] * len(units)
@@ -162,4 +166,4 @@ def test_a_node_and_a_worker_die_and_every_row_is_there_once(cluster: Cluster) -
             if first_choice(unit) != cluster.nodes[0].port
         )
         world.vendor.call("POST", f"/products/{unit.id}/revoke", {"reason": "stolen"})
-        eventually(lambda: not device.connected, "the end of the revoked product's connection")
+        eventually(lambda: not device.connected, "the revoked product is cut off", PATIENCE_S)

@@ -29,6 +29,7 @@ def test_enrolment_answers_as_the_wire_says(world: World) -> None:
         "certificate",
         "trust_bundle",
         "broker",
+        "brokers",
         "topic_root",
         "shard",
         "signing_keys",

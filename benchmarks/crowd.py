@@ -21,7 +21,6 @@ from benchmarks.flood import TIME_WIDTH, json_payload, message
 from hub.pipeline import packets
 
 _TICK_S = 0.02
-_PAST_S = 10 * 86_400  # rows lie in the past, a second apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,7 @@ class Crowd:
         ca_file: trust.
         members: the devices.
         seed: of the values.
+        past_s: how far in the past its rows begin; each is a second later than the one before.
     """
 
     host: str
@@ -55,6 +55,7 @@ class Crowd:
     ca_file: Path
     members: tuple[Member, ...]
     seed: int = 1
+    past_s: int = 10 * 86_400
 
 
 class Sender:
@@ -73,7 +74,7 @@ class Sender:
         ends = np.cumsum([len(part) for part in parts])
         self._places = ends[:, None] - 1 - TIME_WIDTH + np.arange(TIME_WIDTH)
         self._view = np.frombuffer(self._data, np.uint8)
-        self._second = int(time.time()) - _PAST_S
+        self._second = int(time.time()) - crowd.past_s
         self.sent = 0
         self._socket = _connect(crowd, member)
 

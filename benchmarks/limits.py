@@ -147,7 +147,9 @@ def _live(address: Address, folder: Path, rounds: int) -> list[Crossing]:
         for unit in units:
             _await(lambda unit=unit: unit.device.entitled("hot_water"), "the first state")  # type: ignore[misc]
             unit.use(0.0)
-        with _sending(Crowd(host, port, address.ca_file, tuple(members))):
+        # Of the present period: what is older would be corrections of earlier ones.
+        crowd = Crowd(host, port, address.ca_file, tuple(members), past_s=0)
+        with _sending(crowd):
             time.sleep(2.0)  # what is slow only the first time
             threads = [
                 threading.Thread(target=_cross, args=(address, unit, rounds, n, crossings))

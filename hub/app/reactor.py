@@ -58,6 +58,7 @@ class Follower(Generic[R]):
             UTC). It must not commit, and raises for records it cannot take.
         publish: told, after the commit, what `apply` returned.
         waits: asked before each step; while it says so the log is left as it is.
+        foresee: told what `apply` will be given, and when, before the transaction begins.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Follower(Generic[R]):
     apply: Callable[[Session, Sequence[Entry], int], R]
     publish: Callable[[R], None]
     waits: Callable[[], bool] = lambda: False
+    foresee: Callable[[Sequence[Entry], int], None] = lambda _entries, _at: None
 
 
 class Reactor:
@@ -154,6 +156,7 @@ class _Trail(Generic[R]):
             self._reader = JournalReader(self._follower.folder, int(error.context["offset"]))
             return 0
         if moved:
+            self._follower.foresee(entries, at)
             results = self._commit(entries, reader.offset, at)
             self._publish(results)
             self._time(entries, received)

@@ -16,13 +16,14 @@ from hub.ports.database.engine import read_session, write_session
 from hub.ports.store.port import TelemetryStore
 from hub.services import usage_statements
 from hub.services.tokens import Tokens
+from hub.services.usage_archive import Totals
 
 EVERY_S = 5.0
 PART = 200
 """Products looked at in one step."""
 CORRECTIONS = 50
 """Corrections worked off in one step."""
-REST = 9.0
+REST = 4.0
 """How long a rest is, in times of the work before it."""
 ROUND_NS = 3_600_000_000_000
 """A round begins this long after the one before began, or as soon as that is done."""
@@ -84,20 +85,31 @@ class StatementClock:
         return made
 
     def _close(self, product_id: str, at: int) -> int:
-        with read_session(self._engine) as session:
-            if not usage_statements.open_periods(session, product_id, at):
-                return 0
-        with write_session(self._engine) as session:
-            made = len(usage_statements.close(session, self._store, self._tokens, product_id, at))
+        """Close periods of a product; what changes while they are counted leaves them for the next round."""
+        made, news = 0, -1
+        while news:
+            with read_session(self._engine) as session:
+                found = usage_statements.drafts(session, Totals(self._store), product_id, at)
+            if not found:
+                break
+            with write_session(self._engine) as session:
+                news = len(usage_statements.close(session, self._tokens, product_id, found, at))
+            made += news
         self._made.inc(made)
         return made
 
     def _adjust(self, product_id: str, meter: int, at: int) -> int:
+        archive = Totals(self._store)
+        with read_session(self._engine) as session:
+            row = usage_statements.correction(session, product_id, meter)
+            if row is None:
+                return 0
+            usage_statements.foresee(session, archive, row, at)
         with write_session(self._engine) as session:
             row = usage_statements.correction(session, product_id, meter)
             if row is None:
                 return 0
-            made = len(usage_statements.adjust(session, self._store, self._tokens, row, at))
+            made = len(usage_statements.adjust(session, archive, self._tokens, row, at))
         self._made.inc(made)
         return made
 

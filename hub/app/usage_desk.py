@@ -14,12 +14,16 @@ from device_sdk.wire.topics import Down
 from hub.app.findings_desk import Send
 from hub.app.log_records import Entry
 from hub.metrics import Metrics
-from hub.ports.database.engine import write_session
+from hub.ports.database.engine import read_session, write_session
 from hub.ports.store.port import TelemetryStore
 from hub.services import changes, pushes, usage_limits
 from hub.services.events import Event
 from hub.services.usage_accounts import Accounts
+from hub.services.usage_archive import Totals
 from hub.services.usage_limits import Told
+
+PART = 20
+"""Products that are settled in one transaction."""
 
 
 class UsageDesk:
@@ -47,6 +51,7 @@ class UsageDesk:
     ) -> None:
         self._engine = engine
         self._store = store
+        self._archive = Totals(store)  # what the present batch of records asks for
         self._accounts = accounts
         self._send = send
         self._tell = tell
@@ -56,11 +61,15 @@ class UsageDesk:
             usage_limits.FREED: metrics.usage_shares.labels("left"),
         }
 
+    def foresee(self, entries: Sequence[Entry], at: int) -> None:
+        """Read from the archive what `apply` will ask for."""
+        self._archive = Totals(self._store)
+        with read_session(self._engine) as session:
+            usage_limits.foresee(session, self._archive, _records(entries), at)
+
     def apply(self, session: Session, entries: Sequence[Entry], at: int) -> list[Told]:
         """Take records into the database; see `Follower.apply`."""
-        return usage_limits.apply(
-            session, self._store, (dict(entry.record) for entry in entries), at
-        )
+        return usage_limits.apply(session, self._archive, _records(entries), at)
 
     def publish(self, told: Sequence[Told]) -> None:
         """Send notices to products and tell live listeners."""
@@ -76,11 +85,19 @@ class UsageDesk:
         named = set(products)
         every = changes.EVERY_PRODUCT in named
         named.discard(changes.EVERY_PRODUCT)
-        at = self._clock()
-        with write_session(self._engine) as session:
-            if every:
-                named.update(usage_limits.held_products(session, at))
-            told = usage_limits.settle_products(
-                session, self._store, sorted(named), self._accounts(), at
-            )
-        self.publish(told)
+        if every:
+            with read_session(self._engine) as session:
+                named.update(usage_limits.held_products(session, self._clock()))
+        waiting = sorted(named)
+        for first in range(0, len(waiting), PART):
+            part, at, accounts = waiting[first : first + PART], self._clock(), self._accounts()
+            archive = Totals(self._store)
+            with read_session(self._engine) as session:
+                usage_limits.foresee_products(session, archive, part, accounts, at)
+            with write_session(self._engine) as session:
+                told = usage_limits.settle_products(session, archive, part, accounts, at)
+            self.publish(told)
+
+
+def _records(entries: Sequence[Entry]) -> list[dict[str, int]]:
+    return [dict(entry.record) for entry in entries]

@@ -14,8 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +29,10 @@ from hub.pipeline.meter import MeterBook
 from hub.ports.journal.beat import BEAT_SIZE, Beat, decode_beat
 from hub.ports.journal.block import Block, Kind
 from hub.ports.journal.reader import JournalReader
-from hub.ports.journal.segments import SEGMENT_HEADER_SIZE, list_segments
+from hub.ports.journal.segments import list_segments
 from hub.ports.journal.telemetry import decode
 from hub.ports.journal.writer import JournalWriter
-from hub.ports.store.port import TelemetryStore
+from hub.ports.store.port import Cursor, RawColumns, Visibility
 from hub.services.meter_terms import NOTHING, MeterTerms
 from hub.services.snapshot_file import (
     Snapshot,
@@ -45,7 +46,9 @@ from hub.services.usage_archive import count
 
 _ROWS_AT_ONCE: Final = 200_000
 _ASKED_AT_ONCE: Final = 8
-"""Accounts that the archive counts between two looks at the journals."""
+"""Accounts that the archive counts between two looks at the journals,"""
+_ASKED_BETWEEN_ROWS: Final = 1
+"""and where rows came, as the next ones may use a quota up."""
 _PATCHED: Final = 1024
 """So many accounts, or a sixteenth of them, differ from the last whole publication until another one is."""
 _PAUSE_S: Final = 0.05
@@ -71,6 +74,27 @@ class MeterPlaces:
     journals: Mapping[str, Path]
 
 
+class Archive(Protocol):
+    """The store of what was journalled, as the meter reads it; see `EmbeddedStore`."""
+
+    def range(
+        self,
+        slot: int,
+        metric: int,
+        start: int,
+        end: int,
+        *,
+        visible: Visibility,
+        limit: int,
+        after: Cursor | None = None,
+        below: Mapping[str, int] | None = None,
+    ) -> RawColumns:
+        """Rows of a series, of each journal those below an offset and those that are compacted."""
+
+    def compacted(self) -> Mapping[str, int]:
+        """For each journal the offset below which its rows are compacted."""
+
+
 class UsageMeter:
     """The one counter of usage of a hub.
 
@@ -88,7 +112,7 @@ class UsageMeter:
         self,
         places: MeterPlaces,
         log: JournalWriter,
-        store: TelemetryStore,
+        store: Archive,
         clock: Callable[[], int],
         outage_ns: int = 0,
         metrics: Metrics | None = None,
@@ -129,7 +153,8 @@ class UsageMeter:
             self._follow(worker, name, synced.get(name, 0), told)
             for worker, name in enumerate(self._offsets)
         )
-        asked = self._ask(told)
+        told += [self._correction(account, since) for account, since in self._book.corrected()]
+        asked = self._ask(told, _ASKED_BETWEEN_ROWS if taken else _ASKED_AT_ONCE)
         self._say(synced, taken, asked)
         if told:
             self._log.append(Kind.USAGE, [cbor.encode(told)], self._clock())
@@ -215,27 +240,28 @@ class UsageMeter:
         outage = {"start": end - pause, "total": end, "before": 0, "level": 0, "late": 0}
         return [{"slot": 0, "meter": worker, **outage}]
 
-    def _ask(self, told: list[dict[str, int]]) -> int:
+    def _ask(self, told: list[dict[str, int]], most: int) -> int:
         """Have the archive count a few late accounts."""
         late = self._book.late()
-        if late.size > _ASKED_AT_ONCE:  # first those whose products send
-            order = np.argpartition(-self._book.accounts["last_time"][late], _ASKED_AT_ONCE)
-            late = late[order[:_ASKED_AT_ONCE]]
+        if late.size > most:  # first those whose products send
+            order = np.argpartition(-self._book.accounts["last_time"][late], most)
+            late = late[order[:most]]
         for account in late.tolist():
             row = self._book.accounts[account]
-            if row["late"] < row["start"]:
-                told.append(self._correction(account))
+            if row["late"] < row["start"]:  # it was late when its next period began
+                told.append(self._correction(account, int(row["late"])))
             slot, start, end = int(row["slot"]), int(row["start"]), int(row["end"])
-            found = count(self._store, slot, self._meter(account), start, end)
+            # As of what was followed, so that rows which come all the while count once, from here on.
+            rows = _Followed(self._store, self._offsets)
+            found = count(rows, slot, self._meter(account), start, end)
             crossings = self._book.put(account, found, self._known(int(row["worker"])))
             told += [self._crossed(crossing) for crossing in crossings]
         return int(late.size)
 
     def _known(self, worker: int) -> int:
-        """Return an offset that no row the archive knows by now lies behind, in one journal."""
-        folder = list(self._places.journals.values())[worker]
-        newest = list_segments(folder)[-1:]
-        return sum(s.first + s.path.stat().st_size - SEGMENT_HEADER_SIZE for s in newest)
+        """Return an offset that no row lies behind which the archive counted, in one journal."""
+        name = list(self._offsets)[worker]
+        return max(self._offsets[name], self._store.compacted().get(name, 0))
 
     def _meter(self, account: int) -> Meter:
         terms = self._book.terms
@@ -250,10 +276,10 @@ class UsageMeter:
         found = {name: int(crossing[name]) for name in ("start", "total", "before", "level")}
         return {**self._whose(account), **found, "late": 0, "received": received}
 
-    def _correction(self, account: int) -> dict[str, int]:
+    def _correction(self, account: int, since: int) -> dict[str, int]:
         row = self._book.accounts[account]
         found = {"start": int(row["start"]), "total": 0, "before": 0, "level": 0}
-        return {**self._whose(account), **found, "late": int(row["late"])}
+        return {**self._whose(account), **found, "late": since}
 
     def _whose(self, account: int) -> dict[str, int]:
         row = self._book.accounts[account]
@@ -317,6 +343,27 @@ def _beats(names: Sequence[str], rows: NDArray[Any] | None) -> dict[str, Beat]:
         if beat is not None:
             kept[name] = beat
     return kept
+
+
+class _Followed:
+    """The archive without what was not followed yet."""
+
+    def __init__(self, store: Archive, offsets: Mapping[str, int]) -> None:
+        self._read = partial(store.range, below=offsets)
+
+    def range(
+        self,
+        slot: int,
+        metric: int,
+        start: int,
+        end: int,
+        *,
+        visible: Visibility,
+        limit: int,
+        after: Cursor | None = None,
+    ) -> RawColumns:
+        """See `Archive.range`."""
+        return self._read(slot, metric, start, end, visible=visible, limit=limit, after=after)
 
 
 def run_meter(

@@ -2,8 +2,8 @@
 
 1. An account stands in the period of its newest row and counts the rows of that period. What it cannot
    count by itself (a counter's row out of order, say) makes it `late`: the archive is then asked for
-   the whole period (`entitlements.billing.meters` defines the count). Rows of earlier periods make
-   it late as well; what they change is a correction, which is not settled here.
+   the whole period (`entitlements.billing.meters` defines the count). Rows of earlier periods are a
+   correction, which is not settled here; of a counter they may be what the period began with.
 2. Quantities are whole numbers; the outcome does not depend on how rows fall into batches.
 3. Rows in quarantine are not counted.
 4. What was counted anew may contain rows that still come here; so up to the journal offset that the
@@ -118,6 +118,7 @@ def _count(account, aggregation, time, quantity):  # type: ignore[no-untyped-def
         nb.int64[::1],
         nb.types.Array(nb.from_dtype(ACCOUNT), 1, "C"),
         nb.boolean[::1],
+        nb.int64[::1],
         nb.types.Array(nb.from_dtype(CROSSING), 1, "C"),
     ),
     cache=True,
@@ -144,6 +145,7 @@ def count_rows(  # type: ignore[no-untyped-def]
     mark,
     accounts,
     touched,
+    earlier,
     crossings,
 ):
     """Count the rows of one journal block; returns how many samples counted, and crossings written."""
@@ -172,7 +174,11 @@ def count_rows(  # type: ignore[no-untyped-def]
                 account.worker = worker
                 touched[a] = True
                 within = t < account.end or _enter(account, t, edge, edge_span, a)
-                if within and (offset < account.until or t < account.start):
+                if within and t < account.start:
+                    earlier[a] = min(earlier[a], t)
+                    if aggregation[m] == _INCREASE:
+                        account.late = min(account.late, account.start)
+                elif within and offset < account.until:
                     account.late = min(account.late, t)
                 elif not within and t == account.last_time and quantity != account.last:
                     # Which of them is the newer one, only the archive knows; it counts what follows.
@@ -263,6 +269,7 @@ class MeterBook:
         self._edge_span, self._mark_span = terms.edge_span.copy(), terms.mark_span.copy()
         self._widest = _widest(self._span)
         self._touched = np.ones(self.accounts.size, np.bool_)
+        self._earlier = np.full(self.accounts.size, ON_TIME)
         self._unknown = np.arange(terms.accounts)
         if accounts is not None and accounts.size:
             self._take_over(accounts)
@@ -309,6 +316,7 @@ class MeterBook:
             terms.mark,
             self.accounts,
             self._touched,
+            self._earlier,
             crossings,
         )
         return crossings[:crossed]
@@ -371,6 +379,14 @@ class MeterBook:
         touched = self.touched()
         late: NDArray[np.bool_] = self.accounts["late"][touched] != ON_TIME
         return touched[late]
+
+    def corrected(self) -> list[tuple[int, int]]:
+        """Return accounts of which rows of earlier periods came since the last call, and since when (ns)."""
+        touched = self.touched()
+        accounts = touched[self._earlier[touched] != ON_TIME]
+        found = list(zip(accounts.tolist(), self._earlier[accounts].tolist(), strict=True))
+        self._earlier[accounts] = ON_TIME
+        return found
 
     def touched(self) -> NDArray[np.int64]:
         """Return the accounts that differ from when all were published, i64[T]."""

@@ -27,7 +27,7 @@ from hub.services.caller import Caller, Scope
 from hub.services.facts import load_one
 from hub.services.relations import Act
 from hub.services.usage_accounts import Accounts, account_total
-from hub.services.usage_archive import count
+from hub.services.usage_archive import Totals, count
 from hub.services.usage_balance import Given, Metered, entries, standing, used, within
 from hub.services.usage_meters import ModelMeter, load_meters
 from hub.services.usage_periods import DAY, period, quota
@@ -160,7 +160,7 @@ def present(
             continue
         start, end = period(facts, whose.feature, product.zone, at)
         counted = account_total(accounts, facts.device.slot, one.number, start, end)
-        stands = standing(session, store, whose, at, counted)
+        stands = standing(session, Totals(store), whose, at, counted)
         made.append(_usage(session, store, whose, stands, at))
     return made
 

@@ -7,19 +7,36 @@ What must never live here: which meter a product has, or what a count costs.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from entitlements.billing.meters import LARGEST, MOST, Aggregation, Meter
-from hub.ports.store.port import ACCEPTED, RawColumns, TelemetryStore
+from hub.ports.store.port import ACCEPTED, Cursor, RawColumns, Visibility
 from hub.services.usage_accounts import NEVER
 
 _PAGE: Final = 200_000
 _S: Final = 1_000_000_000
 _BACK: Final = tuple(days * 86_400 * _S for days in (0.05, 1, 30, 400, 20_000))
 """How far back the newest row before a period is looked for, in ever longer steps."""
+
+
+class Rows(Protocol):
+    """What is read of a store: see `TelemetryStore.range`."""
+
+    def range(
+        self,
+        slot: int,
+        metric: int,
+        start: int,
+        end: int,
+        *,
+        visible: Visibility,
+        limit: int,
+        after: Cursor | None = None,
+    ) -> RawColumns:
+        """Rows of a series."""
 
 
 class Counted(NamedTuple):
@@ -38,7 +55,7 @@ class Counted(NamedTuple):
     last: int
 
 
-def count(store: TelemetryStore, slot: int, meter: Meter, start: int, end: int) -> Counted:
+def count(store: Rows, slot: int, meter: Meter, start: int, end: int) -> Counted:
     """Count a period of one product.
 
     Args:
@@ -51,8 +68,9 @@ def count(store: TelemetryStore, slot: int, meter: Meter, start: int, end: int) 
     Raises:
         StorageError: the archive cannot be read.
     """
-    before = _newest_before(store, slot, meter, start)
-    total, rows, newest = 0, 0, before
+    increases = meter.aggregation is Aggregation.INCREASE
+    newest = _newest_before(store, slot, meter, start) if increases else None
+    total, rows = 0, 0
     distinct: set[int] = set()
     for time, quantity in _pages(store, slot, meter, start, end):
         match meter.aggregation:
@@ -71,13 +89,13 @@ def count(store: TelemetryStore, slot: int, meter: Meter, start: int, end: int) 
                 total += _increase(quantity, newest)
         rows += quantity.size
         newest = int(time[-1]), int(quantity[-1])
+    if not rows and not increases:
+        newest = _newest_before(store, slot, meter, start)
     last_time, last = newest or (NEVER, 0)
     return Counted(max(-MOST, min(MOST, total)), rows, last_time, last)
 
 
-def totals(
-    store: TelemetryStore, slot: int, meter: Meter, start: int, ends: Sequence[int]
-) -> list[int]:
+def totals(store: Rows, slot: int, meter: Meter, start: int, ends: Sequence[int]) -> list[int]:
     """Count a period up to several instants, in one reading; each total is as `count` gives it.
 
     Args:
@@ -121,15 +139,32 @@ def totals(
     return made
 
 
+class Totals:
+    """`totals` of one moment, each read once: what was read before a lock was taken is not read under it.
+
+    Args:
+        store: the archive.
+    """
+
+    def __init__(self, store: Rows) -> None:
+        self._store = store
+        self._known: dict[tuple[int, Meter, int, tuple[int, ...]], list[int]] = {}
+
+    def __call__(self, slot: int, meter: Meter, start: int, ends: Sequence[int]) -> list[int]:
+        """See `totals`."""
+        asked = slot, meter, start, tuple(ends)
+        if asked not in self._known:
+            self._known[asked] = totals(self._store, slot, meter, start, ends)
+        return self._known[asked]
+
+
 def _increase(quantity: NDArray[np.int64], before: tuple[int, int] | None) -> int:
     readings = quantity if before is None else np.concatenate([[before[1]], quantity])
     steps = np.diff(readings)
     return sum(np.where(steps >= 0, steps, readings[1:]).tolist())
 
 
-def _newest_before(
-    store: TelemetryStore, slot: int, meter: Meter, start: int
-) -> tuple[int, int] | None:
+def _newest_before(store: Rows, slot: int, meter: Meter, start: int) -> tuple[int, int] | None:
     """Return time and quantity of the newest row before an instant that counts."""
     until = start
     for back in _BACK:
@@ -144,12 +179,12 @@ def _newest_before(
 
 
 def _pages(
-    store: TelemetryStore, slot: int, meter: Meter, start: int, end: int
+    store: Rows, slot: int, meter: Meter, start: int, end: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield times and quantities of the rows that count, at least one each time."""
     after = None
     while start < end:
-        page: RawColumns = store.range(
+        page = store.range(
             slot, meter.metric, start, end, visible=ACCEPTED, limit=_PAGE, after=after
         )
         scaled = page.value * meter.scale

@@ -11,7 +11,7 @@ What must never live here: what follows when nothing is left (`usage`), or what 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy import exists, func, select
@@ -26,7 +26,7 @@ from hub.ports.database.product_tables import Product
 from hub.ports.database.usage_tables import CreditGrant, UsageEntry
 from hub.ports.store.port import TelemetryStore
 from hub.services import credit_grants, outages
-from hub.services.usage_archive import count, totals
+from hub.services.usage_archive import Totals, count
 from hub.services.usage_meters import ModelMeter
 from hub.services.usage_periods import metered, past_periods, period, with_quotas
 
@@ -58,6 +58,15 @@ class Metered:
     grants: Sequence[CreditGrant]
     entries: bool
     outages: Sequence[Outage]
+
+    def equals(self, other: "Metered") -> bool:
+        """Say whether another says the same; it may have been loaded in another session."""
+        given = [[_columns(grant) for grant in one.grants] for one in (self, other)]
+        return given[0] == given[1] and replace(self, grants=()) == replace(other, grants=())
+
+
+def _columns(grant: CreditGrant) -> list[object]:
+    return [getattr(grant, column.key) for column in CreditGrant.__table__.columns]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,7 @@ class Given:
 
 def standing(
     session: Session,
-    store: TelemetryStore,
+    archive: Totals,
     whose: Metered,
     at: int,
     counted: int | None = None,
@@ -101,7 +110,7 @@ def standing(
 
     Args:
         session: any session.
-        store: the archive.
+        archive: reads it.
         whose: product and meter.
         at: now, ns.
         counted: what telemetry counted in the present period; `None`: the archive is asked.
@@ -118,13 +127,13 @@ def standing(
         past = [one for one in past if _concerns(one, periods[0], grants)]
         periods = with_quotas(facts, whose.feature, decimals, [*past, now], whose.outages, at)
         grants = _credits(whose, [one.start for one in periods], at)
-    usage = _Usage(session, store, whose, periods, grants, counted, at)
+    usage = _Usage(session, archive, whose, periods, grants, counted, at)
     return stand(periods, grants, usage, at)
 
 
 def closed(
     session: Session,
-    store: TelemetryStore,
+    archive: Totals,
     whose: Metered,
     stretch: tuple[int, int],
     at: int,
@@ -133,7 +142,7 @@ def closed(
 
     Args:
         session: any session.
-        store: the archive.
+        archive: reads it.
         whose: product and meter.
         stretch: the period, ns.
         at: now, ns.
@@ -143,7 +152,7 @@ def closed(
     before = [one for one in past if one[0] < stretch[0]]
     periods = with_quotas(facts, whose.feature, decimals, [*before, stretch], whose.outages, at)
     grants = _credits(whose, [one.start for one in periods], at)
-    usage = _Usage(session, store, whose, periods, grants, None, stretch[1])
+    usage = _Usage(session, archive, whose, periods, grants, None, stretch[1])
     stands = stand(periods, grants, usage, stretch[1])
     if stands.period.quota is None:
         return stands.used, 0
@@ -219,7 +228,7 @@ class _Usage:
     def __init__(
         self,
         session: Session,
-        store: TelemetryStore,
+        archive: Totals,
         whose: Metered,
         periods: Sequence[Period],
         grants: Sequence[Credit],
@@ -227,7 +236,7 @@ class _Usage:
         at: int,
     ) -> None:
         self._session = session
-        self._store = store
+        self._archive = archive
         self._whose = whose
         self._begins = [one.start for one in periods]
         self._ends = {one.start: one.end for one in periods}
@@ -263,8 +272,9 @@ class _Usage:
     def _read(self, begin: int) -> dict[int, int]:
         """Count a period up to each cut in it, in one reading of the archive."""
         end = min(self._ends[begin], self._at)
-        ends = [*(cut for cut in self._cuts if begin < cut < end), end]
+        ends = [cut for cut in self._cuts if begin < cut < end]
+        if self._counted is None or begin != self._begins[-1] or end < self._at:
+            ends.append(end)
         slot = self._whose.facts.device.slot
-        return dict(
-            zip(ends, totals(self._store, slot, self._whose.one.meter, begin, ends), strict=True)
-        )
+        found = self._archive(slot, self._whose.one.meter, begin, ends)
+        return dict(zip(ends, found, strict=True))

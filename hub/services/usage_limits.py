@@ -11,7 +11,7 @@ What must never live here: counting, folding (`usage_balance`), or prices.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -28,11 +28,11 @@ from hub.ports.database.alert_tables import Notice
 from hub.ports.database.ownership_tables import Hold
 from hub.ports.database.product_tables import Device, Product
 from hub.ports.database.usage_tables import UsageCorrection, UsageLevel, UsageThreshold
-from hub.ports.store.port import TelemetryStore
 from hub.services import audit, changes, outages
 from hub.services.caller import HUB
 from hub.services.facts import load_some
 from hub.services.usage_accounts import account_total
+from hub.services.usage_archive import Totals
 from hub.services.usage_balance import Given, Metered, standing
 from hub.services.usage_meters import Meters, ModelMeter, load_meters
 from hub.services.usage_periods import period
@@ -52,42 +52,59 @@ class Told:
 
 
 def apply(
-    session: Session, store: TelemetryStore, records: Iterable[dict[str, int]], at: int
+    session: Session, archive: Totals, records: Sequence[dict[str, int]], at: int
 ) -> list[Told]:
     """Take what the meter told into the database.
 
     Args:
         session: a writing session.
-        store: the archive.
+        archive: reads it; best where `foresee` has read what is asked for.
         records: of the usage log.
         at: now, ns.
     """
     told: list[Told] = []
-    meters = {one.number: one for found in load_meters(session).values() for one in found}
-    kept = []
     for record in records:
         if not record["slot"]:
             outages.note(session, record["meter"], record["start"], record["total"])
-        elif record["meter"] in meters:
-            kept.append(record)
+    for record, device, one, known in _about_products(session, records):
+        if record["late"]:
+            correct(session, device.product_id, one.number, record["late"], at)
+        else:
+            whose = known.metered(device.product_id, one)
+            if whose is not None and _is_present(whose, record, at):
+                told += _settle(session, archive, device, whose, at, record["total"])
+    return told
+
+
+def foresee(session: Session, archive: Totals, records: Sequence[dict[str, int]], at: int) -> None:
+    """Read from the archive what `apply` will ask for at the same instant, while nobody waits for a lock."""
+    for record, device, one, known in _about_products(session, records):
+        whose = None if record["late"] else known.metered(device.product_id, one)
+        if whose is not None and _is_present(whose, record, at):
+            standing(session, archive, whose, at, record["total"])
+
+
+def _about_products(
+    session: Session, records: Sequence[dict[str, int]]
+) -> Iterator[tuple[dict[str, int], Device, ModelMeter, "_Known"]]:
+    """Yield the records of products and meters that there are, with what is known of them."""
+    meters = {one.number: one for found in load_meters(session).values() for one in found}
+    kept = [record for record in records if record["slot"] and record["meter"] in meters]
     slots = {record["slot"] for record in kept}
     devices = {
         device.slot: device
         for device in session.scalars(select(Device).where(Device.slot.in_(slots)))
     }
-    known = _Known(session, store, [device.product_id for device in devices.values()])
+    known = _Known(session, [device.product_id for device in devices.values()])
     for record in kept:
         device = devices.get(record["slot"])
-        if device is None:
-            continue
-        one = meters[record["meter"]]
-        if record["late"]:
-            correct(session, device.product_id, one.number, record["late"], at)
-        else:
-            whose = known.metered(device.product_id, one)
-            if whose is not None:
-                told += _settle(session, store, device, whose, at, record["total"], record["start"])
-    return told
+        if device is not None:
+            yield record, device, meters[record["meter"]], known
+
+
+def _is_present(whose: Metered, record: dict[str, int], at: int) -> bool:
+    """Say whether a record is of the period that holds an instant."""
+    return period(whose.facts, whose.feature, whose.zone, at)[0] == record["start"]
 
 
 def correct(session: Session, product_id: str, meter: int, since: int, at: int) -> None:
@@ -110,7 +127,7 @@ def held_products(session: Session, at: int) -> Sequence[str]:
 
 def settle_products(
     session: Session,
-    store: TelemetryStore,
+    archive: Totals,
     product_ids: Sequence[str],
     accounts: NDArray[Any],
     at: int,
@@ -119,34 +136,58 @@ def settle_products(
 
     Args:
         session: a writing session.
-        store: the archive.
+        archive: reads it; best where `foresee_products` has read what is asked for.
         product_ids: which products.
         accounts: as the meter published them, `ACCOUNT[A]`.
         at: now, ns.
     """
+    devices, meters, known = _metered_products(session, product_ids)
+    told: list[Told] = []
+    for device in devices:
+        known.free_earlier(device.product_id, at)
+        for whose in known.all_of(device.product_id, meters):
+            counted = _counted(whose, accounts, at)
+            told += _settle(session, archive, device, whose, at, counted)
+    return told
+
+
+def foresee_products(
+    session: Session,
+    archive: Totals,
+    product_ids: Sequence[str],
+    accounts: NDArray[Any],
+    at: int,
+) -> None:
+    """Read what `settle_products` will ask for at the same instant, while nobody waits for a lock."""
+    devices, meters, known = _metered_products(session, product_ids)
+    for device in devices:
+        for whose in known.all_of(device.product_id, meters):
+            standing(session, archive, whose, at, _counted(whose, accounts, at))
+
+
+def _metered_products(
+    session: Session, product_ids: Sequence[str]
+) -> tuple[Sequence[Device], Meters, "_Known"]:
     meters = load_meters(session)
     devices = session.scalars(
         select(Device)
         .join(Product, Product.id == Device.product_id)
         .where(Device.product_id.in_(product_ids), Product.model_number.in_(meters))
     ).all()
-    known = _Known(session, store, [device.product_id for device in devices])
-    told: list[Told] = []
-    for device in devices:
-        known.free_earlier(device.product_id, at)
-        for whose in known.all_of(device.product_id, meters):
-            start, end = period(whose.facts, whose.feature, whose.zone, at)
-            counted = account_total(accounts, device.slot, whose.one.number, start, end)
-            told += _settle(session, store, device, whose, at, counted)
-    return told
+    return devices, meters, _Known(session, [device.product_id for device in devices])
+
+
+def _counted(whose: Metered, accounts: NDArray[Any], at: int) -> int | None:
+    """Return what an account counted in the present period, `None` if the archive must be asked."""
+    start, end = period(whose.facts, whose.feature, whose.zone, at)
+    return account_total(accounts, whose.facts.device.slot, whose.one.number, start, end)
 
 
 class _Known:
     """Facts, credit and zones of some products, loaded once for a transaction."""
 
-    def __init__(self, session: Session, store: TelemetryStore, product_ids: Sequence[str]) -> None:
+    def __init__(self, session: Session, product_ids: Sequence[str]) -> None:
         self._session = session
-        self._store = store
         self._facts = load_some(session, product_ids)
         self._given = Given.load(session, product_ids)
         zones = select(Product.id, Product.zone).where(Product.id.in_(product_ids))
@@ -177,27 +218,23 @@ class _Known:
 
 def _settle(
     session: Session,
-    store: TelemetryStore,
+    archive: Totals,
     device: Device,
     whose: Metered,
     at: int,
     counted: int | None,
-    start: int | None = None,
 ) -> list[Told]:
     """Hold or free a metered feature by what was used, and say whom to tell.
 
     Args:
         session: a writing session.
-        store: the archive.
+        archive: reads it.
         device: of the product.
         whose: the meter.
         at: now, ns.
-        counted: what telemetry counted; `None`: the archive is asked.
-        start: first instant (ns) of the period that `counted` is of; `None`: the present one.
+        counted: what telemetry counted in the present period; `None`: the archive is asked.
     """
-    if start is not None and period(whose.facts, whose.feature, whose.zone, at)[0] != start:
-        return []
-    stands = standing(session, store, whose, at, counted)
+    stands = standing(session, archive, whose, at, counted)
     closed = stands.used_up and stands.period.terms.hard
     _hold_or_free(session, whose, stands.period.start, stands.period.end, at, used_up=closed)
     return list(_cross(session, device, whose, stands, at))

@@ -11,10 +11,10 @@
 What must never live here: the present period, prices, or how invoices are paid.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -26,12 +26,12 @@ from entitlements.ladder import ownership
 from hub.ports.database.catalogue_tables import Plan, PlanVersion
 from hub.ports.database.product_tables import Device, Product
 from hub.ports.database.usage_tables import UsageCorrection, UsageStatement
-from hub.ports.store.port import TelemetryStore
 from hub.services import audit, billing_accounts, invoices, payments, prices, products
 from hub.services.caller import HUB, Caller, Scope
 from hub.services.facts import load_one
 from hub.services.relations import Act
 from hub.services.tokens import Tokens
+from hub.services.usage_archive import Totals
 from hub.services.usage_balance import Given, Metered, closed
 from hub.services.usage_meters import load_meters
 from hub.services.usage_periods import past_periods, quota_and_terms
@@ -39,6 +39,8 @@ from hub.services.usage_periods import past_periods, quota_and_terms
 SETTLES_NS: Final = 3_600 * 10**9
 MOST: Final = 13
 """Periods that are closed at once of a product, where a hub slept."""
+AT_ONCE: Final = 4
+"""Periods of a product that are closed in one transaction."""
 CLOSED: Final = "closed"
 LATE: Final = "late or corrected usage"
 
@@ -53,70 +55,124 @@ class _Sold:
     unit: UnitPrice
 
 
+class Draft(NamedTuple):
+    """What a period that is over counted, before it is closed.
+
+    Args:
+        whose: product and meter, as they stood then.
+        stretch: the period, ns.
+        used: what was used in it.
+        overage: what of that nothing paid for.
+    """
+
+    whose: Metered
+    stretch: tuple[int, int]
+    used: int
+    overage: int
+
+
+def drafts(session: Session, archive: Totals, product_id: str, at: int) -> list[Draft]:
+    """Count the periods of a product that are over and not closed, some of them if there are many.
+
+    Args:
+        session: any session; best one that only reads, as this takes long.
+        archive: reads it.
+        product_id: which product.
+        at: now, ns.
+    """
+    return [
+        Draft(whose, stretch, *closed(session, archive, whose, stretch, at))
+        for whose, stretch in _open_periods(session, product_id, at)[:AT_ONCE]
+    ]
+
+
 def close(
-    session: Session, store: TelemetryStore, tokens: Tokens, product_id: str, at: int
+    session: Session, tokens: Tokens, product_id: str, counted: Sequence[Draft], at: int
 ) -> list[UsageStatement]:
-    """Close the periods of a product that are over, and bill what was used beyond.
+    """Close periods of a product that are over, and bill what was used beyond.
+
+    What no draft says, or says of other facts, credit or outages than there are now, stays open: it is drafted
+    again.
 
     Args:
         session: a writing session.
-        store: the archive.
         tokens: source of ids.
         product_id: which product.
+        counted: by `drafts`.
         at: now, ns.
 
     Returns:
         New statements; none the second time.
     """
-    return [
-        _revise(session, store, tokens, whose, stretch, None, CLOSED, at)
-        for whose, stretch in open_periods(session, product_id, at)
-    ]
+    known = {(draft.whose.one.number, draft.stretch): draft for draft in counted}
+    made = []
+    for whose, stretch in _open_periods(session, product_id, at):
+        draft = known.get((whose.one.number, stretch))
+        if draft is not None and draft.whose.equals(whose):
+            row = _revise(session, tokens, draft, None, CLOSED, at)
+            made.append(row)
+    return made
 
 
-def open_periods(
+def _open_periods(
     session: Session, product_id: str, at: int
 ) -> list[tuple[Metered, tuple[int, int]]]:
     """Return the periods (ns) of a product that are over and not closed, the earliest first."""
+    closed_before = select(UsageStatement.meter, UsageStatement.start).where(
+        UsageStatement.product_id == product_id, UsageStatement.revision == 0
+    )
+    done = {(row.meter, row.start) for row in session.execute(closed_before)}
     found = []
     for whose in _metered(session, product_id):
         past = past_periods(whose.facts, whose.feature, whose.zone, at, MOST)
         found += [
             (whose, (start, end))
             for start, end in reversed(list(past))
-            if end + SETTLES_NS <= at and _newest(session, whose, start) is None
+            if end + SETTLES_NS <= at and (whose.one.number, start) not in done
         ]
     return found
 
 
+def foresee(session: Session, archive: Totals, pending: UsageCorrection, at: int) -> None:
+    """Read from the archive what `adjust` will ask for at the same instant, while nobody waits for a lock."""
+    for whose, stretch, _ in _corrected(session, pending, at):
+        closed(session, archive, whose, stretch, at)
+
+
 def adjust(
-    session: Session, store: TelemetryStore, tokens: Tokens, pending: UsageCorrection, at: int
+    session: Session, archive: Totals, tokens: Tokens, pending: UsageCorrection, at: int
 ) -> list[UsageStatement]:
     """Count closed periods again of which something came late; write and bill what differs.
 
     Args:
         session: a writing session.
-        store: the archive.
+        archive: reads it; best where `foresee` has read what is asked for.
         tokens: source of ids.
         pending: what came; it is done then.
         at: now, ns.
     """
     made = []
-    for whose in _metered(session, pending.product_id):
-        if whose.one.number != pending.meter:
-            continue
-        for start, end in reversed(
-            list(past_periods(whose.facts, whose.feature, whose.zone, at, MOST))
-        ):
-            newest = _newest(session, whose, start)
-            if newest is None or end <= pending.since:
-                continue  # what is not closed yet counts it when it is
-            used, overage = closed(session, store, whose, (start, end), at)
-            if (used, overage) != (newest.used, newest.overage):
-                made.append(_revise(session, store, tokens, whose, (start, end), newest, LATE, at))
+    for whose, stretch, newest in _corrected(session, pending, at):
+        draft = Draft(whose, stretch, *closed(session, archive, whose, stretch, at))
+        if (draft.used, draft.overage) != (newest.used, newest.overage):
+            made.append(_revise(session, tokens, draft, newest, LATE, at))
     session.delete(pending)
     session.flush()
     return made
+
+
+def _corrected(
+    session: Session, pending: UsageCorrection, at: int
+) -> Iterator[tuple[Metered, tuple[int, int], UsageStatement]]:
+    """Yield the closed periods that a correction may concern, with their newest statements."""
+    for whose in _metered(session, pending.product_id):
+        if whose.one.number != pending.meter:
+            continue
+        past = past_periods(whose.facts, whose.feature, whose.zone, at, MOST)
+        for start, end in reversed(list(past)):
+            newest = _newest(session, whose, start)
+            if newest is not None and end > pending.since:  # else it is counted when it is closed
+                yield whose, (start, end), newest
 
 
 def pending(session: Session, limit: int) -> list[UsageCorrection]:
@@ -210,16 +266,13 @@ def _newest(session: Session, whose: Metered, start: int) -> UsageStatement | No
 
 def _revise(
     session: Session,
-    store: TelemetryStore,
     tokens: Tokens,
-    whose: Metered,
-    stretch: tuple[int, int],
+    draft: Draft,
     before: UsageStatement | None,
     reason: str,
     at: int,
 ) -> UsageStatement:
-    start, end = stretch
-    used, overage = closed(session, store, whose, stretch, at)
+    whose, (start, end), used, overage = draft
     owned = ownership(whose.facts, end - 1)
     row = UsageStatement(
         product_id=whose.product_id,

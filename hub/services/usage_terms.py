@@ -35,6 +35,7 @@ from hub.services.facts import load_some
 from hub.services.meter_terms import AccountTerms, MeterTerms
 from hub.services.meter_terms_table import TermsTable
 from hub.services.snapshot_file import publish_patch, publish_snapshot, read_snapshot
+from hub.services.usage_archive import Totals
 from hub.services.usage_balance import Given, entries, standing
 from hub.services.usage_meters import Meters, ModelMeter, load_meters
 from hub.services.usage_periods import DAY, edges
@@ -87,7 +88,7 @@ def account_terms(
         marked: tuple[int, ...] = ()
         if whose is not None:
             plain = not whose.grants and not whose.entries
-            stands = standing(session, store, whose, at, 0 if plain else None)
+            stands = standing(session, Totals(store), whose, at, 0 if plain else None)
             if not plain or stands.period.terms.carries:
                 cut = min(cut, stands.cut)
             start, end = stands.period.start, stands.period.end

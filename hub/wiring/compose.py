@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from hub.ports.journal.writer import JournalWriter
     from hub.ports.payment.port import PaymentPort
     from hub.ports.store.compaction import Compactor
+    from hub.ports.store.embedded import EmbeddedStore
     from hub.ports.store.mirror import Mirror
     from hub.ports.store.port import TelemetryStore
     from hub.ports.store.tombstones import Tombstones
@@ -337,7 +338,7 @@ def _victoria(settings: Settings) -> VictoriaStore:
     return VictoriaStore(VictoriaAddress(chosen.url, chosen.token.get_secret_value()), now)
 
 
-def archive(settings: Settings) -> TelemetryStore:
+def archive(settings: Settings) -> EmbeddedStore:
     """Open the hub's own archive for reading: it keeps every row, wherever else telemetry goes."""
     from hub.ports.store.embedded import EmbeddedStore  # noqa: PLC0415  heavy, see rule 3
 

@@ -118,7 +118,14 @@ def run(settings: Settings, child: Child) -> None:
     found = findings if collecting is None else TracedFindings(findings, collecting)
     followers = [
         *_followers(settings, found, sweep),
-        Follower("usage", settings.usage_dir, Kind.USAGE, used.apply, used.publish),
+        Follower(
+            "usage",
+            settings.usage_dir,
+            Kind.USAGE,
+            used.apply,
+            used.publish,
+            foresee=used.foresee,
+        ),
     ]
     reactor = Reactor(engine, followers, metrics, compose.now)
     gate = GatePublisher(engine, settings.gate_dir, compose.now)

@@ -80,8 +80,21 @@ class EmbeddedStore:
         visible: Visibility,
         limit: int,
         after: Cursor | None = None,
+        below: Mapping[str, int] | None = None,
     ) -> RawColumns:
-        """See `TelemetryStore.range`."""
+        """See `TelemetryStore.range`.
+
+        Args:
+            slot: see there, as for what follows.
+            metric: see there.
+            start: see there.
+            end: see there.
+            visible: see there.
+            limit: see there.
+            after: see there.
+            below: for each journal, the offset from which on its rows do not show; those that are
+                compacted (`compacted`) show all the same.
+        """
         if limit < 1:
             raise InvalidInputError(f"A limit of {limit} rows is not possible; ask for 1 or more.")
         if after is not None:
@@ -93,7 +106,12 @@ class EmbeddedStore:
             lambda manifest, found: [
                 part
                 for source in self._series(
-                    manifest.files, found, slot, metric, self._raw_from(manifest, slot, start), end
+                    manifest.files,
+                    found if below is None else self._earlier(found, below),
+                    slot,
+                    metric,
+                    self._raw_from(manifest, slot, start),
+                    end,
                 )
                 for part in _first_shown(source, visible, after, enough)
             ],
@@ -154,6 +172,16 @@ class EmbeddedStore:
             lambda tail, base: tail.count(base, wanted),
             lambda manifest, counts: sum(counts) + self._count(manifest, wanted),
         )
+
+    def compacted(self) -> Mapping[str, int]:
+        """Return for each journal the offset below which its rows are in files now."""
+        return self._present().journals
+
+    def _earlier(self, found: list[list[Found]], below: Mapping[str, int]) -> list[list[Found]]:
+        return [
+            [block for block in blocks if block.offset < below[name]]
+            for name, blocks in zip(self._tails, found, strict=True)
+        ]
 
     def _consistent(
         self,

@@ -43,10 +43,12 @@ class Found:
     Args:
         payload: of the block.
         rows: i64[N], positions of the rows in its batch.
+        offset: of the block.
     """
 
     payload: memoryview
     rows: Index
+    offset: int
 
     def columns(self) -> Columns:
         """Read all samples."""
@@ -94,8 +96,9 @@ class Tail:
         edges = np.flatnonzero(np.diff(block, prepend=-1))
         for here, there in itertools.pairwise([*edges, rows.size]):
             number = int(block[here])
-            payload = self._payload(self._places[number])
-            found.append(Found(payload, rows[here:there] - self._first_row[number]))
+            place = self._places[number]
+            mine = rows[here:there] - self._first_row[number]
+            found.append(Found(self._payload(place), mine, place.offset))
         return found
 
     def count(self, base: int | None, slots: U32 | None) -> int:

@@ -170,9 +170,12 @@ def test_a_row_of_a_closed_period_is_a_correction() -> None:
     book = MeterBook(terms_of())
     book.count(batch_of([Row(1, 25, (1.0, 1.0))]), 0)
     assert book.late().size == 0
-    book.count(batch_of([Row(1, 15, (1.0, 1.0))]), 1)
-    assert set(book.accounts["late"][book.late()].tolist()) == {15}
-    assert ON_TIME not in book.accounts["late"][book.late()]
+    book.count(batch_of([Row(1, 15, (1.0, 1.0)), Row(1, 16, (1.0, 1.0))]), 1)
+    assert book.corrected() == [(account, 15) for account in range(len(METERS))]
+    assert book.corrected() == []
+    # Only a counter may have begun the present period with it.
+    late = [METERS[book.accounts["meter"][account]].code for account in book.late()]
+    assert late == ["energy"]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from hub.services.facts import load_one
 from hub.services.meter_terms import MeterTerms
 from hub.services.snapshot_file import read_snapshot
 from hub.services.usage_accounts import ACCOUNT, ON_TIME
+from hub.services.usage_archive import Totals
 from hub.services.usage_balance import Given
 from hub.services.usage_meters import load_meters
 from hub.services.usage_terms import Listed, MeterTermsPublisher, account_terms
@@ -84,7 +85,7 @@ def crossing(
         start, _ = usage_periods.period(facts, feature, "UTC", at)
         record = {"slot": slot, "meter": number, "start": start, "total": total}
         return usage_limits.apply(
-            session, EMPTY, [{**record, "before": 0, "level": 0, "late": late}], at
+            session, Totals(EMPTY), [{**record, "before": 0, "level": 0, "late": late}], at
         )
 
 
@@ -140,7 +141,7 @@ def test_a_count_of_another_period_changes_nothing(world: World) -> None:
     with write_session(world.engine) as session:
         record = {"slot": slot, "meter": 1, "start": T0 - 40 * DAY, "total": 9_999}
         usage_limits.apply(
-            session, EMPTY, [{**record, "before": 0, "level": 3, "late": 0}], T0 + DAY
+            session, Totals(EMPTY), [{**record, "before": 0, "level": 3, "late": 0}], T0 + DAY
         )
     assert boost(world, product_id, T0 + DAY) == (True, "plan")
 
@@ -259,7 +260,10 @@ def test_a_quota_is_closed_and_opened_again_in_one_transaction(world: World) -> 
         start, _ = usage_periods.period(facts, usage_periods.metered(facts, "energy"), "UTC", at)
         record = {"slot": slot, "meter": number, "start": start, "before": 0, "level": 0, "late": 0}
         usage_limits.apply(
-            session, EMPTY, [{**record, "total": total} for total in (2_000, 1_999, 2_050)], at
+            session,
+            Totals(EMPTY),
+            [{**record, "total": total} for total in (2_000, 1_999, 2_050)],
+            at,
         )
     assert boost(world, product_id, at) == (False, "quota_used")
     with read_session(world.engine) as session:
@@ -278,11 +282,13 @@ def test_what_the_former_owner_used_up_does_not_hold_the_next(world: World) -> N
             session, HUB, product_id, "comfort", at + 2, world.tokens, starts_at=at + 2
         )
     with write_session(world.engine) as session:
-        usage_limits.settle_products(session, EMPTY, [product_id], np.zeros(0, ACCOUNT), at + 3)
+        usage_limits.settle_products(
+            session, Totals(EMPTY), [product_id], np.zeros(0, ACCOUNT), at + 3
+        )
     assert boost(world, product_id, at + 3) == (True, "plan")
     crossing(world, slot, 2_000, at + 4)  # their own use holds it
     with write_session(world.engine) as session:
         usage_limits.settle_products(
-            session, EMPTY, [product_id], account(world, product_id, 2_000, at + 5), at + 5
+            session, Totals(EMPTY), [product_id], account(world, product_id, 2_000, at + 5), at + 5
         )
     assert boost(world, product_id, at + 5) == (False, "quota_used")

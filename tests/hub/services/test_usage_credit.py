@@ -26,6 +26,7 @@ from hub.services import (
 from hub.services.caller import HUB, ROLE_SCOPES, Caller, Role
 from hub.services.credit_grants import Offer
 from hub.services.usage_accounts import ACCOUNT
+from hub.services.usage_archive import Totals
 from hub.services.usage_events import Event, Fate
 from tests.hub.api.memory_store import MemoryStore
 from tests.hub.services.service_world import DAY, T0, World, new_world
@@ -63,7 +64,7 @@ def settle(world: World, product_id: str, total: int, at: int) -> list[tuple[int
     """Settle by an account; returns the shares that were told and whether they were reached."""
     with write_session(world.engine) as session:
         told = usage_limits.settle_products(
-            session, EMPTY, [product_id], account(world, product_id, total, at), at
+            session, Totals(EMPTY), [product_id], account(world, product_id, total, at), at
         )
     return [(one.notice.arguments["share"], one.notice.code == "usage.share") for one in told]
 
@@ -255,9 +256,11 @@ def priced(tmp_path: Path, new_database: str) -> Iterator[World]:
 
 def close(world: World, product_id: str, at: int) -> list[tuple[int, int, int]]:
     with write_session(world.engine) as session:
-        rows = usage_statements.close(session, EMPTY, world.tokens, product_id, at)
+        archive = Totals(EMPTY)
+        drafts = usage_statements.drafts(session, archive, product_id, at)
+        rows = usage_statements.close(session, world.tokens, product_id, drafts, at)
         for late in usage_statements.pending(session, 10):
-            rows += usage_statements.adjust(session, EMPTY, world.tokens, late, at)
+            rows += usage_statements.adjust(session, archive, world.tokens, late, at)
         return [(row.revision, row.used, row.overage) for row in rows]
 
 
@@ -310,7 +313,7 @@ def test_time_in_which_the_hub_was_down_is_given_back_once(world: World) -> None
     down = {"slot": 0, "meter": 0, "start": T0 + 5 * DAY, "total": T0 + 8 * DAY}
     with write_session(world.engine) as session:
         record = {**down, "before": 0, "level": 0, "late": 0}
-        assert usage_limits.apply(session, EMPTY, [record, record], at) == []
+        assert usage_limits.apply(session, Totals(EMPTY), [record, record], at) == []
     found = shown(world, product_id, at, 0)
     # Three of 31 days of 20 units, rounded up to the hundredth, and credit runs three days longer.
     assert (found.quota, found.outage_credit) == (20, Decimal("1.94"))

@@ -126,7 +126,7 @@ def create_app(hub: Hub) -> FastAPI:
     description.install(app)
     _check_access()
     for router in _ROUTERS:
-        app.include_router(router)
+        app.router.routes.extend(router.routes)  # `include_router` would build each route anew
     pages.install(app)
     app.add_middleware(
         edge.Edge,

@@ -9,12 +9,12 @@ What must never live here: amounts; the ledger has them.
 import json
 from dataclasses import asdict, dataclass
 from typing import Any
-from zoneinfo import available_timezones
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from entitlements.billing.money import DECIMALS
+from entitlements.dates import known_zone
 from hub.errors import ConflictError, InvalidInputError, NotFoundError
 from hub.ports.database.billing_tables import BillingAccount, Invoice, LedgerEntry, TaxRegion
 from hub.ports.database.people_tables import Owner
@@ -178,7 +178,7 @@ def change(
     currency = wanted.get("currency", account.currency)
     if currency not in DECIMALS:
         raise InvalidInputError(f"{currency!r} is no currency of ISO 4217, such as EUR.")
-    if wanted.get("zone", account.zone) not in available_timezones():
+    if not known_zone(wanted.get("zone", account.zone)):
         raise InvalidInputError(f"{wanted['zone']!r} is no time zone, such as Europe/Berlin.")
     if currency != account.currency and _moved(session, account):
         raise ConflictError(

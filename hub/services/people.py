@@ -8,12 +8,12 @@
 import re
 from dataclasses import dataclass
 from typing import Self
-from zoneinfo import available_timezones
 
 from argon2 import PasswordHasher
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from entitlements.dates import known_zone
 from hub.errors import ConflictError, InvalidInputError, NotFoundError
 from hub.ports.database.people_tables import Membership, Owner, Partner, Person
 from hub.services import audit
@@ -116,7 +116,7 @@ def create_person(
     """
     caller.require(Scope.PEOPLE_WRITE)
     email = checked_email(email)
-    if zone not in available_timezones():
+    if not known_zone(zone):
         raise InvalidInputError(f"There is no time zone {zone!r}. Use an IANA name such as UTC.")
     if role is not Role.CUSTOMER and owner_id is not None:
         raise InvalidInputError("Only customers have a household. Leave the owner out.")

@@ -80,5 +80,5 @@ def install(app: FastAPI) -> None:
         raise RuntimeError(f"Pages and access table differ: {sorted(differing)}.")
     app.state.pages = Pages.load()
     for router in _ROUTERS:
-        app.include_router(router)
+        app.router.routes.extend(router.routes)
     missing.install(app)

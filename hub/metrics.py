@@ -135,6 +135,19 @@ class Metrics:
             "notices handed to the broker.",
             _PUSH_S,
         )
+        self.webhook_deliveries = counter(
+            "webhook_deliveries",
+            "Tries to tell receivers of events, by what came of them.",
+            "outcome",
+        )
+        self.webhook_oldest = gauge(
+            "webhook_oldest_seconds", "Age of the oldest event that a receiver still waits for."
+        )
+        self.payments_unanswered = gauge(
+            "payments_unanswered_seconds",
+            "Age of the oldest payment that the provider was asked for without an answer.",
+        )
+        self.disputes = gauge("payment_disputes", "Payments that banks took back, not decided yet.")
         self.pushes = counter("pushes", "Messages pushed to devices.", "channel", "result")
         self.devices = gauge("devices", "Devices that are enrolled, by presence.", "presence")
         self.log_lag = gauge(

@@ -8,6 +8,7 @@ What must never live here: judging whether a number is good.
 import logging
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ from hub.ports.database.product_tables import Device
 from hub.ports.database.record_tables import Cursor
 from hub.ports.journal.segments import SEGMENT_HEADER_SIZE, list_segments
 from hub.ports.store.manifest import Manifest
+from hub.services import payments, reversals, webhook_deliveries
 
 EVERY_S: Final = 10.0
 
@@ -36,12 +38,16 @@ class Gauges:
         settings: of the hub.
         engine: its database.
         metrics: of this process.
+        clock: the present time, ns.
     """
 
-    def __init__(self, settings: Settings, engine: Engine, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine, metrics: Metrics, clock: Callable[[], int]
+    ) -> None:
         self._settings = settings
         self._engine = engine
         self._metrics = metrics
+        self._clock = clock
 
     def run(self, stop: threading.Event) -> None:
         """Look until `stop` is set."""
@@ -51,7 +57,14 @@ class Gauges:
 
     def look(self) -> None:
         """Look at everything once."""
-        for look in (self._disk, self._logs, self._store, self._devices, self._backups):
+        for look in (
+            self._disk,
+            self._logs,
+            self._store,
+            self._devices,
+            self._backups,
+            self._outside,
+        ):
             try:
                 look()
             except (OSError, StorageError) as error:
@@ -108,6 +121,17 @@ class Gauges:
         self._metrics.backup_time.set(standing.good_ns / 1e9)
         self._metrics.backup_bytes.set(standing.size)
         self._metrics.backup_seconds.set(standing.seconds)
+
+    def _outside(self) -> None:
+        """Look at what waits for the payment provider, banks and receivers of webhooks."""
+        with read_session(self._engine) as session:
+            told = webhook_deliveries.backlog(session).oldest_at
+            asked = payments.waiting(session).asked_since
+            disputed = reversals.open_disputes(session)
+        at = self._clock()
+        self._metrics.webhook_oldest.set(0 if told is None else (at - told) / 1e9)
+        self._metrics.payments_unanswered.set(0 if asked is None else (at - asked) / 1e9)
+        self._metrics.disputes.set(disputed)
 
 
 def _bytes_below(folder: Path) -> int:

@@ -29,6 +29,8 @@ PRUNE_EVERY_NS: Final = 86_400_000_000_000
 _S: Final = 1_000_000_000
 _log = logging.getLogger("homeport.webhooks")
 
+OUTCOMES: Final = ("delivered", "refused", "unreachable")
+
 _Order = tuple[str, str, dict[str, str], bytes]
 
 
@@ -43,6 +45,7 @@ class WebhookSender:
         world: the time of the world, ns, by which receivers judge how old a message is.
         chance: spreads retries.
         publish: tells live listeners of an endpoint that was disabled.
+        count: is told what came of each try, a word of `OUTCOMES`.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class WebhookSender:
         world: Callable[[], int],
         chance: random.Random,
         publish: Callable[[Event], None],
+        count: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._engine = engine
         self._post = post
@@ -63,6 +67,7 @@ class WebhookSender:
         self._world = world
         self._chance = chance
         self._publish = publish
+        self._count = count
         self._pruned = 0
         self._turn = threading.Lock()
 
@@ -117,6 +122,7 @@ class WebhookSender:
 
     def _record(self, delivery_id: str, posted: Posted, version: int) -> None:
         at = self._clock()
+        self._count(outcome(posted))
         with write_session(self._engine) as session:
             disabled = deliveries.record(
                 session, delivery_id, posted, version, at, self._chance.random()
@@ -124,3 +130,10 @@ class WebhookSender:
         if disabled is not None:
             _log.warning("webhook endpoint disabled", extra={"endpoint": disabled})
             self._publish(Event("webhook", at, data={"endpoint_id": disabled, "disabled": True}))
+
+
+def outcome(posted: Posted) -> str:
+    """Return what came of a try, in one word: 2xx, another answer, or none."""
+    if posted.status is None:
+        return "unreachable"
+    return "delivered" if 200 <= posted.status < 300 else "refused"

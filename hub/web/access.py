@@ -21,6 +21,7 @@ CUSTOMERS_AND_PARTNERS: Roles = frozenset({Role.CUSTOMER, Role.PARTNER})
 CUSTOMERS: Roles = frozenset({Role.CUSTOMER})
 PARTNERS: Roles = frozenset({Role.PARTNER})
 STAFF: Roles = frozenset({Role.SUPPORT, Role.OPERATOR})
+OPERATORS: Roles = frozenset({Role.OPERATOR})
 
 RULES: Mapping[str, Roles] = MappingProxyType(
     {
@@ -109,5 +110,11 @@ RULES: Mapping[str, Roles] = MappingProxyType(
         "page_disputes": STAFF,
         "do_decide": STAFF,
         "page_cases": STAFF,
+        # The operator
+        "page_webhooks": OPERATORS,
+        "page_webhook": OPERATORS,
+        "do_webhook": OPERATORS,
+        "do_webhook_act": OPERATORS,
+        "do_resend": OPERATORS,
     }
 )

@@ -32,6 +32,7 @@ from hub.web import (
     support,
     support_money,
     usage,
+    webhooks,
 )
 from hub.web.guard import PageRoute
 from hub.web.pages import Pages
@@ -59,6 +60,7 @@ _ROUTERS = (
     live.ROUTER,
     support.ROUTER,
     support_money.ROUTER,
+    webhooks.ROUTER,
     settling.ROUTER,
     cases.ROUTER,
 )

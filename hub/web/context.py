@@ -129,6 +129,10 @@ class Hub(Protocol):
         """The payment provider."""
 
     @property
+    def plain_webhooks(self) -> bool:
+        """Whether webhooks may go to http addresses too."""
+
+    @property
     def link_by_email(self) -> bool:
         """Whether its accounts are linked by their address."""
 

@@ -41,7 +41,7 @@ from hub.app.shut_out import keep_out
 from hub.app.statement_clock import StatementClock
 from hub.app.tracing import TracedFindings
 from hub.app.usage_desk import UsageDesk
-from hub.app.webhook_sender import WebhookSender
+from hub.app.webhook_sender import OUTCOMES, WebhookSender
 from hub.config import Settings
 from hub.metrics import Metrics, merged
 from hub.ports.broker.port import CONTROL, Broker
@@ -143,7 +143,7 @@ def run(settings: Settings, child: Child) -> None:
         compose.now,
     )
     billing = BillingClock(engine, tokens, compose.now)
-    webhooks = _webhooks(settings, engine, tokens, live)
+    webhooks = _webhooks(settings, engine, tokens, live, metrics)
     duties = [
         Duty("billing", billing.catch_up, billing.next_due),
         Duty("payments", collector.step, collector.next_due),
@@ -186,7 +186,7 @@ def run(settings: Settings, child: Child) -> None:
             "statements": StatementClock(engine, archive, tokens, compose.now, metrics).run,
             "lifetimes": LifetimeClock(engine, hub.store, compose.now).run,
             "certificates": _certificates(settings, authority, engine).run,
-            "gauges": Gauges(settings, engine, metrics).run,
+            "gauges": Gauges(settings, engine, metrics, compose.now).run,
             "erasures": compose.erasure_desk(settings, engine).run,
             "payments": collector.run,
             "webhooks": webhooks.run,
@@ -230,9 +230,10 @@ def _certificates(
 
 
 def _webhooks(
-    settings: Settings, engine: Engine, tokens: Tokens, live: Broadcaster
+    settings: Settings, engine: Engine, tokens: Tokens, live: Broadcaster, metrics: Metrics
 ) -> WebhookSender:
     webhook_events.watch(engine, tokens, compose.now)
+    tries = {name: metrics.webhook_deliveries.labels(name) for name in OUTCOMES}
     return WebhookSender(
         engine,
         compose.webhook_post(settings),
@@ -241,6 +242,7 @@ def _webhooks(
         world=compose.world_now,
         chance=random.Random(),  # noqa: S311  spreads retries, guards nothing
         publish=live.publish,
+        count=lambda name: tries[name].inc(),
     )
 
 

@@ -33,7 +33,17 @@ OF_A_PRODUCT = {
     "do_ask",
 }
 NOTHING = dict.fromkeys(
-    ("offer_id", "receipt_id", "person_id", "invitation_id", "invoice_id", "grant_id", "case_id"),
+    (
+        "offer_id",
+        "receipt_id",
+        "person_id",
+        "invitation_id",
+        "invoice_id",
+        "grant_id",
+        "case_id",
+        "endpoint_id",
+        "delivery_id",
+    ),
     "a" * 16,
 )
 OF_NOTHING = {

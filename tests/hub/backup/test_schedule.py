@@ -118,7 +118,7 @@ def test_metrics_say_how_it_stands(folder: HubFolder, tmp_path: Path) -> None:
     shelf.mkdir()
     stop = threading.Event()
     control = Metrics("control")
-    gauges = Gauges(folder.settings, folder.source.engine, control)
+    gauges = Gauges(folder.settings, folder.source.engine, control, lambda: 0)
 
     def newest(name: str) -> float | None:
         gauges.look()

@@ -5,17 +5,17 @@
 3. Who withdraws within the plan's withdrawal days gets back all that was paid, or the unused rest, as the
    plan says.
 4. A pause stops time: what was paid for ends later by as long as the pause was.
-5. When the product changes its owner, the agreement is over: nobody pays for what is somebody else's.
+5. What becomes of it when the product changes its owner is in `succession`.
 
 What must never live here: what comes of a bill that was being collected meanwhile (`settlements`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from sqlalchemy.orm import Session
 
-from entitlements.billing.agreements import DAY
+from entitlements.billing.agreements import DAY, Item
 from entitlements.status import Status
 from entitlements.transitions import Trigger
 from hub.errors import ConflictError, InvalidInputError
@@ -169,20 +169,6 @@ def withdraw(
     return agreement
 
 
-def change_of_owner(session: Session, product_id: str, at: int) -> None:
-    """Close the agreement about a product whose ownership ends; what it grants is not touched here.
-
-    Args:
-        session: a writing session.
-        product_id: which product.
-        at: now, ns.
-    """
-    agreement = agreements.open_agreement(session, product_id, lock=True)
-    if agreement is not None:
-        agreements.drop_bill(session, agreement, at)
-        agreements.close(session, agreement, at)
-
-
 def _end(session: Session, tokens: Tokens, agreement: Agreement, at: int) -> None:
     """End an agreement now."""
     agreements.drop_bill(session, agreement, at)
@@ -233,6 +219,23 @@ def _move(session: Session, agreement: Agreement, by: int, at: int) -> None:
 
 def _unused(session: Session, agreement: Agreement, at: int) -> Iterator[Line]:
     """Yield the lines that give back what is paid for and not used."""
+    items = [
+        (one.row.id, one.priced(agreement.currency)) for one in agreements.live(session, agreement)
+    ]
+    yield from unused(session, agreement, items, at)
+
+
+def unused(
+    session: Session, agreement: Agreement, items: Sequence[tuple[str, Item]], at: int
+) -> Iterator[Line]:
+    """Yield the lines that give back what is paid for and not used from an instant on.
+
+    Args:
+        session: any session.
+        agreement: which.
+        items: of it, with the ids of their subscriptions.
+        at: ns.
+    """
     period = agreements.period_of(agreement)
     base = agreements.base(session, agreement)
     if period is None or base.paid_until is None:
@@ -241,9 +244,6 @@ def _unused(session: Session, agreement: Agreement, at: int) -> Iterator[Line]:
         # While it is paused time stands still: what was unused then is unused now.
         planned = 0 if base.resumes_at is None else base.resumes_at - base.paused_at
         at, period = base.paused_at, period.moved(-planned)
-    items = [
-        (one.row.id, one.priced(agreement.currency)) for one in agreements.live(session, agreement)
-    ]
     yield from agreement_lines.of_rest(agreement, items, at, period)
 
 

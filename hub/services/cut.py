@@ -23,7 +23,7 @@ from hub.ports.database.ownership_tables import (
     TransferOffer,
 )
 from hub.ports.database.product_tables import Device, Product
-from hub.services import cancellations, changes
+from hub.services import changes, succession
 from hub.services.alert_rehoming import rehome
 from hub.services.parties import check_exists
 
@@ -32,7 +32,7 @@ def change(
     session: Session, product: Product, present: Ownership, owner_id: str, at: int
 ) -> Ownership:
     """Hand a product from its owner to another; arguments and errors as for `end` and `begin`."""
-    return begin(session, product, owner_id, _end(session, present, at))
+    return begin(session, product, owner_id, _end(session, present, at, to_another=True))
 
 
 def end(session: Session, present: Ownership, at: int) -> int:
@@ -46,17 +46,17 @@ def end(session: Session, present: Ownership, at: int) -> int:
     Returns:
         The instant at which it ended: now, or its beginning should the clock have gone back.
     """
-    at = _end(session, present, at)
+    at = _end(session, present, at, to_another=False)
     device = _device(session, present.product_id)
     if device is not None:
         rehome(session, device.slot, 0, at)
     return at
 
 
-def _end(session: Session, present: Ownership, at: int) -> int:
+def _end(session: Session, present: Ownership, at: int, *, to_another: bool) -> int:
     at = max(at, present.started_at)
     present.ended_at = at
-    cancellations.change_of_owner(session, present.product_id, at)
+    succession.end(session, present.product_id, at, undoable=to_another)
     for table in (ClaimWindow, HandOver):
         session.execute(delete(table).where(table.product_id == present.product_id))
     session.execute(

@@ -9,7 +9,6 @@
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 from sqlalchemy import ColumnElement, inspect, select
 from sqlalchemy.orm import Session
@@ -18,10 +17,11 @@ from entitlements.facts import HoldKind
 from hub.errors import ConflictError, InvalidInputError, NotFoundError, RateLimitedError
 from hub.ports.database.ownership_tables import ClaimAttempt, Ownership, Subscription
 from hub.ports.database.product_tables import Product
-from hub.services import audit, cut, letters, possession, products
+from hub.services import audit, cut, letters, possession, products, succession
 from hub.services.caller import Caller, Scope
 from hub.services.parties import (
     TAKING_OVER,
+    UNDO_NS,
     household_of,
     open_ownership,
     own_product,
@@ -32,8 +32,6 @@ from hub.services.tokens import Tokens
 
 WRONG_TRIES = 10
 WINDOW_NS = 3_600_000_000_000
-UNDO_NS: Final = 30 * 86_400_000_000_000
-"""How long after an ownership began staff can undo it."""
 _S = 1_000_000_000
 
 
@@ -168,7 +166,8 @@ def undo(
     restored = None
     if before is not None:
         restored = cut.begin(session, product, before.owner_id, ended)
-        _give_back_plans(session, tokens, before, restored)
+        goes_on = _give_back_plans(session, tokens, before, restored)
+        succession.undo(session, caller, present, before, restored, goes_on)
         letters.write(session, before.owner_id, product, "ownership.restored", at)
     details = {
         "epoch": present.epoch,
@@ -233,11 +232,15 @@ def _owned(product: Product, *, mine: bool) -> ConflictError:
 
 def _give_back_plans(
     session: Session, tokens: Tokens, before: Ownership, restored: Ownership
-) -> None:
+) -> dict[str, Subscription]:
     """Have the subscriptions of the time before go on in the new epoch, with the same dates.
 
     Those of the time before stay as they are, so that the past is explained as it was.
+
+    Returns:
+        Those that go on, by the ids of those before.
     """
+    goes_on: dict[str, Subscription] = {}
     query = select(Subscription).where(
         Subscription.product_id == before.product_id, Subscription.epoch == before.epoch
     )
@@ -249,10 +252,12 @@ def _give_back_plans(
         }
         starts_at = max(row.starts_at, restored.started_at)
         if row.ends_at is None or row.ends_at > starts_at:
-            session.add(
-                Subscription(id=tokens.new_id(), epoch=restored.epoch, starts_at=starts_at, **terms)
+            goes_on[row.id] = Subscription(
+                id=tokens.new_id(), epoch=restored.epoch, starts_at=starts_at, **terms
             )
+            session.add(goes_on[row.id])
     session.flush()
+    return goes_on
 
 
 def _last_before(session: Session, present: Ownership) -> Ownership | None:

@@ -21,6 +21,8 @@ from hub.services import products
 from hub.services.caller import Caller, Role, Scope
 from hub.services.relations import Act
 
+UNDO_NS: Final = 30 * 86_400_000_000_000
+"""How long after an ownership began staff can undo it."""
 TAKING_OVER: Final = (HoldKind.THEFT, HoldKind.FRAUD)
 """Holds during which nobody comes into a product."""
 HANDING_ON: Final = (HoldKind.THEFT, HoldKind.FRAUD, HoldKind.PAYMENT)

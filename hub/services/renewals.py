@@ -34,6 +34,7 @@ from hub.services import (
     payments,
     promotions,
     settlements,
+    succession,
 )
 from hub.services.caller import HUB, Caller
 from hub.services.invoices import Line
@@ -145,6 +146,9 @@ def act(session: Session, tokens: Tokens, agreement_id: str, at: int) -> bool:
         return False
     if agreements.waiting_bill(session, agreement) is not None:
         return False
+    if agreement.closed_at is not None:
+        succession.wind_up(session, tokens, agreement, at)
+        return True
     instant = agreement.next_at
     state = agreements.state(session, agreement, instant)
     owned = open_ownership(session, agreement.product_id)

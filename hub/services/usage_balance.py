@@ -136,7 +136,6 @@ def closed(
     archive: Totals,
     whose: Metered,
     stretch: tuple[int, int],
-    at: int,
 ) -> tuple[int, int]:
     """Return what was used in a period that is over, and what of it nothing paid for.
 
@@ -144,10 +143,9 @@ def closed(
         session: any session.
         archive: reads it.
         whose: product and meter.
-        stretch: the period, ns.
-        at: now, ns.
+        stretch: the period, ns; whoever owned the product at its end is whose it was.
     """
-    facts, decimals = whose.facts, whose.one.meter.decimals
+    facts, decimals, at = whose.facts, whose.one.meter.decimals, stretch[1] - 1
     past = list(past_periods(facts, whose.feature, whose.zone, at, LOOKED_BACK))[::-1]
     before = [one for one in past if one[0] < stretch[0]]
     periods = with_quotas(facts, whose.feature, decimals, [*before, stretch], whose.outages, at)

@@ -7,6 +7,7 @@
    again, and what differs is another revision: its line goes on an invoice of now, as a credit where it
    is less. Costs are differences of one running sum, so all revisions together cost what the last says.
 3. Each revision is billed exactly once: its cause names it.
+4. Who had the product before pays for what they used until it changed hands, and nobody else does.
 
 What must never live here: the present period, prices, or how invoices are paid.
 """
@@ -22,25 +23,31 @@ from sqlalchemy.orm import Session
 from entitlements.billing.money import CurrencyMismatchError, Money
 from entitlements.billing.price import Price, UnitPrice
 from entitlements.decision import decide
+from entitlements.facts import Ownership as Owned
 from entitlements.ladder import ownership
 from hub.ports.database.catalogue_tables import Plan, PlanVersion
+from hub.ports.database.ownership_tables import Ownership
+from hub.ports.database.people_tables import Membership, Owner
 from hub.ports.database.product_tables import Device, Product
 from hub.ports.database.usage_tables import UsageCorrection, UsageStatement
 from hub.services import audit, billing_accounts, invoices, payments, prices, products
 from hub.services.caller import HUB, Caller, Scope
 from hub.services.facts import load_one
+from hub.services.personal_data import ERASED
 from hub.services.relations import Act
 from hub.services.tokens import Tokens
 from hub.services.usage_archive import Totals
 from hub.services.usage_balance import Given, Metered, closed
 from hub.services.usage_meters import load_meters
-from hub.services.usage_periods import past_periods, quota_and_terms
+from hub.services.usage_periods import past_periods, period, quota_and_terms
 
 SETTLES_NS: Final = 3_600 * 10**9
 MOST: Final = 13
 """Periods that are closed at once of a product, where a hub slept."""
 AT_ONCE: Final = 4
 """Periods of a product that are closed in one transaction."""
+FORMER_NS: Final = 62 * 86_400 * 10**9
+"""How long after its end the periods of a former ownership are closed and adjusted."""
 CLOSED: Final = "closed"
 LATE: Final = "late or corrected usage"
 
@@ -81,7 +88,7 @@ def drafts(session: Session, archive: Totals, product_id: str, at: int) -> list[
         at: now, ns.
     """
     return [
-        Draft(whose, stretch, *closed(session, archive, whose, stretch, at))
+        Draft(whose, stretch, *closed(session, archive, whose, stretch))
         for whose, stretch in _open_periods(session, product_id, at)[:AT_ONCE]
     ]
 
@@ -124,10 +131,9 @@ def _open_periods(
     done = {(row.meter, row.start) for row in session.execute(closed_before)}
     found = []
     for whose in _metered(session, product_id):
-        past = past_periods(whose.facts, whose.feature, whose.zone, at, MOST)
         found += [
             (whose, (start, end))
-            for start, end in reversed(list(past))
+            for start, end in _over(session, whose, at)
             if end + SETTLES_NS <= at and (whose.one.number, start) not in done
         ]
     return found
@@ -136,7 +142,7 @@ def _open_periods(
 def foresee(session: Session, archive: Totals, pending: UsageCorrection, at: int) -> None:
     """Read from the archive what `adjust` will ask for at the same instant, while nobody waits for a lock."""
     for whose, stretch, _ in _corrected(session, pending, at):
-        closed(session, archive, whose, stretch, at)
+        closed(session, archive, whose, stretch)
 
 
 def adjust(
@@ -153,7 +159,7 @@ def adjust(
     """
     made = []
     for whose, stretch, newest in _corrected(session, pending, at):
-        draft = Draft(whose, stretch, *closed(session, archive, whose, stretch, at))
+        draft = Draft(whose, stretch, *closed(session, archive, whose, stretch))
         if (draft.used, draft.overage) != (newest.used, newest.overage):
             made.append(_revise(session, tokens, draft, newest, LATE, at))
     session.delete(pending)
@@ -168,8 +174,7 @@ def _corrected(
     for whose in _metered(session, pending.product_id):
         if whose.one.number != pending.meter:
             continue
-        past = past_periods(whose.facts, whose.feature, whose.zone, at, MOST)
-        for start, end in reversed(list(past)):
+        for start, end in _over(session, whose, at):
             newest = _newest(session, whose, start)
             if newest is not None and end > pending.since:  # else it is counted when it is closed
                 yield whose, (start, end), newest
@@ -251,6 +256,39 @@ def _metered(session: Session, product_id: str) -> Iterator[Metered]:
         whose = given.metered(product_id, facts, zone, one)
         if whose is not None:
             yield whose
+
+
+def _over(session: Session, whose: Metered, at: int) -> list[tuple[int, int]]:
+    """Return the periods (ns) that are over of the owner, and of those before, the earliest first.
+
+    That of a former owner ends with the ownership; one that was undone, or whose household is no more,
+    has none.
+    """
+    facts, feature, zone = whose.facts, whose.feature, whose.zone
+    found = list(past_periods(facts, feature, zone, at, MOST))
+    for owned in facts.ownership:
+        if owned.end is None or not at - FORMER_NS < owned.end <= at:
+            continue
+        if _is_void(session, whose.product_id, owned):
+            continue
+        last = owned.end - 1
+        begin = max(period(facts, feature, zone, last)[0], owned.start)
+        found += [(begin, owned.end), *past_periods(facts, feature, zone, last, MOST)]
+    return sorted(set(found))
+
+
+def _is_void(session: Session, product_id: str, owned: Owned) -> bool:
+    query = (
+        select(Ownership.undone_at, Owner.name)
+        .join(Owner, Owner.id == Ownership.owner_id)
+        .where(Ownership.product_id == product_id, Ownership.epoch == owned.epoch)
+    )
+    undone_at, name = session.execute(query).one()
+    lives = select(Membership.id).where(
+        Membership.owner_id == owned.owner_id, Membership.ended_at.is_(None)
+    )
+    erased = name == ERASED and session.scalars(lives.limit(1)).first() is None
+    return undone_at is not None or erased
 
 
 def _newest(session: Session, whose: Metered, start: int) -> UsageStatement | None:

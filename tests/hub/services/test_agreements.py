@@ -11,15 +11,17 @@ from entitlements.billing.periods import renewal
 from entitlements.decision import decide
 from entitlements.status import Status, covered_until, grace_until, status
 from hub.errors import ConflictError, InvalidInputError, NotFoundError
-from hub.ports.database.agreement_tables import AgreementBill, Promotion
+from hub.ports.database.agreement_tables import Agreement, Promotion
 from hub.ports.database.billing_tables import Invoice, InvoiceLine, PaymentAttempt
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.ownership_tables import Letter, Subscription
+from hub.ports.database.product_tables import Product
 from hub.services import (
     agreement_view,
     agreements,
     billing_accounts,
     cancellations,
+    cut,
     ledger,
     outages,
     ownership,
@@ -31,6 +33,7 @@ from hub.services import (
 )
 from hub.services.caller import HUB, Caller
 from hub.services.facts import load_one
+from hub.services.parties import open_ownership
 from hub.services.past import load_known
 from tests.hub.services.agreement_world import DAY, T0, BillingWorld, new_billing_world
 
@@ -478,15 +481,77 @@ def new_owner(books: BillingWorld) -> tuple[Caller, str]:
     return bert, made.product_id
 
 
-def test_a_change_of_owner_ends_the_agreement_and_bills_nobody(books: BillingWorld) -> None:
+def claimed(books: BillingWorld, at: int) -> Caller:
+    """Somebody else takes the product over."""
+    other = books.world.customer()
+    with write_session(books.world.engine) as session:
+        product = session.get_one(Product, books.product_id)
+        present = open_ownership(session, product.id)
+        assert present is not None
+        assert other.owner_id is not None
+        cut.change(session, product, present, other.owner_id, at)
+    return other
+
+
+def undo(books: BillingWorld, at: int) -> None:
+    books.now = at
+    with write_session(books.world.engine) as session:
+        ownership.undo(session, HUB, books.product_id, "wrong", at, books.world.tokens)
+
+
+def test_a_release_ends_the_agreement_and_the_unused_rest_is_given_back(
+    books: BillingWorld,
+) -> None:
     subscribe(books)
     with write_session(books.world.engine) as session:
         ownership.release(session, books.anna, books.product_id, T0 + DAY)
     books.run(renewal("UTC", T0, 3))
-    assert len(books.invoices()) == 1
+    assert [one.gross for one in books.invoices()] == [999, -(999 - 999 * DAY // (MONTH - T0))]
     assert books.agreement().closed_at == T0 + DAY
+
+
+def test_after_a_change_of_owner_the_rest_is_given_back_when_nobody_can_undo_it(
+    books: BillingWorld,
+) -> None:
+    subscribe(books)
+    claimed(books, T0 + DAY)
+    books.run(T0 + 31 * DAY - 1)
+    assert len(books.invoices()) == 1
+    books.run(renewal("UTC", T0, 3))
+    assert [one.gross for one in books.invoices()] == [999, -(999 - 999 * DAY // (MONTH - T0))]
+    with pytest.raises(ConflictError):
+        undo(books, books.now)
+
+
+def test_a_wrong_claim_that_is_undone_ended_nothing(books: BillingWorld) -> None:
+    subscribe(books, promotion=None)
+    addon(books, 2)
+    claimed(books, T0 + 10 * DAY)
+    assert books.agreement().closed_at is not None
+    undo(books, T0 + 12 * DAY)
+    found = books.agreement()
+    assert (found.closed_at, found.period_end) == (None, MONTH + 2 * DAY)
+    assert books.status() is Status.ACTIVE
+    assert quota(books) == 40
+    books.run(MONTH + 2 * DAY + 1)
+    assert books.grosses() == [(999, "paid"), (300, "paid"), (1_299, "paid")]
     with read_session(books.world.engine) as session:
-        assert session.scalar(select(func.count()).select_from(AgreementBill)) == 1
+        assert session.scalar(select(func.count()).select_from(Agreement)) == 1
+
+
+def test_a_trial_goes_on_after_a_wrong_claim_and_what_was_not_paid_does_not(
+    books: BillingWorld,
+) -> None:
+    subscribe(books, trial=True)
+    claimed(books, T0 + DAY)
+    undo(books, T0 + 3 * DAY)
+    assert (books.status(), books.agreement().next_at) == (Status.TRIAL, T0 + 16 * DAY)
+    books.answers = lambda _invoice, _attempt: False
+    books.run(T0 + 18 * DAY)
+    assert books.status() is Status.PAST_DUE
+    claimed(books, T0 + 18 * DAY)
+    undo(books, T0 + 19 * DAY)
+    assert books.agreement().closed_at == T0 + 18 * DAY
 
 
 def test_what_is_billed_here_is_not_changed_by_hand(books: BillingWorld) -> None:

@@ -12,11 +12,14 @@ from entitlements.billing.meters import LARGEST, MOST
 from hub.errors import ConflictError, ForbiddenError, InvalidInputError
 from hub.ports.database.billing_tables import Invoice, InvoiceLine
 from hub.ports.database.engine import read_session, write_session
+from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Product
-from hub.ports.database.usage_tables import UsageThreshold
+from hub.ports.database.usage_tables import UsageEntry, UsageStatement, UsageThreshold
 from hub.services import (
     catalogue,
     credit_grants,
+    cut,
+    ownership,
     usage,
     usage_events,
     usage_history,
@@ -294,6 +297,40 @@ def test_a_closed_period_is_billed_once_and_corrected_by_an_adjustment(priced: W
     with read_session(priced.engine) as session:
         kept = usage_statements.shown(session, HUB, product_id)
     assert [row.revision for row in kept] == [0, 1, 2]
+
+
+def test_a_former_owner_pays_for_their_last_period_and_nobody_else_for_it(priced: World) -> None:
+    product_id, _ = sold(priced)
+    cut_at, later = T0 + 10 * DAY, T0 + 20 * DAY
+    tell(priced, product_id, T0 + 9 * DAY, Event("a", "energy", T0 + 9 * DAY, Decimal(26)))
+    with read_session(priced.engine) as session:
+        before = session.scalars(select(Ownership.owner_id)).one()
+    other = priced.customer()
+    with write_session(priced.engine) as session:
+        product = session.get_one(Product, product_id)
+        present = session.scalars(select(Ownership)).one()
+        cut.change(session, product, present, str(other.owner_id), cut_at)
+    tell(priced, product_id, later, Event("b", "energy", later - DAY // 2, Decimal(5)))
+    assert close(priced, product_id, cut_at) == []
+    assert close(priced, product_id, cut_at + usage_statements.SETTLES_NS) == [(0, 2_600, 600)]
+    assert close(priced, product_id, later) == [(0, 0, 0)]  # a month began since
+    with read_session(priced.engine) as session:
+        (invoice,) = session.scalars(select(Invoice))
+        (line,) = session.scalars(select(InvoiceLine))
+        assert (invoice.owner_id, invoice.gross) == (before, 300)
+        assert (line.starts_at, line.ends_at) == (T0, cut_at)
+        assert [one.used for one in usage_statements.shown(session, other, product_id)] == [0]
+    # What comes late of that time is the former owner's too; an ownership that was undone is nobody's.
+    with write_session(priced.engine) as session:
+        row = session.scalars(select(UsageEntry).where(UsageEntry.event_id == "a")).one()
+        row.quantity -= 200
+        usage_limits.correct(session, product_id, row.meter, row.at, later)
+    assert close(priced, product_id, later + DAY) == [(1, 2_400, 400)]
+    with write_session(priced.engine) as session:
+        ownership.undo(session, HUB, product_id, "wrong", later, priced.tokens)
+    close(priced, product_id, later + 40 * DAY)
+    with read_session(priced.engine) as session:
+        assert 500 not in set(session.scalars(select(UsageStatement.used)))
 
 
 def test_a_plan_that_sells_more_does_not_close_what_it_sells_more_of(world: World) -> None:

@@ -25,8 +25,8 @@ from tests.hub.database.postgresql_server import PostgresServer, running_server
 use_cache(Settings().cache_dir)
 
 ROOT = Path(__file__).parents[1]
-START_TIMEOUT_S = 120.0
-STOP_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class HubUnderTest:
         if process is not None:
             process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(20)
+                process.wait(120)
             process.kill()
             process.wait()
 
@@ -123,7 +123,7 @@ class HubUnderTest:
         """Kill the broker and delete all that it remembers, its configuration and passwords aside."""
         self.kill("broker")
         state = self.data_dir / "broker" / "jetstream"
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + START_TIMEOUT_S
         while state.exists() and time.monotonic() < deadline:
             shutil.rmtree(state, ignore_errors=True)
 

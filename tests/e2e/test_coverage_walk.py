@@ -35,7 +35,7 @@ CATALOGUE = {
 
 def verified(file: Path, keys: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "hub", "certificate", "verify", str(file), "--keys", str(keys)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
 def test_a_buyer_learns_that_the_warranty_is_used_up(

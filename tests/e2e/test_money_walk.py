@@ -21,7 +21,7 @@ from tests.e2e.world import PATIENCE_S, Home, Unit, World, eventually
 from tests.web.browsing import CHROMIUM, WITHOUT, required, sign_in, surfing
 from tests.web.showcase import PASSWORD
 
-pytestmark = [pytest.mark.hub, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.hub
 
 MODEL = "tap"
 

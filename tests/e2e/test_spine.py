@@ -136,7 +136,7 @@ def test_a_row_has_one_name_from_the_device_to_the_hubs_files(
         env=hub_environment(hub.data_dir),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     assert done.stdout.startswith(f"trace {sent['trace']} of {street.pump.unit.id}")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from firmware_sim import onboarding
-from tests.e2e.world import Home, Unit, World, eventually
+from tests.e2e.world import PATIENCE_S, Home, Unit, World, eventually
 
 pytestmark = pytest.mark.hub
 
@@ -38,12 +38,12 @@ def test_a_product_beyond_its_budget_waits_and_loses_nothing(world: World, anna:
     unit = Unit(made, world._folder / "chatterbox")
     before = throttled(world)
     with world.open(unit) as device:
-        assert device.wait_connected(30)
+        assert device.wait_connected(PATIENCE_S)
         for number in range(PACKS):
             device.measure("temp_c", float(number))
             device.sync()
             time.sleep(0.01)  # a pack for each, or nearly so
-        assert device.flush(30)
+        assert device.flush(PATIENCE_S)
         counters = device.counters
     rows = world.disk.journalled(unit.id)
     assert sorted(row.seq for row in rows) == list(range(PACKS))

@@ -39,7 +39,7 @@ from hub.ports.journal.telemetry import decode
 from hub.ports.store.embedded import EmbeddedStore
 from hub.services.snapshot_file import read_snapshot
 
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 120.0
 MODEL: Final = "heat-pump"
 DAY_NS: Final = 86_400_000_000_000
 

@@ -33,7 +33,7 @@ zone = "Europe/Oslo"
 """
 
 
-def until(ready: object, what: str, seconds: float = 60.0) -> None:
+def until(ready: object, what: str, seconds: float = 180.0) -> None:
     end = time.monotonic() + seconds
     assert callable(ready)
     while not ready():

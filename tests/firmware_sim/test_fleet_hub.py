@@ -32,7 +32,7 @@ zone = "Europe/Oslo"
 """
 
 
-def until(ready: object, seconds: float = 60.0) -> bool:
+def until(ready: object, seconds: float = 180.0) -> bool:
     end = time.monotonic() + seconds
     assert callable(ready)
     while not ready():
@@ -81,7 +81,7 @@ def _play(vendor: HubClient, address: Address, state: Path) -> None:
         assert until(noticed)
         assert fleet.failure is None
         happen("at 0 s: everything recovers")
-        assert all(one.device.flush(60) for one in products)
+        assert all(one.device.flush(120) for one in products)
 
         # Rows of 1970 are stored with the hub's correction, so nothing lies before this year.
         charger = by_serial["EV-005-0001"].device.device_id

@@ -26,7 +26,7 @@ from tests.web.showcase import (
     readings,
 )
 
-pytestmark = [pytest.mark.hub, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.hub
 
 AXE = (Path(__file__).parent / "vendor" / "axe-4.14.1.min.js").read_text()
 PAGES = (

@@ -40,7 +40,7 @@ from hub.services.pki import CertificateAuthority, save_pair
 pytestmark = pytest.mark.hub
 
 DEVICE = "abcdefgh01234567"
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 Message = Presence | Event | Reported | Reply | Get
 

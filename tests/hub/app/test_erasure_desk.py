@@ -283,5 +283,5 @@ def test_it_goes_on_after_an_error_and_ends_when_told(folder: Folder) -> None:
     thread = threading.Thread(target=folder.desk.run, args=(stop,))
     thread.start()
     stop.set()
-    thread.join(10)
+    thread.join(120)
     assert not thread.is_alive()

@@ -410,7 +410,7 @@ def test_the_thread_goes_on_after_a_failure(scene: Scene, monkeypatch: pytest.Mo
     scene.write(finding(1))
     thread = threading.Thread(target=running.run, args=(stop,))
     thread.start()
-    assert done.wait(20)
+    assert done.wait(120)
     stop.set()
     thread.join()
     assert scene.applied() == [1]

@@ -26,7 +26,7 @@ from hub.ports.broker.port import Broker
 from hub.services.pki import CertificateAuthority, save_pair
 from hub.wiring import compose
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 def free_port() -> int:

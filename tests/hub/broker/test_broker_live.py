@@ -17,7 +17,7 @@ def topic(device_id: str, rest: str) -> str:
 
 
 def received(client: Any, count: int) -> list[tuple[str, bytes]]:
-    return [client.messages.get(timeout=10) for _ in range(count)]
+    return [client.messages.get(timeout=60) for _ in range(count)]
 
 
 def test_a_device_uses_its_own_topics_and_no_others(rig: Any) -> None:
@@ -107,7 +107,7 @@ def test_a_revocation_ends_the_live_connection_and_no_other(rig: Any) -> None:
     assert other.connect()
     rig.records.revoked.add(gone)
     assert rig.broker.disconnect(gone)
-    assert device.disconnected.wait(10)
+    assert device.disconnected.wait(120)
     assert not other.disconnected.is_set()
     assert not rig.device(gone).connect()
 
@@ -126,11 +126,11 @@ def test_a_restarted_callout_serves_and_ends_connections_made_before(rig: Any) -
     assert not rig.broker.disconnect(revoked_meanwhile)
     assert not second.disconnected.is_set()
     rig.callout.start()
-    assert second.disconnected.wait(10)  # by the sweep at start
+    assert second.disconnected.wait(120)  # by the sweep at start
     assert rig.device(rig.enrol("after00000000001")).connect()
     rig.records.revoked.add(before)
     assert rig.broker.disconnect(before)
-    assert first.disconnected.wait(10)
+    assert first.disconnected.wait(120)
 
 
 def test_a_certificate_revoked_alone_ends_the_connection_that_came_in_with_it(rig: Any) -> None:
@@ -143,7 +143,7 @@ def test_a_certificate_revoked_alone_ends_the_connection_that_came_in_with_it(ri
     assert rig.records.fingerprints[one] != stale
     rig.callout.end()
     rig.callout.start()
-    assert device.disconnected.wait(10)
+    assert device.disconnected.wait(120)
     assert not renewed.disconnected.is_set()
     assert rig.device(one).connect()
 
@@ -157,7 +157,7 @@ def test_a_client_that_connects_while_the_callout_restarts_gets_in(rig: Any) -> 
     waiting = threading.Thread(target=lambda: outcome.append(device.connect()))
     waiting.start()
     rig.callout.start()
-    waiting.join(20)
+    waiting.join(120)
     if outcome != [True]:  # refused at once: the device's own retry is what brings it in
         assert rig.device("patient000000001").connect()
 
@@ -179,7 +179,7 @@ def test_a_packet_above_the_brokers_limit_ends_only_that_connection(rig: Any) ->
     assert ingest.connect()
     assert device.connect()
     device.client.publish(topic(device_id, "up/t"), bytes(600_000))
-    assert device.disconnected.wait(10)
+    assert device.disconnected.wait(120)
     assert not ingest.disconnected.is_set()
     assert rig.device(device_id).connect()
 

@@ -59,7 +59,7 @@ def test_who_waits_in_vain_or_for_itself_goes_on_and_takes_nobodys_turn() -> Non
             pass
         other = threading.Thread(target=write)
         other.start()
-        assert passed.wait(30)
+        assert passed.wait(120)
         other.join()
         assert turns._owner == threading.get_ident()
         assert not turns._waiting

@@ -136,7 +136,7 @@ def test_a_kill_loses_nothing_and_the_findings_are_the_same(
     process.start()
     pipe.wait_for(lambda: pipe.connections == 1 or process.exitcode is not None)
     promised = feed(pipe, process.is_alive)
-    process.join(30)
+    process.join(120)
     assert process.exitcode == -signal.SIGKILL
     assert promised < PACKS * ROWS
     kept = rows(tmp_path)
@@ -158,7 +158,7 @@ def test_a_kill_in_the_middle_of_a_checkpoint_leaves_the_older_one(
     process.start()
     pipe.wait_for(lambda: pipe.connections == 1)
     feed(pipe, process.is_alive)
-    process.join(30)
+    process.join(120)
     assert process.exitcode == -signal.SIGKILL
     assert len(list((tmp_path / "detector").glob("*.checkpoint"))) == 2
     kept = rows(tmp_path)

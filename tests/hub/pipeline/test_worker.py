@@ -136,12 +136,12 @@ class Worker:
 
     def __enter__(self) -> Self:
         self.thread.start()
-        assert self.ready.wait(20)
+        assert self.ready.wait(120)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop.set()
-        self.thread.join(20)
+        self.thread.join(120)
         assert not self.thread.is_alive()
 
 
@@ -333,7 +333,7 @@ def test_a_disk_error_leaves_nothing_that_would_receipt_what_is_not_stored(
         pipe.wait_for(lambda: STREAM + b"\x01" in pipe.heard)
         broken.set()
         pipe.send(pack(1, [2.0, 3.0]))
-        worker.thread.join(20)
+        worker.thread.join(120)
     assert isinstance(worker.error, StorageError)
     assert STREAM + b"\x03" not in pipe.heard
     # The block that was not synced is lost, as a power failure would lose it.
@@ -393,7 +393,7 @@ def test_telemetry_leaves_the_reserve_free_and_comes_back_by_itself(
         pipe.wait_for(lambda: STREAM + b"\x01" in pipe.heard)
         free[0] = 999_999
         wait_until(lambda: read_progress(tmp_path / "progress").paused == 1)
-        assert pipe.closed.wait(20)  # unsubscribed: the broker does not pile up what nobody reads
+        assert pipe.closed.wait(120)  # unsubscribed: the broker does not pile up what nobody reads
         free[0] = 1_100_000  # not enough to come back
         assert pipe.connections == 1
         free[0] = 1_300_000
@@ -498,7 +498,7 @@ def test_a_journalled_block_that_kills_the_detector_is_passed_over(
     for _ in range(2):  # replaying it kills, too
         worker = Worker(tmp_path, pipe.port)
         worker.thread.start()
-        worker.thread.join(20)
+        worker.thread.join(120)
         assert isinstance(worker.error, RuntimeError)
     pipe.heard.clear()
     with Worker(tmp_path, pipe.port):

@@ -229,7 +229,7 @@ def test_readers_see_whole_versions_while_others_are_published(tmp_path: Path) -
 
     thread = threading.Thread(target=publish)
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(120)
     following = snapshot_file.read_snapshot(tmp_path)
     seen = set()
     while not stop.is_set() or following.version < versions - 1:

@@ -141,7 +141,6 @@ def trusted(device: Device) -> tuple[bytes, ...]:
 
 
 @pytest.mark.hub
-@pytest.mark.timeout(240)
 def test_a_device_comes_back_after_its_certificate_and_the_authority_have_ended(
     past: Past, running: local_hub.Address
 ) -> None:
@@ -151,9 +150,9 @@ def test_a_device_comes_back_after_its_certificate_and_the_authority_have_ended(
         HubClient(running.api, running.ca_file, running.token) as hub,
     ):
         # Its certificate ended 310 days ago, and it knows only the authority that was retired.
-        assert device.wait_connected(60)
+        assert device.wait_connected(120)
         device.measure("temp_c", 20.0)
-        assert device.flush(30)
+        assert device.flush(120)
         learned = eventually(lambda: device._engine.trust.state, "a signed state")
         assert len(learned.trust) == 1
 
@@ -171,9 +170,9 @@ def test_a_device_comes_back_after_its_certificate_and_the_authority_have_ended(
         eventually(
             lambda: trusted(device) not in {(), learned.trust}, "it learned the new authority"
         )
-        assert device.wait_connected(60)
+        assert device.wait_connected(120)
         device.measure("temp_c", 21.0)
-        assert device.flush(30)
+        assert device.flush(120)
         shown = hub.call("GET", "/authorities")["authorities"]
         assert [one["depending"] for one in shown] == [0, 0, 1]
         assert [one["trusted"] for one in shown] == [False, False, True]

@@ -14,7 +14,7 @@ import pytest
 from device_sdk.keys import DeviceKey
 from tests.conftest import RunningHub, hub_environment, reach, start_hub, stop_hub
 
-pytestmark = [pytest.mark.hub, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.hub
 
 HOOK = "marked-hook-secret-0123456789abcdef"
 STRIPE = "whsec_marked0123456789abcdef"

@@ -16,7 +16,7 @@ from tests.conftest import ROOT, RunningHub, hub_environment, reach, start_hub, 
 from tests.hub.collector.otlp_receiver import Receiver, attributes, receiving
 
 OPERATIONS = ROOT / "docs" / "operations"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 pytestmark = pytest.mark.hub
 

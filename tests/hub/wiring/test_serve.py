@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import hub_environment, reach, start_hub, stop_hub
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 ROLES = {"broker", "authd", "control", "ingest-0", "compactor", "meter"}
 
 pytestmark = pytest.mark.hub
@@ -125,7 +125,7 @@ def test_a_second_hub_on_the_same_data_folder_is_refused(hub: Any) -> None:
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 1

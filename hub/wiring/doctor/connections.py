@@ -18,9 +18,10 @@ from hub.ports.broker.identities import internal_identity
 from hub.ports.broker.port import REVOKER, ClientIdentity
 from hub.wiring import compose
 from hub.wiring.doctor.case import Case
-from hub.wiring.doctor.report import Line, ok, problem
+from hub.wiring.doctor.report import Line, ok, problem, warning
 
 _TIMEOUT_S = 5.0
+_SOON_DAYS = 60
 _REFUSALS = {4: "bad user name", 5: "not authorized"}
 
 
@@ -88,17 +89,26 @@ def _ask_broker(case: Case, who: ClientIdentity) -> Line:
             context.wrap_socket(plain, server_hostname=who.host) as secure,
         ):
             code = _connect(secure, who.name)
+            shown = secure.getpeercert() or {}
     except ssl.SSLError as error:
         return problem("broker", f"{where}: TLS failed: {error}", "See the lines on certificates.")
     except OSError as error:
         return problem("broker", f"{where} does not answer: {error}", look)
-    if code == 0:
-        return ok("broker", f"{where} accepts the hub's certificate")
-    return problem(
-        "broker",
-        f"{where} refuses the hub's certificate ({_REFUSALS.get(code, f'code {code}')})",
-        f"Is the process authd alive? Look at {case.settings.run_dir / 'authd.log'}.",
-    )
+    if code != 0:
+        return problem(
+            "broker",
+            f"{where} refuses the hub's certificate ({_REFUSALS.get(code, f'code {code}')})",
+            f"Is the process authd alive? Look at {case.settings.run_dir / 'authd.log'}.",
+        )
+    ends_s = ssl.cert_time_to_seconds(str(shown["notAfter"]))
+    days = int(ends_s - (case.now_ns - case.ahead_ns) // 10**9) // 86_400
+    if days < _SOON_DAYS and case.settings.broker.kind != "nats":  # the hub renews its own
+        return warning(
+            "broker",
+            f"{where} shows a certificate that ends in {days} days; no device comes in then",
+            "Give it another one, as when you set it up (docs/operations/certificates.md).",
+        )
+    return ok("broker", f"{where} accepts the hub's certificate")
 
 
 def _connect(secure: ssl.SSLSocket, name: str) -> int:

@@ -4,14 +4,16 @@ import datetime as dt
 import os
 import socket
 import sqlite3
+import ssl
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from hub.config import Settings
+from hub.config import BrokerSettings, MqttSettings, PkiSettings, Settings
 from hub.ports.database.engine import migrate, open_engine
 from hub.ports.journal.block import Kind
 from hub.ports.journal.writer import JournalWriter
@@ -20,7 +22,7 @@ from hub.services.caller import HUB
 from hub.services.pki import CertificateAuthority, save_pair
 from hub.services.signing_keys import SigningKeys
 from hub.wiring import compose
-from hub.wiring.doctor import examination, signing
+from hub.wiring.doctor import connections, examination, signing
 from hub.wiring.doctor.case import Case
 from hub.wiring.doctor.report import Level, Line
 
@@ -334,3 +336,48 @@ def test_a_settings_file_with_secrets_that_others_may_read(
     assert "chmod 600" in wrong(stopped)["settings file"].advice
     file.chmod(0o600)
     assert "settings file" not in wrong(stopped)
+
+
+def test_every_node_of_a_cluster_is_asked(stopped: Settings) -> None:
+    gone = [free_port(), free_port()]
+    nodes = [{"host": "127.0.0.1", "mqtt_port": port, "client_port": 1} for port in gone]
+    nodes[1]["client_port"], nodes[1]["route_port"] = 2, 3
+    clustered = Settings.model_validate(
+        {"data_dir": stopped.data_dir, "broker": {"kind": "nats-cluster", "nodes": nodes}}
+    )
+    lines = list(connections.check_broker(Case(clustered, {}, True, compose.now())))
+    assert [line.level for line in lines] == [Level.PROBLEM] * 2
+    assert all(
+        f"127.0.0.1:{port} does not answer" in str(line)
+        for port, line in zip(gone, lines, strict=True)
+    )
+
+
+def test_a_brokers_certificate_that_ends_soon_is_told(stopped: Settings) -> None:
+    at, port = compose.now(), free_port()
+    authority = CertificateAuthority.load_or_create(
+        stopped.pki_dir, at, PkiSettings(server_days=20)
+    )
+    pair = save_pair(authority.issue_server(["127.0.0.1"], at), stopped.run_dir, "broker")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*pair)
+
+    def answer() -> None:
+        with listener.accept()[0] as plain, context.wrap_socket(plain, server_side=True) as secure:
+            secure.recv(256)
+            secure.sendall(b"\x20\x02\x00\x00")
+            secure.recv(256)
+
+    settings = stopped.model_copy(
+        update={
+            "mqtt": MqttSettings(port=port),
+            "broker": BrokerSettings(kind="mosquitto"),
+        }
+    )
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        server = threading.Thread(target=answer, daemon=True)
+        server.start()
+        (line,) = connections.check_broker(Case(settings, {}, True, at))
+        server.join()
+    assert line.level is Level.WARNING
+    assert "ends in 20 days" in line.seen

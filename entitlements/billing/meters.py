@@ -33,13 +33,17 @@ class Aggregation(IntEnum):
     UNIQUE = 6
 
 
+NO_METRIC: Final = 65_535
+"""Index of a metric that no model has: nothing of telemetry counts, only what programs tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class Meter:
     """Something that is counted.
 
     Args:
         code: name, unique in its model.
-        metric: index of the metric that is read.
+        metric: index of the metric that is read, `NO_METRIC` for none.
         aggregation: how.
         decimals: quantities are in `10**-decimals` of the metric's unit, 0 to 9.
 

@@ -234,7 +234,7 @@ class ModelEntry(Entry):
         description="What a claim needs beside the code: a window opened on the device, or nothing.",
     )
     budget: BudgetEntry = BudgetEntry()
-    metrics: Annotated[tuple[MetricEntry, ...], Field(max_length=65_536, strict=False)] = ()
+    metrics: Annotated[tuple[MetricEntry, ...], Field(max_length=65_535, strict=False)] = ()
     meters: Annotated[dict[FeatureName, MeterEntry], Field(max_length=64)] = {}
     features: dict[FeatureName, FeatureEntry] = {}
     settings: Annotated[dict[SettingName, SettingEntry], Field(max_length=256)] = {}

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from entitlements.billing.meters import NO_METRIC
 from hub.ports.database import billing_tables as b
 from hub.ports.database import catalogue_tables as c
 from hub.ports.database.usage_tables import UsageMeter
@@ -126,7 +127,8 @@ def _meters(session: Session) -> dict[int, dict[str, MeterEntry]]:
     for row in session.scalars(select(UsageMeter).order_by(UsageMeter.number)):
         found[row.model_number][row.name] = MeterEntry.model_construct(
             title=row.title,
-            metric=metrics[row.model_number, row.metric_index],
+            metric=metrics.get((row.model_number, row.metric_index), ""),
+            unit=row.unit or "",
             aggregation=row.aggregation,  # type: ignore[arg-type]  # the table's constraint
             decimals=row.decimals,
         )
@@ -193,7 +195,8 @@ def _write_meters(session: Session, model_number: int, entry: ModelEntry) -> Non
     for name, meter in entry.meters.items():
         row = present.get(name) or UsageMeter(model_number=model_number, name=name)
         row.title = meter.title or name
-        row.metric_index = index[meter.metric]
+        row.metric_index = index[meter.metric] if meter.metric else NO_METRIC
+        row.unit = None if meter.metric else meter.unit
         row.aggregation = meter.aggregation
         row.decimals = meter.decimals
         session.add(row)

@@ -2,6 +2,7 @@
 
     [models.heat-pump.meters]
     boost = { metric = "boost_h", aggregation = "increase", decimals = 1 }
+    support_calls = { aggregation = "sum", unit = "1" }     # no metric: what programs tell over the API
     [models.heat-pump.features]
     boost_hours = { kind = "metered", unit = "h", meter = "boost" }    # counts against its quota
 
@@ -13,9 +14,10 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from entitlements.quotas import SHARES, QuotaTerms
+from hub.services import catalogue_units
 
 Aggregate = Literal["count", "sum", "max", "last", "increase", "unique"]
 
@@ -75,18 +77,36 @@ class MeterEntry(BaseModel):
     """Something that is counted in each billing period.
 
     `increase` reads a counter, with resets; the others read the rows of any metric: how many, their
-    sum, the greatest, the latest, how many different ones. Quantities are exact in `decimals`.
+    sum, the greatest, the latest, how many different ones. Without a metric it adds up what programs
+    tell over the API, in a unit of its own. Quantities are exact in `decimals`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     title: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
-    metric: Annotated[str, Field(max_length=48)]
+    metric: Annotated[str, Field(max_length=48)] = ""
     aggregation: Aggregate
     decimals: Annotated[int, Field(ge=0, le=9)] = 0
+    unit: Annotated[str, AfterValidator(catalogue_units.check)] = Field(
+        default="", description="UCUM code of a meter without a metric."
+    )
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Self:
+        if self.metric and self.unit:
+            raise ValueError(
+                "a meter that reads a metric counts in the metric's unit; leave unit out"
+            )
+        if not self.metric and self.aggregation != "sum":
+            raise ValueError(
+                "a meter without a metric adds up what is told: its aggregation is sum"
+            )
+        return self
 
     def refusal(self, kind: str | None) -> str | None:
         """Say why it cannot read a metric of a kind (`None`: there is no such metric)."""
+        if not self.metric:
+            return None
         if kind is None:
             return f"reads {self.metric}, which is no metric of the model"
         if (self.aggregation == "increase") is not (kind == "counter"):

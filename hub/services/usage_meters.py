@@ -25,7 +25,8 @@ class ModelMeter:
     Args:
         number: its number.
         title: as people read it.
-        unit: UCUM code of what it counts: of the metric that it reads, or `1` for numbers of rows.
+        unit: UCUM code of what it counts: of the metric that it reads, `1` for numbers of rows, its own if it
+            reads none.
         meter: what it counts.
     """
 
@@ -44,7 +45,7 @@ def load_meters(session: Session) -> Meters:
     found: dict[int, list[ModelMeter]] = {}
     query = (
         select(UsageMeter, Metric.unit)
-        .join(
+        .outerjoin(
             Metric,
             (Metric.model_number == UsageMeter.model_number)
             & (Metric.index == UsageMeter.metric_index),
@@ -56,7 +57,7 @@ def load_meters(session: Session) -> Meters:
         meter = Meter(row.name, row.metric_index, aggregation, row.decimals)
         plain = aggregation in {Aggregation.COUNT, Aggregation.UNIQUE}
         found.setdefault(row.model_number, []).append(
-            ModelMeter(row.number, row.title, "1" if plain else unit, meter)
+            ModelMeter(row.number, row.title, "1" if plain else unit or row.unit or "1", meter)
         )
     return {model: tuple(meters) for model, meters in found.items()}
 

@@ -13,7 +13,10 @@ from hub.ports.database.tables import Base, Id, Instant, Name, Number
 
 
 class UsageMeter(Base):
-    """Something of a model's telemetry that is counted; see `entitlements.billing.meters.Meter`."""
+    """Something of a model that is counted; see `entitlements.billing.meters.Meter`.
+
+    `unit` is of a meter that reads no metric (`NO_METRIC`), but what programs tell.
+    """
 
     __tablename__ = "usage_meter"
     __table_args__ = (
@@ -33,6 +36,7 @@ class UsageMeter(Base):
     metric_index: Mapped[int]
     aggregation: Mapped[Name]
     decimals: Mapped[int]
+    unit: Mapped[Name | None]
 
 
 class UsageCorrection(Base):

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from entitlements.billing.meters import LARGEST, MOST
+from entitlements.decision import decide
 from hub.errors import ConflictError, ForbiddenError, InvalidInputError
 from hub.ports.database.billing_tables import Invoice, InvoiceLine
 from hub.ports.database.engine import read_session, write_session
@@ -28,6 +29,7 @@ from hub.services import (
 )
 from hub.services.caller import HUB, ROLE_SCOPES, Caller, Role
 from hub.services.credit_grants import Offer
+from hub.services.facts import load_one
 from hub.services.usage_accounts import ACCOUNT
 from hub.services.usage_archive import Totals
 from hub.services.usage_events import Event, Fate
@@ -331,6 +333,50 @@ def test_a_former_owner_pays_for_their_last_period_and_nobody_else_for_it(priced
     close(priced, product_id, later + 40 * DAY)
     with read_session(priced.engine) as session:
         assert 500 not in set(session.scalars(select(UsageStatement.used)))
+
+
+CALLS = (
+    METERED.replace(
+        "[models.heat-pump.meters]\n",
+        '[models.heat-pump.meters]\ncalls = { aggregation = "sum", unit = "1" }\n',
+    )
+    .replace("[plans.comfort]", '[models.heat-pump.features.help]\nkind = "metered"\nmeter = "calls"\n[plans.comfort]')
+    .replace("version = 1\n", "version = 2\n")
+    .replace("boost_hours = { value = 20 }", "boost_hours = { value = 20 }, help = { value = 2 }")
+)  # fmt: skip
+
+
+def test_a_meter_without_a_metric_counts_what_programs_tell(world: World) -> None:
+    with write_session(world.engine) as session:
+        catalogue.apply(session, HUB, catalogue.parse(CALLS), T0, text=CALLS)
+        assert not catalogue.apply(session, HUB, catalogue.show(session, HUB), T0, whole=True)
+    product_id, _ = sold(world)
+    at = T0 + 5 * DAY
+    first = Event("a", "calls", at, Decimal(1))
+    assert tell(world, product_id, at, first) == [("a", "accepted")]
+    again = (first, Event("b", "calls", at, Decimal("0.5")), Event("c", "calls", at, Decimal(1)))
+    told = tell(world, product_id, at, *again)
+    assert told == [("a", "duplicate"), ("b", "rejected"), ("c", "accepted")]
+    settle(world, product_id, 0, at + 1)
+    with read_session(world.engine) as session:
+        assert decide(load_one(session, product_id), "help", at + 1).code == "quota_used"
+        product = session.get_one(Product, product_id)
+        present = usage.present(session, EMPTY, np.zeros(0, ACCOUNT), product, at + 1)
+    assert [(one.meter, one.total, one.unit) for one in present if one.meter == "calls"] == [
+        ("calls", Decimal(2), "1")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("meter", "says"),
+    [
+        ('{ aggregation = "max" }', "is sum"),
+        ('{ metric = "temp_c", aggregation = "sum", unit = "1" }', "metric's unit"),
+    ],
+)
+def test_a_meter_is_of_a_metric_or_of_what_is_told(meter: str, says: str) -> None:
+    with pytest.raises(InvalidInputError, match=says):
+        catalogue.parse(f"[models.x.meters]\ncalls = {meter}\n")
 
 
 def test_a_plan_that_sells_more_does_not_close_what_it_sells_more_of(world: World) -> None:

@@ -185,9 +185,7 @@ def tried(
     Raises:
         HubError: what the change raises.
     """
-    told = {key: copy.copy(value) for key, value in session.info.items()}
-    nested = session.begin_nested()
-    try:
+    with taken_back(session):
         before = _newest_bill(session)
         agreement = do()
         bill = _bill(session, agreement, before)
@@ -195,6 +193,15 @@ def tried(
         if bill is not None and waiting is not None and waiting.invoice_id == bill.invoice_id:
             settlements.settle(session, tokens, agreement, waiting, at, at)
         yield Outcome(True, _view(session, agreement, at), bill)
+
+
+@contextmanager
+def taken_back(session: Session) -> Iterator[None]:
+    """Take back what a block does in a writing session, and what it would tell."""
+    told = {key: copy.copy(value) for key, value in session.info.items()}
+    nested = session.begin_nested()
+    try:
+        yield
     finally:
         nested.rollback()
         session.info.clear()
@@ -305,8 +312,11 @@ def _bill(session: Session, agreement: Agreement, before: tuple[int, int]) -> Bi
         .order_by(Invoice.year.desc(), Invoice.sequence.desc())
     )
     invoice = session.scalars(query.limit(1)).first()
-    if invoice is None:
-        return None
+    return None if invoice is None else bill_of(session, invoice)
+
+
+def bill_of(session: Session, invoice: Invoice) -> BillView:
+    """Return an invoice as what a change costs."""
     currency = invoice.currency
     lines = [
         BillLine(

@@ -8,7 +8,8 @@
 What must never live here: what a change does, or what it costs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -21,20 +22,24 @@ from starlette.responses import RedirectResponse, Response
 from entitlements.billing.money import Money
 from hub.errors import ConflictError, HubError, InvalidInputError, NotFoundError
 from hub.ports.database.agreement_tables import Agreement
+from hub.ports.database.billing_tables import Invoice
 from hub.ports.database.catalogue_tables import Plan
 from hub.ports.database.engine import read_session, write_session
 from hub.services import (
     agreement_view,
     agreements,
     cancellations,
+    orders,
     plan_changes,
     promotions,
     renewals,
     subscribing,
+    usage,
 )
 from hub.services.agreement_view import BillView
 from hub.services.billing_accounts import NoMethodError
 from hub.services.caller import Caller
+from hub.services.relations import Act
 from hub.services.tokens import Tokens
 from hub.web import bill_sentences
 from hub.web.context import hub_of
@@ -65,6 +70,7 @@ STEPS: Mapping[str, tuple[str, str]] = {
     "undo_cancel": (N_("Keep the plan after all"), N_("Keep the plan")),
     "withdraw": (N_("Withdraw from the contract"), N_("Withdraw now")),
     "pay": (N_("Pay what is open"), N_("Pay now")),
+    "topup": (N_("Buy more"), N_("Order and pay")),
 }
 """What can be done: as the first click calls it, and the second."""
 
@@ -110,18 +116,18 @@ def page_step(
     try:
         with write_session(hub.engine) as session:
             doing = _Doing(session, visitor.known, product_id, at, tokens)
-            with agreement_view.tried(session, tokens, lambda: _act(doing, step), at) as outcome:
+            with _tried(doing, step) as bill:
                 page = gathered(session, visitor, product_id, at)
-                lines = _lines(session, visitor, outcome.bill)
+                lines = _lines(session, visitor, bill)
     except HubError as refused:
-        return _refused(request, product_id, refused)
+        return _refused(request, product_id, refused, step.act)
     return pages_of(request).page(
         request,
         "plan_step.html",
         page=page,
         step=step,
         words=STEPS[step.act],
-        bill=outcome.bill,
+        bill=bill,
         lines=lines,
         statuses=STATUSES,
     )
@@ -136,7 +142,7 @@ def do_step(request: Request, product_id: ID) -> Response:
         with write_session(hub.engine) as session:
             _act(_Doing(session, visitor.known, product_id, hub.clock(), hub.tokens), step)
     except HubError as refused:
-        return _refused(request, product_id, refused)
+        return _refused(request, product_id, refused, step.act)
     return RedirectResponse(f"/products/{product_id}/plan", 303)
 
 
@@ -222,9 +228,26 @@ _DOES: Final[Mapping[str, Callable[[_Doing, Step], Agreement]]] = {
 }
 
 
-def _act(doing: _Doing, step: Step) -> Agreement:
-    """Do something to a plan."""
-    return _DOES[step.act](doing, step)
+@contextmanager
+def _tried(doing: _Doing, step: Step) -> Iterator[BillView | None]:
+    """Do something to a plan, say what it would cost, and take it back at the end of the block."""
+    session, tokens, at = doing.session, doing.tokens, doing.at
+    if step.act == "topup":
+        with agreement_view.taken_back(session):
+            order = orders.place(*doing.plain[:3], step.plan, at, tokens)
+            yield agreement_view.bill_of(session, session.get_one(Invoice, order.invoice_id))
+        return
+    do = _DOES[step.act]
+    with agreement_view.tried(session, tokens, lambda: do(doing, step), at) as outcome:
+        yield outcome.bill
+
+
+def _act(doing: _Doing, step: Step) -> None:
+    """Do something to a plan, or buy something beside it."""
+    if step.act == "topup":
+        orders.place(*doing.plain[:3], step.plan, doing.at, doing.tokens)
+    else:
+        _DOES[step.act](doing, step)
 
 
 def _lines(
@@ -240,14 +263,30 @@ def _lines(
 
 def _shown(request: Request, product_id: str, *, error: str = "", status: int = 200) -> Response:
     hub, visitor = hub_of(request), visitor_of(request)
+    at, caller = hub.clock(), visitor.known
     with read_session(hub.engine) as session:
-        page = gathered(session, visitor, product_id, hub.clock())
+        page = gathered(session, visitor, product_id, at)
+        store = hub.archive or hub.store
+        used = usage.of_product(session, store, hub.accounts, caller, product_id, at)
+    with write_session(
+        hub.engine
+    ) as session:  # prices are in the currency of an account, made if there is none
+        more = orders.offers(session, caller, product_id, at)
     return pages_of(request).page(
-        request, "plan.html", status=status, page=page, error=error, statuses=STATUSES, words=STEPS
+        request,
+        "plan.html",
+        status=status,
+        page=page,
+        error=error,
+        statuses=STATUSES,
+        words=STEPS,
+        more=more,
+        pays=caller.may(Act.PAY, page.summary.owner_id or ""),
+        soon=[one for one in used if one.used_up or one.exhausted_at is not None],
     )
 
 
-def _refused(request: Request, product_id: str, error: HubError) -> Response:
+def _refused(request: Request, product_id: str, error: HubError, step: str) -> Response:
     text = visitor_of(request).language.text
     match error:
         case InvalidInputError():
@@ -255,6 +294,8 @@ def _refused(request: Request, product_id: str, error: HubError) -> Response:
         case NoMethodError():
             said = text(_NO_METHOD)
         case ConflictError():
+            said = text(_REFUSED)
+        case NotFoundError() if step == "topup":
             said = text(_REFUSED)
         case NotFoundError() if "promotion" in error.context or "code" in error.context:
             said = text(_NO_CODE)

@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from hub.ports.database.billing_tables import BillingAccount, Invoice, PaymentAttempt
 from hub.ports.database.engine import read_session, write_session
+from hub.ports.database.usage_tables import CreditGrant
 from hub.ports.payment.port import Answer, Outcome
 from hub.services import billing_accounts, payments, promotions, renewals
 from hub.services.caller import HUB
@@ -200,3 +201,40 @@ def test_without_means_of_payment_and_for_others(
     assert browser(shop, bob).get(path).status_code == 404
     assert browser(shop, bob).post(f"{path}/step", data=step).status_code == 404
     assert browser(shop, ada).get(f"{path}/step", params={"act": "nothing"}).status_code == 404
+
+
+def test_more_is_bought_beside_the_plan_in_two_clicks(
+    shop: World, ada: TestClient, bob: TestClient, unit: Unit
+) -> None:
+    price = {"EUR": "5.00"}
+    offer = {
+        "title": "More readings",
+        "meter": "readings",
+        "amount": 50,
+        "price": price,
+        "days": 30,
+    }
+    catalogue = deepcopy(CATALOGUE)
+    catalogue["models"]["heat-pump"]["meters"] = {
+        "readings": {"title": "Readings", "metric": "temp_c", "aggregation": "count"}
+    }
+    catalogue["plans"] = {"topped": plan("Topped", "4.00", top_ups={"more": offer})}
+    ok(shop.operator.post("/api/v1/catalogue", json=catalogue))
+    bought(shop, ada, unit, "topped")
+    page = f"/products/{unit.product_id}/plan"
+    client = browser(shop, ada)
+    text = text_of(client.get(page))
+    assert "More readings 50 · €5.00 for 30 days" in text.replace(" · for", " for")
+    said = shown(shop, ada, unit, act="topup", plan="more")
+    assert "To be paid now €5.00" in said
+    assert "It can be used as soon as the payment has come." in said
+    form = {"act": "topup", "plan": "more"}
+    assert browser(shop, bob).post(f"{page}/step", data=form).status_code == 404
+    assert client.post(f"{page}/step", data=form).headers["location"] == page
+    collect(shop)
+    with read_session(shop.hub.engine) as session:
+        (given,) = session.scalars(select(CreditGrant)).all()
+        assert (given.kind, given.amount) == ("topup", 50)
+    nothing = client.post(f"{page}/step", data={"act": "topup", "plan": "other"})
+    assert nothing.status_code == 404
+    assert "This is not possible now" in text_of(nothing)

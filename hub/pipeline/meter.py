@@ -269,6 +269,7 @@ class MeterBook:
         self._edge_span, self._mark_span = terms.edge_span.copy(), terms.mark_span.copy()
         self._widest = _widest(self._span)
         self._touched = np.ones(self.accounts.size, np.bool_)
+        self._waiting = np.zeros(self.accounts.size, np.bool_)  # late when all were published
         self._earlier = np.full(self.accounts.size, ON_TIME)
         self._unknown = np.arange(terms.accounts)
         if accounts is not None and accounts.size:
@@ -376,9 +377,9 @@ class MeterBook:
 
     def late(self) -> NDArray[np.int64]:
         """Return the accounts that the archive must count, i64[L]."""
-        touched = self.touched()
-        late: NDArray[np.bool_] = self.accounts["late"][touched] != ON_TIME
-        return touched[late]
+        waiting = np.flatnonzero(self._touched | self._waiting)
+        late: NDArray[np.bool_] = self.accounts["late"][waiting] != ON_TIME
+        return waiting[late]
 
     def corrected(self) -> list[tuple[int, int]]:
         """Return accounts of which rows of earlier periods came since the last call, and since when (ns)."""
@@ -394,7 +395,8 @@ class MeterBook:
 
     def published(self) -> None:
         """Say that all accounts are published as they are now."""
-        self._touched = self.accounts["late"] != ON_TIME
+        self._waiting = self.accounts["late"] != ON_TIME
+        self._touched = np.zeros_like(self._touched)
 
     def begin(self, at: int) -> None:
         """Have the archive count the period of an instant (ns) for each account that is `unknown`."""

@@ -59,6 +59,11 @@ class TermsTable:
         return self._meters
 
     @property
+    def accounts(self) -> int:
+        """How many accounts there are, with those that others replaced since the last `whole`."""
+        return self._rows
+
+    @property
     def slots(self) -> NDArray[np.int64]:
         """i64[P], rising: the slots that have accounts."""
         return np.flatnonzero(self._span[:, 0] != self._span[:, 1])

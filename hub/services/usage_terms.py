@@ -34,7 +34,12 @@ from hub.services import changes
 from hub.services.facts import load_some
 from hub.services.meter_terms import AccountTerms, MeterTerms
 from hub.services.meter_terms_table import TermsTable
-from hub.services.snapshot_file import publish_patch, publish_snapshot, read_snapshot
+from hub.services.snapshot_file import (
+    current_version,
+    publish_patch,
+    publish_snapshot,
+    read_snapshot,
+)
 from hub.services.usage_archive import Totals
 from hub.services.usage_balance import Given, entries, standing
 from hub.services.usage_meters import Meters, ModelMeter, load_meters
@@ -126,9 +131,10 @@ class MeterTermsPublisher:
         self._lock = threading.Lock()
         self._marked: set[str] = {changes.EVERY_PRODUCT}
         self._table: TermsTable | None = None
-        # Whether the table has all products, is ahead of what is published, and of which whole version.
+        # Whether the table may be published, is ahead of what is published, and of which whole version.
         self._complete = self._ahead = False
         self._base: int | None = None
+        self._published = 0  # accounts
         self._cuts: dict[str, int] = {}
         self._turns: list[tuple[int, str]] = []
         self._round: deque[str] = deque()
@@ -159,7 +165,8 @@ class MeterTermsPublisher:
         self._settle_changed()
         if not self._complete or self._round:
             self._go_on(table, meters, at)
-            published |= self._publish(table)
+            if self._is_worth_it(table):
+                published |= self._publish(table)
             self._settle_changed()
         return published
 
@@ -184,6 +191,11 @@ class MeterTermsPublisher:
         if self._unsettled:
             self._settle(self._unsettled)
             self._unsettled = set()
+
+    def _is_worth_it(self, table: TermsTable) -> bool:
+        """Say whether to publish while all products are gone through: all of it is written where many are new."""
+        new = table.accounts - self._published
+        return not self._round or new < _PART or new >= self._published
 
     def _turns_by(self, at: int) -> bool:
         return bool(self._turns and self._turns[0][0] <= at) or at - self._all_at > _ANEW
@@ -215,7 +227,10 @@ class MeterTermsPublisher:
         listed = [known.get(n, _UNUSED) for n in range(max(numbers, max(known, default=-1) + 1))]
         if table is None:
             table = self._table = TermsTable(listed, before)
-            self._complete = before is not None
+            # Where nothing was ever published, nobody is forgotten while some are still missing.
+            young = current_version(self._folder) is None
+            self._complete, self._ahead = young or before is not None, young
+            self._published = table.accounts
         else:
             self._ahead |= table.describe(listed)
         return table
@@ -309,7 +324,7 @@ class MeterTermsPublisher:
             self._base = publish_snapshot(self._folder, table.whole().arrays())
         else:
             publish_patch(self._folder, self._base, patch)
-        self._ahead = False
+        self._ahead, self._published = False, table.accounts
         return True
 
 

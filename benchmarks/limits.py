@@ -68,9 +68,9 @@ def measure(quick: bool) -> dict[str, Any]:
     """Measure.
 
     Args:
-        quick: 5,000 products beside and 54 crossings, instead of 50,000 and 240.
+        quick: 5,000 products beside and 36 crossings, instead of 50,000 and 240.
     """
-    products, rounds = (5_000, 9) if quick else (50_000, 40)
+    products, rounds = (5_000, 6) if quick else (50_000, 40)
     with tempfile.TemporaryDirectory(prefix="homeport-limits-") as temporary:
         folder = Path(temporary)
         settings = Settings(data_dir=folder / "data")

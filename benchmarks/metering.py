@@ -39,7 +39,6 @@ _METERS: Final = (
 _MARKS: Final = (100, 10_000, 20_000)
 _METRICS: Final = 4
 _ROWS: Final = 3_072  # of a block, as the ingest worker writes them when busy
-_LATE: Final = 300
 _CHECKED: Final = 50
 
 
@@ -47,16 +46,16 @@ def run(quick: bool, seed: int = 7_001) -> dict[str, Any]:
     """Measure.
 
     Args:
-        quick: 20,000 products and fewer rows.
+        quick: 20,000 products, fewer rows, and fewer that are late.
         seed: of the rows.
     """
-    products, blocks = (20_000, 200) if quick else (100_000, 1_000)
+    products, blocks, late = (20_000, 200, 100) if quick else (100_000, 1_000, 300)
     with tempfile.TemporaryDirectory(prefix="homeport-bench-") as temporary:
-        counted = _measure(Path(temporary), products, blocks, seed)
+        counted = _measure(Path(temporary), products, blocks, late, seed)
     return counted | limits.measure(quick)
 
 
-def _measure(folder: Path, products: int, blocks: int, seed: int) -> dict[str, Any]:
+def _measure(folder: Path, products: int, blocks: int, rows_late: int, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     journals = {"0": folder / "journal"}
     places = MeterPlaces(folder / "terms", folder / "accounts", journals)
@@ -76,7 +75,7 @@ def _measure(folder: Path, products: int, blocks: int, seed: int) -> dict[str, A
         spent, cpu = time.perf_counter() - begin, time.process_time() - cpu
         _check(store, places, products, rng)
         compactor.run(time.time_ns(), {"0": writer.synced})
-        late = [_late(meter, writer, products, rng) for _ in range(_LATE)]
+        late = [_late(meter, writer, products, rng) for _ in range(rows_late)]
         _check(store, places, products, rng)
     rows = blocks * _ROWS
     return {

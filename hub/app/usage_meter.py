@@ -30,7 +30,7 @@ from hub.ports.journal.beat import BEAT_SIZE, Beat, decode_beat
 from hub.ports.journal.block import Block, Kind
 from hub.ports.journal.reader import JournalReader
 from hub.ports.journal.segments import list_segments
-from hub.ports.journal.telemetry import decode
+from hub.ports.journal.telemetry import TelemetryBatch, decode
 from hub.ports.journal.writer import JournalWriter
 from hub.ports.store.port import Cursor, RawColumns, Visibility
 from hub.services.meter_terms import NOTHING, MeterTerms
@@ -128,6 +128,9 @@ class UsageMeter:
         self._offsets = dict.fromkeys(places.journals, 0)
         self._book = MeterBook(NOTHING)
         self._kept = self._resumed()  # until there are terms to take them over by
+        # By slot, whether anything came of a product; None if that is not known since the journals began.
+        whole_story = not any(self._offsets.values()) and not self._pruned()
+        self._sent = np.zeros(1, np.bool_) if whole_story else None
         # The whole version of the accounts that patches are of.
         self._base: int | None = None
 
@@ -175,7 +178,8 @@ class UsageMeter:
             crossings = self._adopt_whole(self._terms, first=before is None)
         told += [self._crossed(crossing) for crossing in crossings]
         if any(self._offsets.values()) or self._pruned():
-            self._book.begin(self._clock())  # what came before the new accounts is in the archive
+            # What came before the new accounts is in the archive.
+            self._book.begin(self._clock(), self._sent)
         self._metrics.meter_terms_time.set(self._clock() / 1e9)
         return self._terms is not None
 
@@ -209,6 +213,7 @@ class UsageMeter:
         if offset < segments[0].first:
             _log.warning("journal %s was pruned up to %d; the archive counts", name, offset)
             self._book.doubt()
+            self._sent = None
             offset = segments[0].first
         reader = JournalReader(self._places.journals[name], offset)
         rows = 0
@@ -218,6 +223,7 @@ class UsageMeter:
             if block.kind == Kind.TELEMETRY:
                 batch = decode(block.payload)
                 rows += batch.rows
+                self._note(batch)
                 crossings = self._book.count(
                     batch, block.offset, worker, latest=block.received_ns + _AHEAD
                 )
@@ -226,6 +232,15 @@ class UsageMeter:
                 break
         self._offsets[name] = reader.offset
         return rows
+
+    def _note(self, batch: TelemetryBatch) -> None:
+        """Keep whose rows these are, if those of all before are known."""
+        if self._sent is None or not batch.rows:
+            return
+        last = int(batch.slot.max())
+        if last >= self._sent.size:
+            self._sent = np.append(self._sent, np.zeros(last + 1, np.bool_))
+        self._sent[batch.slot] = True
 
     def _paused(self, worker: int, name: str, block: Block) -> list[dict[str, int]]:
         """Return a record if nobody listened for long before a beat: slot 0 stands for the worker."""

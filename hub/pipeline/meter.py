@@ -271,14 +271,10 @@ class MeterBook:
         self._touched = np.ones(self.accounts.size, np.bool_)
         self._waiting = np.zeros(self.accounts.size, np.bool_)  # late when all were published
         self._earlier = np.full(self.accounts.size, ON_TIME)
+        # Accounts that no rows were counted for yet: what came before is in the archive.
         self._unknown = np.arange(terms.accounts)
         if accounts is not None and accounts.size:
             self._take_over(accounts)
-
-    @property
-    def unknown(self) -> NDArray[np.int64]:
-        """Accounts that no rows were counted for yet: what came before is in the archive, i64[U]."""
-        return self._unknown
 
     def count(
         self, batch: TelemetryBatch, offset: int, worker: int = 0, *, latest: int = ON_TIME
@@ -398,9 +394,18 @@ class MeterBook:
         self._waiting = self.accounts["late"] != ON_TIME
         self._touched = np.zeros_like(self._touched)
 
-    def begin(self, at: int) -> None:
-        """Have the archive count the period of an instant (ns) for each account that is `unknown`."""
-        for account in self._unknown.tolist():
+    def begin(self, at: int, sent: NDArray[np.bool_] | None = None) -> None:
+        """Have the archive count the period of an instant (ns) for each account that is `unknown`.
+
+        Args:
+            at: the instant.
+            sent: bool[N] by slot, whether anything ever came of a product; `None`: it may have.
+        """
+        unknown = self._unknown
+        if sent is not None:
+            slot = self.accounts["slot"][unknown]
+            unknown = unknown[(slot < sent.size) & sent[np.minimum(slot, sent.size - 1)]]
+        for account in unknown.tolist():
             row = self.accounts[account]
             if row["start"] != NEVER:
                 continue

@@ -29,7 +29,15 @@ from hub.ports.database.agreement_tables import Agreement, AgreementBill
 from hub.ports.database.billing_tables import Invoice, InvoiceLine, PaymentAttempt
 from hub.ports.database.engine import open_engine, read_session, write_session
 from hub.ports.payment.port import Answer, Outcome
-from hub.services import agreements, cancellations, payments, plan_changes, renewals, subscribing
+from hub.services import (
+    agreements,
+    cancellations,
+    outages,
+    payments,
+    plan_changes,
+    renewals,
+    subscribing,
+)
 from hub.services.facts import load_one
 from hub.services.tokens import Tokens
 from tests.hub.services.agreement_world import DAY, T0, BillingWorld, new_billing_world
@@ -54,6 +62,7 @@ ACTS = (
     "pay",
     "no_card",
     "card",
+    "outage",
 )
 
 
@@ -94,6 +103,7 @@ def do(books: BillingWorld, act: str) -> None:
         "undo": lambda s: cancellations.undo_cancel(s, *about, at),
         "withdraw": lambda s: cancellations.withdraw(s, *about, at, tokens),
         "pay": lambda s: renewals.pay(s, *about, at, tokens),
+        "outage": lambda s: outages.note(s, 0, at - 3 * DAY, at),
     }
     with suppress(HubError), write_session(books.world.engine) as session:
         if act in acts:
@@ -228,6 +238,10 @@ def life(template: BillingWorld) -> Iterator[BillingWorld]:
 )
 @example(
     script=[Step(0, "trial", True), Step(13, "basic", True), Step(40, "pause_for", True)], cuts=[30]
+)
+@example(
+    script=[Step(0, "subscribe", True), Step(40, "outage", False), Step(4, "pay", True)],
+    cuts=[720, 800],
 )
 def test_a_split_life_is_the_same_life(
     template: BillingWorld, script: list[Step], cuts: list[int]

@@ -1,8 +1,8 @@
 """Chaos: a hub and its products are hurt in every way we know, and every promise is checked.
 
 1. The suite is `tests/chaos`; here stand only the counts.
-2. lost, duplicates, phantoms and corrupt must be 0. Recovery is from a fault to the moment when every product has a
-   receipt for a row measured after it.
+2. lost, duplicates, phantoms, corrupt and miscounted (metered usage that does not add up) must be 0. Recovery is from
+   a fault to the moment when every product has a receipt for a row measured after it.
 """
 
 import tempfile
@@ -26,6 +26,7 @@ FULL = {
     "disk_full": 5,
     "hub_restore": 3,
     "backup_restore": 3,
+    "metered_usage": 60,
 }
 QUICK = {"hub_kill": 5, "broker_wipe": 2, "store_outage": 1}
 

@@ -1,7 +1,7 @@
 """A campaign: all scenarios, so many faults each, on hubs of their own seed; and its report.
 
-1. `disk_full` has a hub with a small disk, `hub_restore` and `backup_restore` one whose past may be forgotten; the rest
-   share one.
+1. `disk_full` has a hub with a small disk, `hub_restore` and `backup_restore` one whose past may be forgotten, and
+   `metered_usage` one whose clock can be moved; the rest share one.
 2. At the end the products of all scenarios are looked at once more: what is promised stays promised.
 """
 
@@ -13,7 +13,8 @@ from typing import Any
 from tests.chaos.nemesis import Nemesis, Outcome
 from tests.chaos.scenarios import SCENARIOS
 
-ALONE = ("disk_full", "hub_restore", "backup_restore")
+ALONE = ("disk_full", "hub_restore", "backup_restore", "metered_usage")
+_SETTINGS: Mapping[str, Mapping[str, str]] = {"metered_usage": {"DEMO": "true"}}
 
 
 def run(folder: Path, seed: int, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -33,10 +34,13 @@ def run(folder: Path, seed: int, counts: Mapping[str, int]) -> dict[str, Any]:
     for number, names in enumerate(parts):
         place = folder / str(number)
         place.mkdir()
-        with Nemesis(place, seed + number, small_disk="disk_full" in names) as nemesis:
+        settings = _SETTINGS.get(names[0], {})
+        small = "disk_full" in names
+        with Nemesis(place, seed + number, small_disk=small, **settings) as nemesis:
             for name in names:
                 outcome = outcomes[name] = SCENARIOS[name](nemesis, counts[name])
                 sys.stderr.write(f"{name}: {outcome.summary()} {outcome.broken or ''}\n")
+                sys.stderr.writelines(f"  {sentence}\n" for sentence in outcome.miscounted)
             worse = nemesis.look_back()
             outcomes[names[-1]].verdict += worse
     return report(seed, outcomes)

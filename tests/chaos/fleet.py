@@ -8,7 +8,7 @@
 import random
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -25,7 +25,7 @@ from device_sdk.trust import Trust
 from device_sdk.wire.errors import WireError
 from device_sdk.wire.pack import decode_pack
 from tests.chaos.ledger import Ledger
-from tests.e2e.world import Unit, World
+from tests.e2e.world import Home, Unit, World
 
 NAMING, SECOND = "temp_c", "power_w"
 PAUSE_S = 0.02
@@ -210,14 +210,24 @@ class Fleet:
         count: of products.
         seed: of chance.
         conditions: of all of them.
+        sell: makes and sells one to the household.
+
+    Attributes:
+        home: the household that has all of them.
     """
 
-    def __init__(self, world: World, count: int, seed: int, conditions: Conditions = FAIR) -> None:
-        home = world.home("street")
-        self._home = home
+    def __init__(
+        self,
+        world: World,
+        count: int,
+        seed: int,
+        conditions: Conditions = FAIR,
+        sell: Callable[[World, Home], Unit] = World.sold,
+    ) -> None:
+        self.home = home = world.home("street")
         self.products: list[Product] = []
         for i in range(count):
-            unit = world.sold(home)
+            unit = sell(world, home)
             world.enrol(unit)
             self.products.append(Product(unit, seed + i, conditions))
         self._stop = threading.Event()
@@ -256,7 +266,7 @@ class Fleet:
 
     def returned(self, product: Product) -> tuple[Iterable[tuple[int, float]], Iterable[float]]:
         """Ask the hub's API, as the owner, for all rows of a product: by name, and what accompanies them."""
-        rows = self._home.api.rows
+        rows = self.home.api.rows
         named = [(row.time_ns, row.value) for row in rows(product.unit.id, NAMING)]
         return named, [row.value for row in rows(product.unit.id, SECOND)]
 

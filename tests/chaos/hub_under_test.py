@@ -140,6 +140,10 @@ class HubUnderTest:
         shutil.rmtree(self.data_dir)
         self._command("restore", str(file))
 
+    def advance_clock(self, by: str) -> None:
+        """Move the time of a demo hub ahead."""
+        self._command("clock", "advance", by)
+
     def _command(self, *words: str) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "hub", *words],

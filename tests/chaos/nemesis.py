@@ -22,7 +22,7 @@ from tests.chaos.fleet import FAIR, Conditions, Fleet, Product
 from tests.chaos.hub_under_test import HubUnderTest
 from tests.chaos.ledger import Verdict
 from tests.chaos.network import Weather
-from tests.e2e.world import World
+from tests.e2e.world import Home, Unit, World
 
 PATIENCE_S = 120.0
 PRODUCTS = 4
@@ -40,6 +40,7 @@ class Outcome:
         faults: by name.
         rejected: rows that the hub refused, by code.
         broken: what each product whose promises were not kept found, by device id.
+        miscounted: what of metered usage does not add up, one sentence each.
     """
 
     verdict: Verdict = field(default_factory=Verdict)
@@ -47,6 +48,7 @@ class Outcome:
     faults: Counter[str] = field(default_factory=Counter)
     rejected: Counter[int] = field(default_factory=Counter)
     broken: dict[str, Verdict] = field(default_factory=dict)
+    miscounted: list[str] = field(default_factory=list)
 
     def add(self, other: Self) -> None:
         """Take in another outcome."""
@@ -55,6 +57,7 @@ class Outcome:
         self.faults += other.faults
         self.rejected += other.rejected
         self.broken |= other.broken
+        self.miscounted += other.miscounted
 
     def summary(self) -> dict[str, Any]:
         """Return plain numbers."""
@@ -62,6 +65,7 @@ class Outcome:
         p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))] if ordered else 0.0
         return {
             **self.verdict.counts(),
+            "miscounted": len(self.miscounted),
             "recovery_s_p95": round(p95, 2),
             "faults": self.faults.total(),
         }
@@ -102,21 +106,29 @@ class Nemesis:
             self._world.close()
         self.hub.close()
 
+    @property
+    def world(self) -> World:
+        """The hub and everybody around it."""
+        assert self._world is not None
+        return self._world
+
     @contextmanager
     def fleet(
-        self, count: int = PRODUCTS, conditions: Conditions = FAIR
+        self,
+        count: int = PRODUCTS,
+        conditions: Conditions = FAIR,
+        sell: Callable[[World, Home], Unit] = World.sold,
     ) -> Iterator[tuple[Fleet, Outcome]]:
         """Let products live for a block, and check them at its end; the outcome is complete then."""
-        assert self._world is not None
         out = Outcome()
-        fleet = Fleet(self._world, count, self.random.randrange(1 << 30), conditions)
+        fleet = Fleet(self.world, count, self.random.randrange(1 << 30), conditions, sell)
         with fleet:
             self.recover(fleet, time.monotonic())
             yield fleet, out
             self.hub.network.set(Weather())
             fleet.silence()
             for product in fleet.products:
-                product.endure(Conditions(skew_ns=conditions.skew_ns))
+                product.endure(Conditions(skew_ns=product.conditions.skew_ns))
                 assert product.device is not None
                 assert product.device.flush(PATIENCE_S), _standing(product)
                 product.ledger.promise_all()

@@ -12,12 +12,26 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tests.chaos import usage
 from tests.chaos.fleet import FAIR, Conditions, Fleet, Product
 from tests.chaos.nemesis import PRODUCTS, Nemesis, Outcome
 from tests.chaos.network import Weather
 
 YEARS_NS = 3_652 * 86_400 * 10**9
 ROLES = ("ingest-0",) * 12 + ("broker", "control", "authd", "compactor", "compactor")
+_AT_ONCE = (
+    ("ingest-0",),
+    ("meter",),
+    ("meter", "meter"),
+    ("meter", "ingest-0"),
+    ("ingest-0", "meter"),
+    ("control", "meter"),
+    ("control",),
+    ("broker",),
+    ("compactor", "meter"),
+    ("device",),
+)
+"""Who is killed, one after the other before anything has recovered."""
 _PLACES = ("kill-before-sync", "kill-after-sync", "", "", "")
 
 Scenario = Callable[[Nemesis, int], Outcome]
@@ -266,6 +280,39 @@ def backup_restore(nemesis: Nemesis, count: int) -> Outcome:
     return out
 
 
+def metered_usage(nemesis: Nemesis, count: int) -> Outcome:
+    """Everything that counts is killed in turns while usage with limits, credit and bills goes on.
+
+    Half-way the hub's month of usage ends: the clock leaps behind it, and with it half of the products; what
+    the others measure then comes late to the month that is closed. At the end all must add up: what was
+    counted, what grants paid for, and what was billed.
+    """
+    hub, draw = nemesis.hub, nemesis.random
+    usage.again(lambda: nemesis.world.vendor.call("POST", "/catalogue", usage.document()))
+    ahead = 0
+    with nemesis.fleet(sell=usage.sold) as (fleet, out):
+        book = usage.UsageBook(nemesis.world.vendor, fleet, draw)
+        while out.faults.total() < count:
+            if not ahead and out.faults.total() >= count // 2:
+                ahead = usage.LEAP_H * 3_600 * 10**9
+                usage.again(nemesis.world.vendor.ready)
+                hub.advance_clock(f"{usage.LEAP_H}h")
+                for product in fleet.products[::2]:
+                    product.endure(Conditions(skew_ns=ahead))
+            book.write(time.time_ns() + ahead * draw.randrange(2))
+            since = time.monotonic()
+            for role in draw.choice(_AT_ONCE):
+                if role == "device":
+                    _while_off(fleet, draw.choice(fleet.products), bool)
+                else:
+                    nemesis.hit(partial(hub.kill, role))
+                out.faults[f"kill_{role}"] += 1
+                nemesis.wait(0.0, 0.8)
+            nemesis.recover(fleet, since, out)
+    out.miscounted = book.settled()
+    return out
+
+
 SCENARIOS: dict[str, Scenario] = {
     "hub_kill": hub_kill,
     "broker_wipe": broker_wipe,
@@ -282,6 +329,7 @@ SCENARIOS: dict[str, Scenario] = {
     "device_restore": device_restore,
     "hub_restore": hub_restore,
     "backup_restore": backup_restore,
+    "metered_usage": metered_usage,
 }
 
 

@@ -135,7 +135,7 @@ class Unit:
         return found.device_id
 
 
-def _catalogue() -> dict[str, Any]:
+def catalogue_document() -> dict[str, Any]:
     """The demo's catalogue, but the products here have no button: most are claimed before they are
     switched on, or are never switched on at all. `test_ownership_walk` is about buttons."""
     document = dict(catalogue.document())
@@ -153,7 +153,7 @@ class World:
         self.vendor = HubClient(self.address.api, self.address.ca_file, self.address.token)
         self._folder = folder
         self._numbers = count(1)
-        self.vendor.call("POST", "/catalogue", _catalogue())
+        self.vendor.call("POST", "/catalogue", catalogue_document())
         made = onboarding.staff(self.vendor, f"sam@{folder.name}.example", "Sam")
         self.support = onboarding.sign_in(self.address, made.email, made.password)
 

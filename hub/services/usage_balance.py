@@ -154,8 +154,9 @@ def closed(
     stands = stand(periods, grants, usage, stretch[1])
     if stands.period.quota is None:
         return stands.used, 0
-    paid = sum(one.units for part in stands.stretches for one in part.paid)
-    return stands.used, stands.used - paid
+    # Also what was given later paid: it is gone from that grant, so it is not billed as well.
+    paid = sum(one.units for part in stands.stretches for one in (*part.settled, *part.paid))
+    return stands.used, max(stands.used - paid, 0)
 
 
 def entries(session: Session, product_id: str, meter: int, start: int, end: int) -> int:

@@ -4,6 +4,7 @@ Time moves by `clock advance`; people click, and what they see is what the pages
 """
 
 import io
+import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from firmware_sim import onboarding
 from firmware_sim.local_hub import LocalHub
 from hub.wiring.cli import app
+from tests.e2e import canary
 from tests.e2e.world import PATIENCE_S, Home, Unit, World, eventually
 from tests.web.browsing import CHROMIUM, WITHOUT, required, sign_in, surfing
 from tests.web.showcase import PASSWORD
@@ -214,8 +216,18 @@ def takes_everything_along(walk: Walk) -> None:
 
 
 def is_erased(walk: Walk) -> None:
-    """What would go is shown, the password is asked for, and nobody can sign in any more."""
-    page = walk.page
+    """What would go is shown, the password is asked for, and nobody can sign in any more.
+
+    No file of the hub has a word or a number of theirs when the hub says that it is done.
+    """
+    page, world, who = walk.page, walk.world, walk.home.who
+    with (
+        onboarding.sign_in(world.address, who.email, PASSWORD) as home,
+        world.open(walk.unit) as device,
+    ):
+        person_id = home.call("GET", "/me")["person_id"]
+        canary.plant(world.vendor, home, who.owner_id, device)
+    assert any("journal" in place for place in canary.left(world.data_dir))
     page.goto("/my-data/erase")
     expect(page.locator("main")).to_contain_text("TAP-1")
     page.fill("input[name=password]", PASSWORD)
@@ -226,3 +238,16 @@ def is_erased(walk: Walk) -> None:
     page.fill("input[name=password]", PASSWORD)
     page.click("main button[type=submit]")
     expect(page.locator("#refused")).to_be_visible()
+    erasure_id = next(
+        one["id"]
+        for one in json.loads((world.data_dir / "erasures.json").read_text())
+        if one["person_id"] == person_id
+    )
+
+    def finished() -> object:
+        later = ["clock", "advance", "10m", "--data", str(world.data_dir)]
+        assert CliRunner().invoke(app, later).exit_code == 0
+        return world.vendor.call("GET", f"/erasures/{erasure_id}")["finished_at"]
+
+    eventually(finished, "the end of the erasure")
+    assert canary.left(world.data_dir) == []

@@ -388,6 +388,18 @@ def test_a_plan_that_sells_more_does_not_close_what_it_sells_more_of(world: Worl
         catalogue.apply(session, HUB, catalogue.parse(hard), T0, text=hard)
 
 
+def test_credit_that_is_given_after_the_overage_pays_for_it_instead_of_a_bill(
+    priced: World,
+) -> None:
+    product_id, _ = sold(priced)
+    tell(priced, product_id, T0 + 5 * DAY, Event("a", "energy", T0 + 4 * DAY, Decimal(23)))
+    give(priced, product_id, T0 + 6 * DAY, "2")
+    found = shown(priced, product_id, T0 + 7 * DAY)
+    assert (found.overage, [int(one.left) for one in found.balances]) == (Decimal(1), [0, 0])
+    assert close(priced, product_id, T0 + 40 * DAY) == [(0, 2_300, 100)]
+    assert billed(priced) == [(50, "1.00")]
+
+
 def test_time_in_which_the_hub_was_down_is_given_back_once(world: World) -> None:
     product_id, _ = sold(world)
     at = T0 + 10 * DAY

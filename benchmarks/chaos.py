@@ -28,7 +28,7 @@ FULL = {
     "backup_restore": 3,
     "metered_usage": 60,
 }
-QUICK = {"hub_kill": 5, "broker_wipe": 2, "store_outage": 1}
+QUICK = {"hub_kill": 3, "broker_wipe": 1, "store_outage": 1, "metered_usage": 2}
 
 
 def run(quick: bool, seed: int = SEED) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Takes what was deleted out of the database's own files: free pages, slack and the write-ahead log.
 
-1. SQLite is written anew (VACUUM), and its log emptied. Writers wait meanwhile: about a second for 100 MB.
+1. SQLite is written anew (VACUUM), and its log emptied. Writers wait meanwhile: 0.7 s of a processor for 100 MB, and as
+   long as the disk takes to write that twice (measured with 217 MB: 11 to 12 s for all on a busy machine).
 2. PostgreSQL reclaims dead rows (VACUUM); their bytes are overwritten as pages are used again. Who must be sure at once
    runs VACUUM FULL at a quiet hour; its log and replicas are the operator's.
 """

@@ -138,7 +138,7 @@ class UsageBook:
             self._number += 1
             meter = self.chance.choice((ROWS, HEAT))
             units = self.chance.randrange(1, 9)
-            at = now - self.chance.randrange(1_000_000_000)
+            at = now - self.chance.randrange(1_000_000)  # not before the product was sold
             told.events.append((meter.code, units * 10**meter.decimals, at))
             events.append(
                 {

@@ -307,7 +307,7 @@ class BillingSettings(Section):
     stripe_webhook_secret: SecretStr = SecretStr("")
     """Secret with which Stripe signs what it sends to `/api/v1/webhooks/stripe`; empty: nothing is taken.
 
-    Let it send `payment_intent.*`, `refund.*`, `charge.refund.updated`, `charge.dispute.*` and `setup_intent.succeeded`.
+    Let it send `payment_intent.*`, `refund.*`, `charge.refund.updated`, `charge.dispute.*`, `setup_intent.succeeded`.
     """
     stripe_url: str = "https://api.stripe.com"
     """Base address of Stripe's API."""

@@ -245,7 +245,7 @@ def asked(
         return [fill(one) for one in value] if isinstance(value, list) else value
 
     address = fill(path + row.query)
-    for unknown in ("key_id", "session_id", "passkey_id"):
+    for unknown in ("key_id", "session_id", "passkey_id", "order_id"):
         address = address.replace(f"{{{unknown}}}", "a" * 16)
     assert "{" not in address, f"{address}: the scene has no such id"
     if row.form is not None:

@@ -444,6 +444,16 @@ PAGES: dict[str, Row] = {
     "page_certificate": anybody(404),
     "page_disputes": role(ok=SHOWN),
     "page_cases": role(ok=SHOWN),
+    "do_ask": product(Act.CASES, form={"subject": "Cold", "message": "No heat"}, ok=SHOWN),
+    "page_case": household(Act.CASES, ok=SHOWN, but=UNSEEN_CASE),
+    "do_case": household(
+        Act.CASES, form={"step": "reply", "message": "x"}, ok=SHOWN, but=UNSEEN_CASE
+    ),
+    "page_partners": household(Act.PEOPLE, ok=SHOWN),
+    "do_grant": household(Act.INVITE, form={"partner": "nobody"}, ok=frozenset({404, 422})),
+    "do_end_grant": household(Act.INVITE, form={}, ok=SHOWN),
+    "page_partner": role(),
+    "do_break_glass": product(Act.SEE, form={"reason": "a flood"}, ok=SHOWN),
     "page_webhooks": role(ok=SHOWN),
     "page_webhook": role(ok=SHOWN),
     "do_webhook": role(form={"url": "https://example.org/hooks"}, ok=SHOWN),

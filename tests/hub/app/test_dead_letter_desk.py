@@ -10,10 +10,10 @@ from sqlalchemy import Engine, insert, select
 from hub.app import dead_letter_desk as module
 from hub.app.dead_letter_desk import DeadLetterSweep
 from hub.metrics import Metrics
-from hub.ports.database.engine import open_engine, read_session, write_session
+from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.record_tables import DeadLetter
-from hub.ports.database.schema import METADATA
 from hub.services.dead_letter_limits import STEP, DeadLetterLimits, thin
+from tests.hub.database.sqlite_template import open_migrated
 
 NOW = 1_790_000_000_000_000_000
 MANY = 1 << 40
@@ -21,9 +21,7 @@ MANY = 1 << 40
 
 @pytest.fixture
 def engine(tmp_path: Path, new_database: str) -> Iterator[Engine]:
-    opened = open_engine(new_database or f"sqlite:///{tmp_path / 'homeport.db'}")
-    with write_session(opened) as session:
-        METADATA.create_all(session.connection())
+    opened = open_migrated(new_database)
     yield opened
     opened.dispose()
 

@@ -18,12 +18,12 @@ from hub.app.log_records import Entry, checked
 from hub.app.reactor import Follower, Reactor
 from hub.errors import StorageError
 from hub.metrics import Metrics
-from hub.ports.database.engine import open_engine, read_session, write_session
+from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.record_tables import Cursor, DeadLetter, Setting
-from hub.ports.database.schema import METADATA
 from hub.ports.journal.block import Kind
 from hub.ports.journal.segments import SEGMENT_HEADER_SIZE, list_segments
 from hub.ports.journal.writer import JournalWriter, Rotation
+from tests.hub.database.sqlite_template import open_migrated
 
 NOW = 1_790_000_000_000_000_000
 NAME = "findings/0"
@@ -70,9 +70,7 @@ class Scene:
     """A database, a findings log with its writer, and a reactor that notes what it applies."""
 
     def __init__(self, folder: Path, url: str = "") -> None:
-        self.engine = open_engine(url or f"sqlite:///{folder / 'homeport.db'}")
-        with write_session(self.engine) as session:
-            METADATA.create_all(session.connection())
+        self.engine = open_migrated(url or f"sqlite:///{folder / 'homeport.db'}")
         self.folder = folder / "findings" / "0"
         self.log = JournalWriter.open(self.folder, now_ns=NOW)
         self.metrics = Metrics("control")

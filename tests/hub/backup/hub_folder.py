@@ -9,7 +9,7 @@ import numpy as np
 from hub.app.backup.take import Source
 from hub.config import Settings
 from hub.pipeline.checkpoint import save_checkpoint
-from hub.ports.database.engine import migrate, open_engine, write_session
+from hub.ports.database.engine import write_session
 from hub.ports.database.record_tables import Cursor
 from hub.ports.journal.block import Kind
 from hub.ports.journal.segments import prune
@@ -20,6 +20,7 @@ from hub.services.identity import incarnation
 from hub.services.pki import CertificateAuthority
 from hub.services.signing_keys import SigningKeys, load_pepper
 from hub.services.tokens import Tokens
+from tests.hub.database.sqlite_template import open_migrated
 
 NOW = 1_800_000_000_000_000_000
 EAGER = CompactionPolicy(run_bytes=1, grace_ns=0, fanout=3)
@@ -62,8 +63,7 @@ class HubFolder:
         CertificateAuthority.load_or_create(self.settings.pki_dir, NOW)
         SigningKeys.load_or_create(self.settings.keys_dir)
         self.tokens = Tokens(load_pepper(self.settings.keys_dir))
-        self.engine = open_engine(self.settings.database_url.get_secret_value())
-        migrate(self.engine)
+        self.engine = open_migrated(self.settings.database_url.get_secret_value())
         with write_session(self.engine) as session:
             self.incarnation = incarnation(session, self.tokens)
         self.source = Source(self.settings, self.engine, "0.1.0", octets)

@@ -40,12 +40,17 @@ def _dialect() -> Dialect:
     return engine.dialect
 
 
+def open_sharing(url: str) -> Engine:
+    """Open a database of SQLite that shares dialect and compiled statements with all others."""
+    engine = open_engine(url)
+    engine.dialect = _dialect()
+    engine._compiled_cache = _compiled
+    return engine
+
+
 def open_migrated(url: str) -> Engine:
     """Open a new database with the newest schema; one of PostgreSQL has it already."""
     if not url.startswith(_PREFIX):
         return open_engine(url)
     shutil.copy(Path(_folder().name) / "empty.db", url.removeprefix(_PREFIX))
-    engine = open_engine(url)
-    engine.dialect = _dialect()
-    engine._compiled_cache = _compiled
-    return engine
+    return open_sharing(url)

@@ -27,7 +27,7 @@ from entitlements.transitions import follows
 from hub.errors import HubError
 from hub.ports.database.agreement_tables import Agreement, AgreementBill
 from hub.ports.database.billing_tables import Invoice, InvoiceLine, PaymentAttempt
-from hub.ports.database.engine import open_engine, read_session, write_session
+from hub.ports.database.engine import read_session, write_session
 from hub.ports.payment.port import Answer, Outcome
 from hub.services import (
     agreements,
@@ -40,6 +40,7 @@ from hub.services import (
 )
 from hub.services.facts import load_one
 from hub.services.tokens import Tokens
+from tests.hub.database.sqlite_template import open_sharing
 from tests.hub.services.agreement_world import DAY, T0, BillingWorld, new_billing_world
 
 ACTS = (
@@ -224,7 +225,7 @@ def life(template: BillingWorld) -> Iterator[BillingWorld]:
         with sqlite3.connect(str(template.world.engine.url.database)) as source:
             source.execute("VACUUM INTO ?", (str(file),))
         source.close()
-        engine = open_engine(f"sqlite:///{file}")
+        engine = open_sharing(f"sqlite:///{file}")
         tokens = Tokens(b"pepper" * 4, random.Random(11).randbytes)  # noqa: S311  the same in every life
         yield copy.copy(template).moved(replace(template.world, engine=engine, tokens=tokens))
         engine.dispose()

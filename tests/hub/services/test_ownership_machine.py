@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from hub.ports.database.engine import open_engine
 from tests.hub.database.postgresql_server import PostgresServer
+from tests.hub.database.sqlite_template import open_sharing
 from tests.hub.services.ownership_machine import Ownerships
 from tests.hub.services.service_world import World, new_world
 
@@ -72,7 +72,7 @@ def on_copies(template: tuple[World, Path]) -> type[Ownerships]:
         def fresh(folder: Path, url: str) -> World:
             del url
             shutil.copy(database, folder / "hub.db")
-            return replace(made, engine=open_engine(f"sqlite:///{folder / 'hub.db'}"))
+            return replace(made, engine=open_sharing(f"sqlite:///{folder / 'hub.db'}"))
 
     return OnCopies
 

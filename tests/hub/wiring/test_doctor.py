@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from hub.config import BrokerSettings, MqttSettings, PkiSettings, Settings
-from hub.ports.database.engine import migrate, open_engine
 from hub.ports.journal.block import Kind
 from hub.ports.journal.writer import JournalWriter
 from hub.ports.store.manifest import DataFile, Manifest
@@ -25,6 +24,7 @@ from hub.wiring import compose
 from hub.wiring.doctor import connections, examination, signing
 from hub.wiring.doctor.case import Case
 from hub.wiring.doctor.report import Level, Line
+from tests.hub.database.sqlite_template import open_migrated
 
 DAY_NS = 86_400_000_000_000
 
@@ -77,8 +77,7 @@ def stopped(tmp_path: Path) -> Iterator[Settings]:
     for folder in (settings.keys_dir, settings.run_dir, settings.store_dir):
         folder.mkdir(mode=0o700)
     SigningKeys.load_or_create(settings.keys_dir)
-    engine = open_engine(settings.database_url.get_secret_value())
-    migrate(engine)
+    engine = open_migrated(settings.database_url.get_secret_value())
     engine.dispose()
     with JournalWriter.open(settings.journal_dir(0), now_ns=at) as journal:
         journal.append(Kind.TELEMETRY, [b"payload"], at)
@@ -296,8 +295,7 @@ def test_the_age_of_signing_keys(tmp_path: Path) -> None:
     CertificateAuthority.load_or_create(settings.pki_dir, now)
     keys = SigningKeys.load_or_create(settings.keys_dir)
     first = keys.keys[0].kid
-    engine = open_engine(f"sqlite:///{tmp_path / 'homeport.db'}")
-    migrate(engine)
+    engine = open_migrated(f"sqlite:///{tmp_path / 'homeport.db'}")
     second = keys.rotate(engine, HUB, now, DAY_NS).kid
 
     def seen(days: int) -> dict[str, tuple[Level, str]]:

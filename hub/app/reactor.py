@@ -157,7 +157,9 @@ class _Trail(Generic[R]):
             return 0
         if moved:
             self._follower.foresee(entries, at)
-            results = self._commit(entries, reader.offset, at)
+            token = reader.segment.token if reader.segment is not None else 0
+            here = Cursor(name=self._follower.name, offset=reader.offset, token=token)
+            results = self._commit(entries, here, at)
             self._publish(results)
             self._time(entries, received)
         self._reader = reader
@@ -167,7 +169,7 @@ class _Trail(Generic[R]):
     def _open(self) -> JournalReader:
         with read_session(self._engine) as session:
             cursor = session.get(Cursor, self._follower.name)
-        offset = cursor.offset if cursor else 0
+        offset, token = (cursor.offset, cursor.token) if cursor else (0, None)
         segments = list_segments(self._follower.folder)
         if segments and offset < segments[0].first:
             # A database restored from a backup, without the log of that time: what it lacks is gone, and alerts must
@@ -180,8 +182,8 @@ class _Trail(Generic[R]):
                 segments[0].first,
                 offset,
             )
-            offset = segments[0].first
-        return JournalReader(self._follower.folder, offset)
+            offset, token = segments[0].first, None
+        return JournalReader(self._follower.folder, offset, token)
 
     def _prune(self, reader: JournalReader) -> None:
         """Delete the segments that the cursor has passed, if it has come to another one; at `reader` it stands."""
@@ -255,20 +257,20 @@ class _Trail(Generic[R]):
             else:
                 yield record
 
-    def _commit(self, entries: Sequence[Entry], end: int, at: int) -> list[R]:
+    def _commit(self, entries: Sequence[Entry], here: Cursor, at: int) -> list[R]:
         follower = self._follower
         try:
             with write_session(self._engine) as session:
                 results = [follower.apply(session, entries, at)] if entries else []
-                session.merge(Cursor(name=follower.name, offset=end))
+                session.merge(here)
         except Exception as error:
             if not _blames_records(error):
                 raise
             _log.warning("a batch of %s failed; taking its records one by one", follower.name)
-            return self._commit_singly(entries, end, at)
+            return self._commit_singly(entries, here, at)
         return results
 
-    def _commit_singly(self, entries: Sequence[Entry], end: int, at: int) -> list[R]:
+    def _commit_singly(self, entries: Sequence[Entry], here: Cursor, at: int) -> list[R]:
         results = []
         with write_session(self._engine) as session:
             for entry in entries:
@@ -281,7 +283,7 @@ class _Trail(Generic[R]):
                     self._pass_over(entry.offset, entry.position, error)
                 else:
                     results.append(result)
-            session.merge(Cursor(name=self._follower.name, offset=end))
+            session.merge(here)
         return results
 
     def _pass_over(self, offset: int, position: int | None, error: Exception) -> None:

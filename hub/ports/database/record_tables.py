@@ -36,12 +36,17 @@ class Audit(Base):
 
 
 class Cursor(Base):
-    """How far a reader of a log has come."""
+    """How far a reader of a log has come, and the fencing token of the segment that it read last.
+
+    A reader that goes on after a restart finds out by the token whether another writer has taken the place of what was
+    read (`JournalReader`).
+    """
 
     __tablename__ = "cursor"
 
     name: Mapped[Name] = mapped_column(primary_key=True)
     offset: Mapped[Big]
+    token: Mapped[Big] = mapped_column(default=0, server_default="0")
 
 
 class DeadLetter(Base):

@@ -41,11 +41,13 @@ class JournalReader:
     Args:
         folder: of the journal; it may not exist yet.
         offset: of the first block wanted: 0, or the `end` of a block read earlier.
+        token: of the segment (`segment`) that the last block before `offset` was read from; None: nothing was read.
     """
 
-    def __init__(self, folder: Path, offset: int = 0) -> None:
+    def __init__(self, folder: Path, offset: int = 0, token: int | None = None) -> None:
         self._folder = folder
         self._offset = offset
+        self._token = token
         self._segment: Segment | None = None
 
     @property
@@ -81,7 +83,7 @@ class JournalReader:
                 return
             segment, end = found
             data = self._load(segment, end)
-            self._segment = segment
+            self._segment, self._token = segment, segment.token
             position = 0
             while position < len(data) and (until is None or self._offset < until):
                 header = intact_header(data, position, self._offset)
@@ -126,9 +128,9 @@ class JournalReader:
 
     def _check_place(self, segments: list[Segment]) -> None:
         """Refuse to go on behind blocks that a writer of a higher token has put itself in the place of."""
-        if self._segment is None or not segments or segments[-1].token <= self._segment.token:
+        token = self._token
+        if token is None or not segments or segments[-1].token <= token:
             return
-        token = self._segment.token
         start = min(segment.first for segment in segments if segment.token > token)
         if start < self._offset:
             raise OvertakenError(

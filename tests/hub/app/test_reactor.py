@@ -447,3 +447,47 @@ def test_the_time_from_a_row_to_its_limit_is_measured(scene: Scene, tmp_path: Pa
     found = scene.metrics.registry.get_sample_value
     assert found("homeport_limit_seconds_count") == 1
     assert found("homeport_limit_seconds_sum") == 2.0
+
+
+def test_a_reactor_that_starts_again_after_a_takeover_misses_nothing(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """It had read ahead of what was synced, from a worker that had lost its lane and did not know."""
+    folder = tmp_path / "findings" / "1"
+    taken: list[bytes] = []
+
+    def started() -> Reactor:
+        follower = Follower(
+            "findings/1", folder, Kind.FINDINGS, lambda _s, found, _at: note(found), lambda _: None
+        )
+        return Reactor(scene.engine, [follower], scene.metrics, lambda: NOW)
+
+    def note(entries: Sequence[Entry]) -> None:
+        taken.extend(entry.record["id"] for entry in entries)
+
+    def log(writer: JournalWriter, *numbers: int) -> None:
+        for number in numbers:
+            writer.append(Kind.FINDINGS, [cbor.encode([finding(number)])], NOW)
+        writer.sync()
+
+    old = JournalWriter.open(folder, now_ns=NOW, token=1)
+    log(old, 1)
+    new = JournalWriter.open(folder, now_ns=NOW, token=2)
+    path = list_segments(folder)[-1].path
+    hidden = path.with_name("later")
+    path.rename(hidden)  # the old worker's last words come before the new one's are seen
+    log(old, 2, 3)
+    started().step()
+    assert taken == [finding(number)["id"] for number in (1, 2, 3)]
+    hidden.rename(path)
+    log(new, 4, 5)
+    again = started()  # nothing but the database tells it how far it was, and under whom
+    while again.step():
+        pass
+    log(new, 6)
+    again.step()
+    started().step()
+    assert again.problem is None
+    assert taken[3:] == [finding(number)["id"] for number in (4, 5, 6)]
+    for writer in (old, new):
+        writer.close()

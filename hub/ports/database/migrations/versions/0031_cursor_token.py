@@ -1,0 +1,23 @@
+"""The fencing token of the segment that a reader of a log read last.
+
+Revision ID: 0031
+Revises: 0030
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0031"
+down_revision = "0030"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("cursor") as table:
+        table.add_column(sa.Column("token", sa.BigInteger(), nullable=False, server_default="0"))
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("cursor") as table:
+        table.drop_column("token")

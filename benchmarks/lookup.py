@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import httpx
 import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import select
 
 from benchmarks.population import METRICS, SECOND, Population, populate
@@ -80,15 +81,36 @@ def run(quick: bool) -> dict[str, Any]:
                 _sign_in(support, "support@example.org")
                 support.headers["X-Homeport-Reason"] = "The owner called."
                 figures = _measure(Shop(products, address, api, support, now), tries)
+                held = _held(api)
         finally:
             hub.stop()
     return {
         **figures,
+        **held,
         "products": count,
         "fill_s": round(filled - began, 1),
         "hub_start_s": round(ready - filled, 1),
         "workload": f"{tries} look-ups of each of 5 kinds, {tries} pages of each of 3 kinds, "
         f"{tries // 5} charts; one client over TLS, answers checked",
+    }
+
+
+def _held(api: httpx.Client) -> dict[str, int]:
+    """Return what the products take in the memory of `control` and in the database."""
+    wanted = {
+        "control_mb": ("homeport_role_resident_memory_bytes", "role", "control"),
+        "database_mb": ("homeport_disk_bytes", "part", "database"),
+    }
+    text = api.get("/metrics").text
+    samples = [one for family in text_string_to_metric_families(text) for one in family.samples]
+    return {
+        name: round(
+            sum(
+                one.value for one in samples if (one.name, one.labels.get(label)) == (metric, value)
+            )
+            / 1e6
+        )
+        for name, (metric, label, value) in wanted.items()
     }
 
 

@@ -277,7 +277,7 @@ class Town:
     def _processes(self) -> dict[str, list[Path]]:
         """What the system says of each role's process and its children (Linux)."""
         found = {}
-        for role in ("ingest-0", "control", "authd", "compactor", "broker"):
+        for role in ("ingest-0", "control", "authd", "compactor", "meter", "broker"):
             own = Path("/proc", (self._data / "run" / f"{role}.pid").read_text().strip())
             children = (own / "task" / own.name / "children").read_text("utf-8").split()
             found[role] = [own, *(Path("/proc", child) for child in children)]

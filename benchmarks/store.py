@@ -103,7 +103,7 @@ def _measure(folder: Path, devices: int) -> dict[str, Any]:
 
 def _write(writer: JournalWriter, compactor: Compactor, devices: int, spent: _Spent) -> int:
     """Write the day; returns the bytes that went through the journal."""
-    for batch in _day(devices):
+    for batch in day(devices):
         now = time.time_ns()
         began = time.perf_counter()
         writer.append(Kind.TELEMETRY, encode(batch), now)
@@ -126,7 +126,7 @@ def _write(writer: JournalWriter, compactor: Compactor, devices: int, spent: _Sp
     return writer.end
 
 
-def _day(devices: int) -> Iterator[TelemetryBatch]:
+def day(devices: int) -> Iterator[TelemetryBatch]:
     """Make micro-batches: packs in the order of time, devices in an order of chance.
 
     Values have a level, a daily rhythm and noise, and two decimals, as sensors give them. Times

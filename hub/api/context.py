@@ -21,6 +21,7 @@ from hub.ports.identity.port import IdentityProvider
 from hub.ports.payment.port import NOBODY_COLLECTS, PaymentPort
 from hub.ports.store.port import TelemetryStore
 from hub.services.caller import Caller
+from hub.services.capacity import Capacity, ShippedCapacity
 from hub.services.causes import CauseBoard
 from hub.services.erasure_parts import Horizon
 from hub.services.events import Broadcaster
@@ -121,6 +122,7 @@ class Hub:
         payment_hooks: what follows from its answers.
         stripe_webhook_secret: signs the events of Stripe; empty: none is believed.
         running: the writes with an idempotency key that are being answered at the moment.
+        capacity: computes what a fleet needs.
     """
 
     engine: Engine
@@ -163,3 +165,4 @@ class Hub:
     payment_hooks: Hooks = NOTHING_FOLLOWS
     stripe_webhook_secret: SecretStr = field(default_factory=lambda: SecretStr(""))
     running: Running = field(default_factory=Running)
+    capacity: Capacity = field(default_factory=ShippedCapacity)

@@ -116,5 +116,6 @@ RULES: Mapping[str, Roles] = MappingProxyType(
         "do_webhook": OPERATORS,
         "do_webhook_act": OPERATORS,
         "do_resend": OPERATORS,
+        "page_capacity": OPERATORS,
     }
 )

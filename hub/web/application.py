@@ -9,6 +9,7 @@ from hub.web import (
     access,
     account,
     bills,
+    capacity,
     cases,
     certificate,
     claims,
@@ -63,6 +64,7 @@ _ROUTERS = (
     webhooks.ROUTER,
     settling.ROUTER,
     cases.ROUTER,
+    capacity.ROUTER,
 )
 
 

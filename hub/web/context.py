@@ -15,6 +15,7 @@ from hub.metrics import Metrics
 from hub.ports.identity.port import IdentityProvider
 from hub.ports.payment.port import PaymentPort
 from hub.ports.store.port import TelemetryStore
+from hub.services.capacity import Capacity
 from hub.services.causes import CauseBoard
 from hub.services.erasure_parts import Horizon
 from hub.services.events import Broadcaster
@@ -139,6 +140,10 @@ class Hub(Protocol):
     @property
     def limits(self) -> Brakes:
         """How often one key may try."""
+
+    @property
+    def capacity(self) -> Capacity:
+        """Computes what a fleet needs."""
 
 
 def hub_of(request: Request) -> Hub:

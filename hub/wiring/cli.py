@@ -20,6 +20,7 @@ from hub.errors import HubError
 from hub.wiring import (
     backup_commands,
     ca_commands,
+    capacity_command,
     catalogue_commands,
     certificate_commands,
     clock_commands,
@@ -68,6 +69,7 @@ app.command("restore")(backup_commands.restore)
 app.command("sbom")(sbom_command.sbom)
 app.command("upgrade")(upgrade_command.upgrade)
 app.command("trace")(trace_command.trace)
+app.command("capacity")(capacity_command.capacity)
 
 ConfigFile = Annotated[
     Path | None,

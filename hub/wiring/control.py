@@ -24,6 +24,7 @@ from hub.api.context import Hub
 from hub.app import web_server
 from hub.app.alert_clock import AlertClock
 from hub.app.billing_clock import BillingClock
+from hub.app.capacity_desk import CapacityDesk
 from hub.app.certificate_clock import CertificateClock
 from hub.app.child import Child
 from hub.app.clock_mover import ClockMover, Duty
@@ -308,6 +309,7 @@ def _hub(
         provider=compose.identity_provider(settings),
         link_by_email=settings.oidc.link_by_email,
         advance=mover.advance,
+        capacity=CapacityDesk(settings),
     )
 
 

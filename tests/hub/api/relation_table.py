@@ -459,6 +459,7 @@ PAGES: dict[str, Row] = {
     "do_webhook": role(form={"url": "https://example.org/hooks"}, ok=SHOWN),
     "do_webhook_act": role(form={"act": "pause"}, ok=SHOWN),
     "do_resend": role(form={}, ok=SHOWN),
+    "page_capacity": role(),
     "get_receipt_file": role(ok=SHOWN),
     "do_offer": product(Act.TRANSFER, form={}, ok=SHOWN),
     "do_release": product(Act.RELEASE, form={}, ok=SHOWN),

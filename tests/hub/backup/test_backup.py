@@ -20,11 +20,14 @@ from hub.ports.database.engine import open_engine, read_session
 from hub.ports.database.record_tables import Cursor
 from hub.ports.journal.block import Kind
 from hub.ports.journal.reader import JournalReader
+from hub.ports.journal.segments import check_contiguous, list_segments
+from hub.ports.journal.telemetry import encode
+from hub.ports.journal.writer import JournalWriter
 from hub.ports.store.embedded import EmbeddedStore
 from hub.ports.store.port import Visibility
 from hub.services import audit
 from hub.services.identity import stored_incarnation
-from tests.hub.backup.hub_folder import NOW, HubFolder
+from tests.hub.backup.hub_folder import NOW, SMALL, HubFolder, rows
 from tests.hub.database.postgresql_server import PostgresServer
 
 
@@ -117,6 +120,49 @@ def _end(settings: Settings) -> int:
     for _ in reader.blocks():
         pass
     return reader.offset
+
+
+def test_lanes_that_changed_hands_are_backed_up_without_what_losers_wrote(
+    folder: HubFolder, tmp_path: Path
+) -> None:
+    journal, findings = folder.settings.journal_dir(0), folder.settings.findings_dir(0)
+    folder.live(6)
+    deposed = []
+    for token in (1, 2, 3):  # taken over twice; the first is the lane's first lease
+        before = (folder.journal, folder.findings)
+        if token == 1:
+            for writer in before:
+                writer.close()
+        folder.journal, folder.findings = (
+            JournalWriter.open(place, now_ns=NOW, rotation=SMALL, token=token)
+            for place in (journal, findings)
+        )
+        if token > 1:
+            deposed += before
+            for _ in range(40):  # more than a segment: it goes on as if nothing had happened
+                before[0].append(Kind.TELEMETRY, encode(rows(10_000, 20)), NOW)
+                before[1].append(Kind.FINDINGS, [bytes(320)], NOW)
+            for writer in before:
+                writer.sync()
+        folder.live(4)
+    known = folder.seq
+    take(folder.source, tmp_path / "one.tar", NOW)
+    folder.live(3)
+    for writer in deposed:
+        writer.close()
+
+    settings = restored(tmp_path / "one.tar", tmp_path / "again")
+
+    assert seqs(settings) == list(range(known))
+    for place in (settings.journal_dir(0), settings.findings_dir(0)):
+        segments = list_segments(place)
+        check_contiguous(segments)
+        assert list(JournalReader(place, segments[0].first).blocks())
+    again = JournalWriter.open(settings.journal_dir(0), now_ns=NOW, token=4)  # a worker goes on
+    again.append(Kind.TELEMETRY, encode(rows(known, 20)), NOW)
+    again.sync()
+    again.close()
+    assert seqs(settings) == list(range(known + 20))
 
 
 def test_a_torn_block_at_the_end_is_left_out(folder: HubFolder, tmp_path: Path) -> None:

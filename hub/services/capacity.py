@@ -40,7 +40,8 @@ def compute(fleet: Fleet, figures: Mapping[str, Figure], machine: Machine) -> Ne
         *_disk(fleet, figures, machine),
         *_network(fleet, machine),
     )
-    limited = [one for one in needs if one.use is not None]
+    # More products make no message longer.
+    limited = [one for one in needs if one.use is not None and one.code != "message_bytes"]
     bound = max(limited, key=lambda one: one.use or 0.0, default=None)
     most = None if bound is None or not bound.use else int(fleet.products / bound.use)
     return Needs(needs, bound, most, figures)

@@ -84,9 +84,9 @@ def _object(found: Needs) -> dict[str, object]:
 
 def _shown(need: Need) -> str:
     value, step = need.value, 0
-    if need.unit not in {"cores", "1"}:
+    if need.unit not in {"cores", "1", "1/s"}:
         while value >= 1_000 and step < len(_STEPS) - 1:
             value, step = value / 1_000, step + 1
     unit = "" if need.unit == "1" else need.unit
-    number = f"{value:,.0f}" if need.unit == "1" or (not step and value >= 100) else f"{value:.3g}"
+    number = f"{value:,.0f}" if need.unit == "1" or value >= 100 else f"{value:.3g}"
     return f"{number} {_STEPS[step]}{unit}".rstrip()

@@ -39,8 +39,8 @@ def test_an_operator_reads_needs_formulas_and_sources(world: World) -> None:
     assert figure.source in said
     assert f"{250_000 / 30:,.0f}" in said  # messages a second
     assert 'value="250000"' in answer.text
-    german = page.get(PAGE, params=asked, headers={"Accept-Language": "de"})
-    assert "Arbeitsspeicher, insgesamt" in text_of(german)
+    page.headers["Cookie"] += "; __Host-homeport-language=de"
+    assert "Arbeitsspeicher, insgesamt" in text_of(page.get(PAGE, params=asked))
 
 
 @pytest.mark.parametrize(

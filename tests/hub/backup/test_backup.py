@@ -127,7 +127,7 @@ def test_lanes_that_changed_hands_are_backed_up_without_what_losers_wrote(
 ) -> None:
     journal, findings = folder.settings.journal_dir(0), folder.settings.findings_dir(0)
     folder.live(6)
-    deposed = []
+    deposed: list[JournalWriter] = []
     for token in (1, 2, 3):  # taken over twice; the first is the lane's first lease
         before = (folder.journal, folder.findings)
         if token == 1:

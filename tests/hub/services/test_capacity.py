@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.app.capacity_desk import CapacityDesk
@@ -102,9 +102,10 @@ def test_the_fleet_is_bounded_by_what_is_used_up_first() -> None:
     assert found.bound.code == "memory"
     assert found.most == pytest.approx(60_000 * 2.09e9 / found.need("memory").value, rel=1e-4)
     assert found.need("cores").room == 4 * USE
-    assert compute(FLEET, FIGURES, Machine()).most is not None  # a message has a limit anyway
+    assert compute(FLEET, FIGURES, Machine()).bound is None
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(1, 10**7), st.floats(1e-4, 100), st.integers(1, 500), st.integers(1, 50))
 def test_more_of_anything_never_needs_less(
     products: int, rate: float, rows: int, metrics: int

@@ -12,10 +12,12 @@ down_revision = "0030"
 branch_labels = None
 depends_on = None
 
+_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     with op.batch_alter_table("cursor") as table:
-        table.add_column(sa.Column("token", sa.BigInteger(), nullable=False, server_default="0"))
+        table.add_column(sa.Column("token", _NUMBER, nullable=False, server_default="0"))
 
 
 def downgrade() -> None:

@@ -21,7 +21,7 @@ from tests.chaos.network import BadNetwork
 from tests.chaos.role import ORDER
 from tests.conftest import ROOT, hub_environment
 
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 300.0  # kernels may have to be compiled
 SETTINGS = {
     "INGEST__CADENCE_MS": "200",
     "INGEST__SEGMENT_BYTES": "65536",

@@ -225,7 +225,11 @@ class UsageMeter:
                 rows += batch.rows
                 self._note(batch)
                 crossings = self._book.count(
-                    batch, block.offset, worker, latest=block.received_ns + _AHEAD
+                    batch,
+                    block.offset,
+                    worker,
+                    received=block.received_ns,
+                    latest=block.received_ns + _AHEAD,
                 )
                 told += [self._crossed(crossing, block.received_ns) for crossing in crossings]
             if rows >= _ROWS_AT_ONCE:

@@ -3,7 +3,8 @@
 1. An account stands in the period of its newest row and counts the rows of that period. What it cannot
    count by itself (a counter's row out of order, say) makes it `late`: the archive is then asked for
    the whole period (`entitlements.billing.meters` defines the count). Rows of earlier periods are a
-   correction, which is not settled here; of a counter they may be what the period began with.
+   correction, which is not settled here; of a counter they may be what the period began with. So are rows of
+   the account's own period when they come after its end: it may have been closed without them.
 2. Quantities are whole numbers; the outcome does not depend on how rows fall into batches.
 3. Rows in quarantine are not counted.
 4. What was counted anew may contain rows that still come here; so up to the journal offset that the
@@ -101,6 +102,7 @@ def _count(account, aggregation, time, quantity):  # type: ignore[no-untyped-def
         nb.int64,
         nb.uint8,
         nb.int64,
+        nb.int64,
         nb.types.Array(nb.uint32, 1, "C", readonly=True),
         nb.types.Array(nb.uint32, 1, "C", readonly=True),
         nb.types.Array(nb.uint32, 1, "C", readonly=True),
@@ -127,6 +129,7 @@ def _count(account, aggregation, time, quantity):  # type: ignore[no-untyped-def
 def count_rows(  # type: ignore[no-untyped-def]
     offset,
     worker,
+    received,
     latest,
     slot,
     flags,
@@ -174,8 +177,9 @@ def count_rows(  # type: ignore[no-untyped-def]
                 account.worker = worker
                 touched[a] = True
                 within = t < account.end or _enter(account, t, edge, edge_span, a)
-                if within and t < account.start:
+                if within and (t < account.start or account.end <= received):
                     earlier[a] = min(earlier[a], t)
+                if within and t < account.start:
                     if aggregation[m] == _INCREASE:
                         account.late = min(account.late, account.start)
                 elif within and offset < account.until:
@@ -277,7 +281,13 @@ class MeterBook:
             self._take_over(accounts)
 
     def count(
-        self, batch: TelemetryBatch, offset: int, worker: int = 0, *, latest: int = ON_TIME
+        self,
+        batch: TelemetryBatch,
+        offset: int,
+        worker: int = 0,
+        *,
+        received: int = NEVER,
+        latest: int = ON_TIME,
     ) -> NDArray[Any]:
         """Count the rows of a journal block.
 
@@ -285,6 +295,7 @@ class MeterBook:
             batch: its rows.
             offset: of the block.
             worker: number of the worker whose journal it stands in.
+            received: when they came (ns).
             latest: rows behind this instant (ns) are from the future.
 
         Returns:
@@ -295,6 +306,7 @@ class MeterBook:
         _, crossed = count_rows(
             offset,
             worker,
+            received,
             latest,
             batch.slot,
             batch.flags,
@@ -378,7 +390,7 @@ class MeterBook:
         return waiting[late]
 
     def corrected(self) -> list[tuple[int, int]]:
-        """Return accounts of which rows of earlier periods came since the last call, and since when (ns)."""
+        """Return accounts of which rows of periods that are over came since the last call, and since when (ns)."""
         touched = self.touched()
         accounts = touched[self._earlier[touched] != ON_TIME]
         found = list(zip(accounts.tolist(), self._earlier[accounts].tolist(), strict=True))

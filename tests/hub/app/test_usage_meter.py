@@ -94,7 +94,7 @@ class World:
         terms = MeterTerms.of(read_snapshot(self.places.terms).arrays)
         self.table = TermsTable(METERS, terms)
 
-    def write(self, rows: list[Stored]) -> None:
+    def write(self, rows: list[Stored], received: int | None = None) -> None:
         n = len(rows)
         batch = TelemetryBatch(
             slot=np.array([row.slot for row in rows], np.uint32),
@@ -108,8 +108,8 @@ class World:
             metric=np.tile(np.arange(3, dtype=np.uint16), n),
             value=np.array([value for row in rows for value in row.values], np.float64),
         )
-        received = max(row.time for row in rows)
-        self.writer.append(Kind.TELEMETRY, encode(batch), received)
+        came = max(row.time for row in rows) if received is None else received
+        self.writer.append(Kind.TELEMETRY, encode(batch), came)
         self.writer.sync()
         self.rows += rows
 
@@ -221,6 +221,24 @@ def test_a_row_of_a_closed_period_is_told_as_a_correction(world: World) -> None:
     corrections = [record for record in world.told() if record["late"]]
     assert {record["meter"] for record in corrections} == set(range(len(METERS)))
     assert {record["late"] for record in corrections} == {late}
+    world.check()
+
+
+def test_a_row_that_comes_after_its_period_is_told_though_none_of_a_later_one_came(
+    world: World,
+) -> None:
+    """A product was offline when its period ended, and sends what it measured before."""
+    world.agree()
+    world.write([Stored(1, EDGES[0] + S, (1.0, 1.0, 1.0), hidden=False)])
+    world.settle()
+    assert [record for record in world.told() if record["late"]] == []
+    late = EDGES[0] + 5 * S
+    world.write([Stored(1, late, (1.5, 1.0, 1.0), hidden=False)], EDGES[1])
+    world.settle()
+    corrections = [record for record in world.told() if record["late"]]
+    assert {(record["meter"], record["late"]) for record in corrections} == {
+        (number, late) for number in range(len(METERS))
+    }
     world.check()
 
 

@@ -113,7 +113,7 @@ def _distilled(
         "worker_us_per_turn": (turn * 1e6, "overload", "cores_busy, accepted_per_s"),
         "worker_turns_per_s": (turns, "ingest", "the linger of a micro-batch"),
         "broker_us_per_message": (busy["broker"] / offered * 1e6, "overload", "cores_busy, offered_per_s"),
-        "compactor_us_per_sample": (1e6 / store["compacted_samples_per_s"], "store", "compacted_samples_per_s"),
+        "compactor_us_per_sample": (store["us_cpu_per_compacted_sample"], "store", "us_cpu_per_compacted_sample"),
         "meter_us_per_row": (results["metering"]["us_cpu_per_event"], "metering", "us_cpu_per_event"),
         "bytes_per_series": (series, "detect", "bytes_per_series"),
         "worker_bytes_per_product": (

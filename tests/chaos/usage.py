@@ -35,8 +35,9 @@ PRICE: Final = UnitPrice(Money(1, "EUR"), 10)
 ROWS: Final = Meter("rows", 0, Aggregation.COUNT)
 HEAT: Final = Meter("heat", 0, Aggregation.SUM, 7)
 """Every row has a value of its own, so a sum is right only if each counted once."""
-LEAP_H: Final = 4
-"""How far (hours) the clock goes behind the end of the month, and what settles it. Nobody is signed out."""
+LEAP_H: Final = 6
+"""How far (hours) the clock goes: two to the end of the month, one until it may be closed, one until each product was
+looked at again, and what is left to spare. Nobody is signed out."""
 _ENDS_NS: Final = 2 * 3_600 * 10**9
 _PATIENCE_S: Final = 120.0
 

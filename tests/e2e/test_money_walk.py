@@ -238,10 +238,10 @@ def is_erased(walk: Walk) -> None:
     page.fill("input[name=password]", PASSWORD)
     page.click("main button[type=submit]")
     expect(page.locator("#refused")).to_be_visible()
-    erasure_id = next(
-        one["id"]
-        for one in json.loads((world.data_dir / "erasures.json").read_text())
-        if one["person_id"] == person_id
+    erasures = world.data_dir / "erasures.json"
+    eventually(erasures.exists, "the list of erasures")
+    (erasure_id,) = (
+        one["id"] for one in json.loads(erasures.read_text()) if one["person_id"] == person_id
     )
 
     def finished() -> object:

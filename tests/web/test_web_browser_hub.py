@@ -185,7 +185,8 @@ def test_values_alerts_and_connection_are_live(case: Showcase, surfer: Surfer, p
 def test_home_is_live(case: Showcase, surfer: Surfer, page: Page) -> None:
     unit = case.units["KA-11-0043"]
     surfer.enter(page, "ben@example.org")
-    page.goto("/")
+    with page.expect_response("**/live", timeout=60_000):  # it answers once it listens
+        page.goto("/")
     assert unit.device is not None
     tile = page.locator(".tile", has_text=unit.serial)
     expect(tile.locator(".pill")).to_have_text("Connected")

@@ -45,6 +45,7 @@ OPERATIONS: Final = Path(__file__).parents[1] / "docs" / "operations"
 _PLAN: Final = "care"
 _START_S: Final = 600.0
 _DRAIN_S: Final = 120.0
+_PRESS_S: Final = 300.0  # the first press waits behind the births of all products
 _SPAWN: Final = multiprocessing.get_context("spawn")
 _NS: Final = 1_000_000_000
 
@@ -178,7 +179,7 @@ def _sell(
     with onboarding.sign_in(part.address, email, customer.password) as home:
         for entry, product in zip(made, products, strict=True):
             if catalogue.has_button(entry.model):
-                onboarding.claim_pressing(home, entry, product.press)
+                onboarding.claim_pressing(home, entry, product.press, _PRESS_S)
             else:
                 onboarding.claim(home, entry)
     now = time.time_ns()

@@ -229,31 +229,40 @@ def claim_address(api: str, made: Made) -> str:
     return f"{api}/claim?{urlencode({'serial': made.serial, 'code': made.claim_code})}"
 
 
-def claim_pressing(home: HubClient, made: Made, press: Callable[[], object]) -> None:
+def claim_pressing(
+    home: HubClient,
+    made: Made,
+    press: Callable[[], object],
+    patience_s: float = PRESS_TIMEOUT_S,
+) -> None:
     """Claim a product as somebody who stands at it: with its code, and its button if it has one.
 
     Args:
         home: the customer.
         made: the product, which is switched on.
         press: presses the button; the press may get lost, and is then repeated.
+        patience_s: how long the hub may take to hear of a press.
 
     Raises:
-        HubAnswerError: the hub refused, or it has not heard of a press within 30 s.
+        HubAnswerError: the hub refused, or it has not heard of a press in time.
     """
-    until_pressed(lambda: claim(home, made), press)
+    until_pressed(lambda: claim(home, made), press, patience_s)
 
 
-def until_pressed(ask: Callable[[], object], press: Callable[[], object]) -> None:
+def until_pressed(
+    ask: Callable[[], object], press: Callable[[], object], patience_s: float = PRESS_TIMEOUT_S
+) -> None:
     """Ask the hub for what it does once it has heard that a button was pressed.
 
     Args:
         ask: asks it.
         press: presses the button; not called if the hub has heard of a press already.
+        patience_s: how long the hub may take to hear of a press.
 
     Raises:
-        HubAnswerError: the hub refused, or it has not heard of a press within 30 s.
+        HubAnswerError: the hub refused, or it has not heard of a press in time.
     """
-    end = time.monotonic() + PRESS_TIMEOUT_S
+    end = time.monotonic() + patience_s
     pressed = -math.inf
     while True:
         try:

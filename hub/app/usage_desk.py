@@ -80,8 +80,13 @@ class UsageDesk:
             data = {"code": notice.code, **notice.arguments}
             self._tell(Event("usage", notice.created_at, one.product_id, one.owner_id, data))
 
-    def settle(self, products: Iterable[str]) -> None:
-        """Settle products whose facts changed; for `EVERY_PRODUCT` those with a quota that is used up."""
+    def settle(self, products: Iterable[str], archive: Totals) -> None:
+        """Settle products whose facts changed; for `EVERY_PRODUCT` those with a quota that is used up.
+
+        Args:
+            products: which.
+            archive: reads it, and may have read some of it a moment ago.
+        """
         named = set(products)
         every = changes.EVERY_PRODUCT in named
         named.discard(changes.EVERY_PRODUCT)
@@ -91,7 +96,6 @@ class UsageDesk:
         waiting = sorted(named)
         for first in range(0, len(waiting), PART):
             part, at, accounts = waiting[first : first + PART], self._clock(), self._accounts()
-            archive = Totals(self._store)
             with read_session(self._engine) as session:
                 usage_limits.foresee_products(session, archive, part, accounts, at)
             with write_session(self._engine) as session:

@@ -18,8 +18,9 @@ from hub.services.usage_accounts import NEVER
 
 _PAGE: Final = 200_000
 _S: Final = 1_000_000_000
-_BACK: Final = tuple(days * 86_400 * _S for days in (0.05, 1, 30, 400, 20_000))
-"""How far back the newest row before a period is looked for, in ever longer steps."""
+_NONE: Final = np.empty(0, np.int64)
+_BACK: Final = tuple(days * 86_400 * _S for days in (0.05, 10, 20_000))
+"""How far back the newest row before a period is looked for, in ever longer steps: few, as each asks the store."""
 
 
 class Rows(Protocol):
@@ -96,25 +97,63 @@ def count(store: Rows, slot: int, meter: Meter, start: int, end: int) -> Counted
 
 
 def totals(store: Rows, slot: int, meter: Meter, start: int, ends: Sequence[int]) -> list[int]:
-    """Count a period up to several instants, in one reading; each total is as `count` gives it.
+    """Count a period up to several instants; see `Totals`."""
+    return Totals(store)(slot, meter, start, ends)
+
+
+class _Read(NamedTuple):
+    """The rows of a period that count, until an instant, and the newest one before it."""
+
+    until: int
+    time: NDArray[np.int64]
+    quantity: NDArray[np.int64]
+    newest: tuple[int, int] | None
+
+
+class Totals:
+    """Counts periods up to several instants; what was read for one answer is not read for another.
+
+    So what was read before a lock was taken is not read under it. Keep it for one moment only.
 
     Args:
         store: the archive.
-        slot: device slot.
-        meter: what is counted.
-        start: first instant of the period, ns UTC.
-        ends: instants, rising, none before `start`.
-
-    Raises:
-        StorageError: the archive cannot be read.
     """
-    pages = list(_pages(store, slot, meter, start, ends[-1])) if ends else []
-    if not pages:
-        return [0] * len(ends)
-    time = np.concatenate([page[0] for page in pages])
-    quantity = np.concatenate([page[1] for page in pages])
-    increases = meter.aggregation is Aggregation.INCREASE
-    newest = _newest_before(store, slot, meter, start) if increases else None
+
+    def __init__(self, store: Rows) -> None:
+        self._store = store
+        self._known: dict[tuple[int, Meter, int], _Read] = {}
+
+    def __call__(self, slot: int, meter: Meter, start: int, ends: Sequence[int]) -> list[int]:
+        """Count; each total is as `count` gives it.
+
+        Args:
+            slot: device slot.
+            meter: what is counted.
+            start: first instant of the period, ns UTC.
+            ends: instants, rising, none before `start`.
+
+        Raises:
+            StorageError: the archive cannot be read.
+        """
+        if not ends:
+            return []
+        known = self._known.get((slot, meter, start))
+        if known is None or known.until < ends[-1]:
+            known = self._known[slot, meter, start] = self._read(slot, meter, start, ends[-1])
+        return _summed(known, meter, ends)
+
+    def _read(self, slot: int, meter: Meter, start: int, until: int) -> _Read:
+        pages = list(_pages(self._store, slot, meter, start, until))
+        if not pages:
+            return _Read(until, _NONE, _NONE, None)
+        increases = meter.aggregation is Aggregation.INCREASE
+        newest = _newest_before(self._store, slot, meter, start) if increases else None
+        time, quantity = (np.concatenate(column) for column in zip(*pages, strict=True))
+        return _Read(until, time, quantity, newest)
+
+
+def _summed(read: _Read, meter: Meter, ends: Sequence[int]) -> list[int]:
+    time, quantity, newest = read.time, read.quantity, read.newest
     made, total, first = [], 0, 0
     distinct: set[int] = set()
     for last in np.searchsorted(time, ends).tolist():
@@ -137,25 +176,6 @@ def totals(store: Rows, slot: int, meter: Meter, start: int, ends: Sequence[int]
             newest = int(time[last - 1]), int(part[-1])
         made.append(max(-MOST, min(MOST, total)))
     return made
-
-
-class Totals:
-    """`totals` of one moment, each read once: what was read before a lock was taken is not read under it.
-
-    Args:
-        store: the archive.
-    """
-
-    def __init__(self, store: Rows) -> None:
-        self._store = store
-        self._known: dict[tuple[int, Meter, int, tuple[int, ...]], list[int]] = {}
-
-    def __call__(self, slot: int, meter: Meter, start: int, ends: Sequence[int]) -> list[int]:
-        """See `totals`."""
-        asked = slot, meter, start, tuple(ends)
-        if asked not in self._known:
-            self._known[asked] = totals(self._store, slot, meter, start, ends)
-        return self._known[asked]
 
 
 def _increase(quantity: NDArray[np.int64], before: tuple[int, int] | None) -> int:

@@ -68,7 +68,7 @@ class Listed(NamedTuple):
 
 def account_terms(
     session: Session,
-    store: TelemetryStore,
+    archive: Totals,
     product: Listed,
     meters: Iterable[ModelMeter],
     given: Given,
@@ -78,7 +78,7 @@ def account_terms(
 
     Args:
         session: any session.
-        store: the archive, for what earlier periods leave to this one.
+        archive: reads it, for what earlier periods and credit leave.
         product: which.
         meters: of its model.
         given: credit and entries of it.
@@ -93,7 +93,7 @@ def account_terms(
         marked: tuple[int, ...] = ()
         if whose is not None:
             plain = not whose.grants and not whose.entries
-            stands = standing(session, Totals(store), whose, at, 0 if plain else None)
+            stands = standing(session, archive, whose, at, 0 if plain else None)
             if not plain or stands.period.terms.carries:
                 cut = min(cut, stands.cut)
             start, end = stands.period.start, stands.period.end
@@ -111,7 +111,7 @@ class MeterTermsPublisher:
         store: the archive.
         folder: folder of the snapshots.
         clock: the present time, ns.
-        settle: told which products stand otherwise now (or `EVERY_PRODUCT`).
+        settle: told which products stand otherwise now (or `EVERY_PRODUCT`), and what was read of the archive for it.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class MeterTermsPublisher:
         store: TelemetryStore,
         folder: Path,
         clock: Callable[[], int],
-        settle: Callable[[Iterable[str]], None],
+        settle: Callable[[Iterable[str], Totals], None],
     ) -> None:
         self._engine = engine
         self._store = store
@@ -151,23 +151,25 @@ class MeterTermsPublisher:
     def step(self) -> bool:
         """Take in what changed and some of those that are gone through; say whether terms were published."""
         self._due.clear()
-        at = self._clock()
+        at, archive = self._clock(), Totals(self._store)
         with self._taken(at) as (marked, turned):
             with read_session(self._engine) as session:
                 meters = load_meters(session)
             table = self._described(meters)
             every = changes.EVERY_PRODUCT in marked or at - self._all_at > _ANEW
-            changed = self._compile(table, sorted(marked - {changes.EVERY_PRODUCT}), meters, at)
+            named = sorted(marked - {changes.EVERY_PRODUCT})
+            changed = self._compile(table, archive, named, meters, at)
             self._unsettled |= changed | turned
             if every:
                 self._begin_round(meters, at)
         published = self._publish(table)
-        self._settle_changed()
+        self._settle_changed(archive)
         if not self._complete or self._round:
-            self._go_on(table, meters, at)
+            archive = Totals(self._store)
+            self._go_on(table, archive, meters, at)
             if self._is_worth_it(table):
                 published |= self._publish(table)
-            self._settle_changed()
+            self._settle_changed(archive)
         return published
 
     def run(self, stop: threading.Event) -> None:
@@ -187,9 +189,9 @@ class MeterTermsPublisher:
                 self._due.wait(_SPARED * (time.monotonic() - began))
             stop.wait(COALESCE_S)
 
-    def _settle_changed(self) -> None:
+    def _settle_changed(self, archive: Totals) -> None:
         if self._unsettled:
-            self._settle(self._unsettled)
+            self._settle(self._unsettled, archive)
             self._unsettled = set()
 
     def _is_worth_it(self, table: TermsTable) -> bool:
@@ -243,7 +245,12 @@ class MeterTermsPublisher:
             return None
 
     def _compile(
-        self, table: TermsTable, product_ids: Sequence[str], meters: Meters, at: int
+        self,
+        table: TermsTable,
+        archive: Totals,
+        product_ids: Sequence[str],
+        meters: Meters,
+        at: int,
     ) -> set[str]:
         """Compile the terms of products; return those that have others now."""
         changed: set[str] = set()
@@ -252,7 +259,7 @@ class MeterTermsPublisher:
         for start in range(0, len(product_ids), _PART):
             with read_session(self._engine) as session:
                 part = product_ids[start : start + _PART]
-                changed |= self._take(session, table, part, meters, at)
+                changed |= self._take(session, table, archive, part, meters, at)
         self._ahead |= bool(changed)
         return changed
 
@@ -260,6 +267,7 @@ class MeterTermsPublisher:
         self,
         session: Session,
         table: TermsTable,
+        archive: Totals,
         product_ids: Sequence[str],
         meters: Meters,
         at: int,
@@ -276,7 +284,7 @@ class MeterTermsPublisher:
             facts = counted[product_id]
             listed = Listed(product_id, facts, zone)
             found = meters[facts.model.number]
-            terms, cut = account_terms(session, self._store, listed, found, given, at)
+            terms, cut = account_terms(session, archive, listed, found, given, at)
             if table.put(facts.device.slot, terms):
                 changed.add(product_id)
             self._seen.add(facts.device.slot)
@@ -298,11 +306,11 @@ class MeterTermsPublisher:
             self._round = deque(session.scalars(counted.order_by(Product.id)))
         self._seen, self._all_at = set(), at
 
-    def _go_on(self, table: TermsTable, meters: Meters, at: int) -> None:
+    def _go_on(self, table: TermsTable, archive: Totals, meters: Meters, at: int) -> None:
         """Compile some more of all products; whoever is not among them is not counted any more."""
         part = [self._round.popleft() for _ in range(min(_PART, len(self._round)))]
         try:
-            self._compile(table, part, meters, at)
+            self._compile(table, archive, part, meters, at)
         except BaseException:
             self._round.extendleft(reversed(part))
             raise

@@ -159,7 +159,11 @@ def test_terms_follow_owner_and_plan(world: World, tmp_path: Path) -> None:
     settled: list[str] = []
     now = [T0 + DAY]
     publisher = MeterTermsPublisher(
-        world.engine, EMPTY, tmp_path / "terms", lambda: now[0], settled.extend
+        world.engine,
+        EMPTY,
+        tmp_path / "terms",
+        lambda: now[0],
+        lambda these, _: settled.extend(these),
     )
     assert publisher.step()
     terms = MeterTerms.of(read_snapshot(tmp_path / "terms").arrays)
@@ -198,7 +202,7 @@ def test_a_change_of_owner_begins_a_period(world: World) -> None:
             Given.load(session, [product_id]),
             Listed(product_id, facts, "Europe/Berlin"),
         )
-        ((energy, _), _) = account_terms(session, EMPTY, listed, meters, given, T0)
+        ((energy, _), _) = account_terms(session, Totals(EMPTY), listed, meters, given, T0)
     assert T0 - 3 * DAY in energy.edges
 
 

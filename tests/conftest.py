@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from argon2 import PasswordHasher
+from hypothesis import settings
 
 from hub.config import Settings
 from hub.wiring.kernels import use_cache
@@ -23,6 +24,10 @@ from tests.hub.database.postgresql_server import PostgresServer, running_server
 
 # The kernels that `homeport warm` compiled; before anything imports numba.
 use_cache(Settings().cache_dir)
+
+# No test says anything of time: how long an example takes is the machine's matter.
+settings.register_profile("homeport", deadline=None)
+settings.load_profile("homeport")
 
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT_S = 180.0

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from hub.app.capacity_desk import CapacityDesk
 from hub.config import load
 from hub.services.capacity_model import Fleet, Need, Needs, parse_kept, shipped
 
@@ -41,6 +40,8 @@ def capacity(
     ] = None,
 ) -> None:
     """Compute what a fleet needs of this machine: cores, memory, disk, network; and what bounds it."""
+    from hub.app.capacity_desk import CapacityDesk  # noqa: PLC0415  heavy, and only here
+
     desk = CapacityDesk(load(config))
     found = desk.answer(Fleet(products, rate, rows, metrics, parse_kept(keep or desk.kept)))
     if as_json:

@@ -128,7 +128,7 @@ class Erasure(Answer):
     responses={200: _ZIP},
 )
 def export_me(hub: HubDep, caller: CallerDep) -> Response:
-    """Return an archive: records as JSON, telemetry as CSV and Parquet, a README."""
+    """Return an archive: records as JSON, telemetry and its aggregates as CSV and Parquet, a README."""
     hub.limits.export.take(person_of(caller), hub.clock())
     return _archive(hub, caller, caller.person_id)
 

@@ -2,14 +2,14 @@
 
 1. What is theirs is what `personal_tables` says, of the households that they live in, within their time.
 2. Nobody else's personal data is in it: other people are named by what they are to the person.
-3. Records are read in one state of the database, telemetry page by page while the archive is sent.
+3. Records are read in one state of the database, telemetry (`export_series`) while the archive is sent.
 4. Each export stands in the audit trail.
 What must never live here: HTTP.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -25,23 +25,18 @@ from hub.ports.database.coverage_tables import CaseStep
 from hub.ports.database.engine import write_session
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.people_tables import Membership, Person
-from hub.ports.database.product_tables import Device, Product
-from hub.ports.store.port import Cursor, TelemetryStore, Visibility
+from hub.ports.store.port import TelemetryStore
 from hub.services import audit, households, sessions, usage
 from hub.services.caller import Caller, Scope
-from hub.services.column_files import Columns, csv_pages, parquet_pages
+from hub.services.export_series import Series, files_of, series_of
 from hub.services.export_words import FILES, HEAD
 from hub.services.looks import pseudonym
-from hub.services.own_time import own_time
 from hub.services.personal_data import Holding, Subject
 from hub.services.personal_tables import HOLDINGS
 from hub.services.relations import Relation
-from hub.services.telemetry import EVERYTHING, MetricView, metrics_of
 from hub.services.tokens import Tokens
 from hub.services.usage_accounts import Accounts
 
-_PAGE: Final = 100_000
-_ALWAYS: Final = (-(1 << 63), (1 << 63) - 1)
 _INSTANT: Final = re.compile(r"(^|_)(at|until|since|deadline|end|contact|due|before|after)$")
 _EARLIEST_NS: Final = 10**15
 _PEOPLE: Final = re.compile(r"(^|_)(by|person_id|assigned_to|taker_id|author|actor)$")
@@ -54,15 +49,6 @@ class Export:
 
     file_name: str
     pieces: Iterator[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class _Series:
-    folder: str
-    slot: int
-    metric: MetricView
-    visible: Visibility
-    facts: Mapping[str, str]
 
 
 def export(
@@ -102,7 +88,7 @@ def export(
         }
         owner = sessions.caller_of(session, person, at)
         records["usage"] = _usage(session, store, accounts, owner, subject, at)
-        series = list(_series(session, subject))
+        series = list(series_of(session, subject.households))
         audit.record(session, at, caller.actor, "person.export", subject.actor, {})
     name = f"homeport-{person_id}-{_text(at)[:10]}.zip"
     members = _members(store, records, series, at)
@@ -194,35 +180,10 @@ def _plain(name: str, value: Any) -> Any:
             return value
 
 
-def _series(session: Session, subject: Subject) -> Iterator[_Series]:
-    """Find the series that households have measured in their time, quarantined rows included."""
-    query = (
-        select(Device.slot, Device.device_id, Product, Ownership.owner_id)
-        .join(Product, Product.id == Device.product_id)
-        .join(Ownership, Ownership.product_id == Product.id)
-        .where(Ownership.owner_id.in_(subject.households), Ownership.undone_at.is_(None))
-        .distinct()
-        .order_by(Device.slot)
-    )
-    windows: dict[int, list[Any]] = {}
-    about: dict[int, tuple[str, Product]] = {}
-    for slot, device_id, product, owner_id in session.execute(query):
-        own = own_time(session, product.id, owner_id)
-        if own is not None:
-            windows.setdefault(slot, []).extend(own.windows)
-            about[slot] = device_id, product
-    for slot, (device_id, product) in about.items():
-        visible = Visibility(tuple(windows[slot]), EVERYTHING.reasons)
-        for metric in metrics_of(session, product.model_number):
-            folder = re.sub(r"[^A-Za-z0-9_.-]", "_", product.serial) or device_id
-            facts = {"device_id": device_id, "metric": metric.name, "unit": metric.unit}
-            yield _Series(folder, slot, metric, visible, facts)
-
-
 def _members(
     store: TelemetryStore,
     records: Mapping[str, Sequence[Mapping[str, Any]]],
-    series: Sequence[_Series],
+    series: Sequence[Series],
     at: int,
 ) -> Iterator[tuple[str, Iterator[bytes]]]:
     yield "README.txt", iter([_readme(records, at).encode()])
@@ -230,29 +191,7 @@ def _members(
         text = json.dumps(records[name], ensure_ascii=False, indent=1)
         yield f"records/{name}.json", iter([text.encode() + b"\n"])
     for one in series:
-        pages = _pages(store, one)
-        first = next(pages)
-        if not first["time"].size:
-            continue  # a metric that the product never measured
-        for suffix, form in _forms(one):
-            path = f"telemetry/{one.folder}/{one.metric.name}.{suffix}"
-            yield path, form(_pages(store, one))
-
-
-def _forms(one: _Series) -> list[tuple[str, Callable[[Iterator[Columns]], Iterator[bytes]]]]:
-    return [("csv", csv_pages), ("parquet", lambda pages: parquet_pages(pages, one.facts))]
-
-
-def _pages(store: TelemetryStore, one: _Series) -> Iterator[Columns]:
-    after: Cursor | None = None
-    while True:
-        rows = store.range(
-            one.slot, one.metric.index, *_ALWAYS, visible=one.visible, limit=_PAGE, after=after
-        )
-        yield {"time": rows.time, "value": rows.value, "stream": rows.stream, "seq": rows.seq}
-        after = rows.following
-        if after is None:
-            return
+        yield from files_of(store, one)
 
 
 def _readme(records: Mapping[str, Sequence[Any]], at: int) -> str:

@@ -114,7 +114,9 @@ HEAD: Final = (
         "Everything that this hub keeps of you",
         (
             "Files in records/ are JSON: a list of objects, times in UTC. Files in telemetry/ are what your\n"
-            "products measured in your time, once as CSV and once as Parquet, by product and metric.\n"
+            "products measured in your time, once as CSV and once as Parquet, by product and metric. Of the time\n"
+            "whose single values are kept no more, files in aggregates/ have what is: for each minute, hour or day\n"
+            "(`step_s` seconds from `start` on) how many there were, the least, the greatest, mean, first and last.\n"
             "What other people of your household did, and who works for support, is left out or named by what\n"
             "they are; so are secrets such as passwords, which are only kept as hashes."
         ),
@@ -124,6 +126,9 @@ HEAD: Final = (
         (
             "Dateien in records/ sind JSON: eine Liste von Objekten, Zeiten in UTC. Dateien in telemetry/ sind,\n"
             "was Ihre Produkte in Ihrer Zeit gemessen haben, als CSV und als Parquet, je Produkt und Messgröße.\n"
+            "Aus der Zeit, deren einzelne Werte nicht mehr aufbewahrt werden, enthalten Dateien in aggregates/, was\n"
+            "es noch gibt: zu jeder Minute, Stunde oder jedem Tag (`step_s` Sekunden ab `start`) Anzahl, kleinsten,\n"
+            "größten, mittleren, ersten und letzten Wert.\n"
             "Was andere Menschen Ihres Haushalts taten und wer beim Service arbeitet, fehlt oder ist nur der Art\n"
             "nach genannt; ebenso Geheimnisse wie Kennwörter, von denen es nur Prüfwerte gibt."
         ),

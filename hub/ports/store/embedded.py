@@ -25,7 +25,7 @@ from hub.ports.journal.telemetry import U16, U32
 from hub.ports.store.buckets import Partial
 from hub.ports.store.columns import FIRST_OF_ROW, SAMPLE_NAMES, Samples, visible_mask
 from hub.ports.store.latest import as_samples, entries_of, read_latest
-from hub.ports.store.levels import RAW, Floors, Level, stretches
+from hub.ports.store.levels import DAY_NS, KEEP, RAW, Floors, Level, stretches
 from hub.ports.store.manifest import MANIFEST_NAME, DataFile, Manifest, RollupFile
 from hub.ports.store.paging import first_page
 from hub.ports.store.parquet import ParquetFolder
@@ -36,6 +36,7 @@ from hub.ports.store.port import (
     Cursor,
     LatestColumns,
     RawColumns,
+    Rolled,
     Visibility,
 )
 from hub.ports.store.rollups import NAMES, Rollup, from_columns, open_rollups
@@ -128,6 +129,12 @@ class EmbeddedStore:
             lambda manifest, found: self._aggregated(
                 manifest, found, np.array([slot], np.uint32), metric, (start, end), step, visible
             ),
+        )
+
+    def rolled(self, slot: int) -> Sequence[Rolled]:
+        """See `TelemetryStore.rolled`."""
+        return self._consistent(
+            _finder([slot]), lambda manifest, found: self._rolled(manifest, found, slot)
         )
 
     def latest(self, slot: int, *, visible: Visibility) -> LatestColumns:
@@ -331,6 +338,19 @@ class EmbeddedStore:
             step = -(-step // coarsest.width) * coarsest.width
         parts = [Partial.of(part, step) for part in samples] + [p.over(step) for p in entries]
         return Partial.joined(parts).columns(step, coarsest.name if coarsest else RAW)
+
+    def _rolled(self, manifest: Manifest, found: list[list[Found]], slot: int) -> list[Rolled]:
+        floors = self._floors(manifest).of(np.array([slot]))[0]
+        end = int(floors[0])
+        files: list[DataFile | RollupFile] = [*manifest.files, *manifest.rollups]
+        times = [file.min_time for file in files if _overlaps(file, slot, slot, KEEP, end)]
+        late = [block.columns().time for block in chain.from_iterable(found)] if end > KEEP else []
+        start = min([*times, *(int(time.min()) for time in late if time.size)], default=end)
+        return [
+            Rolled(level.name, level.width, begin, until)
+            for level, begin, until in stretches(floors, max(start // DAY_NS * DAY_NS, KEEP), end)
+            if level is not None
+        ][::-1]
 
     def _rows(
         self,

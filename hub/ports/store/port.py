@@ -116,6 +116,23 @@ class BucketColumns:
 
 
 @dataclass(frozen=True, slots=True)
+class Rolled:
+    """A stretch of time whose rows are kept no more, only aggregates.
+
+    Args:
+        level: the finest that is kept: `minute`, `hour` or `day`.
+        step: width of its buckets, ns.
+        start: beginning of a UTC day before which there is nothing, or a coarser level, ns since 1970 UTC.
+        end: end, exclusive; the beginning of a UTC day.
+    """
+
+    level: str
+    step: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class LatestColumns:
     """The latest sample of each metric of a device that has one, M of them.
 
@@ -189,6 +206,13 @@ class TelemetryStore(Protocol):
         self, slot: int, metric: int, start: int, end: int, step: int, *, visible: Visibility
     ) -> BucketColumns:
         """Aggregate a series over buckets of `step` ns; arguments and errors as for `range`."""
+
+    def rolled(self, slot: int) -> Sequence[Rolled]:
+        """Say of which time of a device only aggregates are kept, the earliest first; usually none.
+
+        Raises:
+            StorageError: the store's files are damaged or cannot be read.
+        """
 
     def latest(self, slot: int, *, visible: Visibility) -> LatestColumns:
         """Find the latest row of each metric of a device, by (time, seq)."""

@@ -23,6 +23,7 @@ from hub.ports.store.port import (
     Cursor,
     LatestColumns,
     RawColumns,
+    Rolled,
     Visibility,
     Window,
 )
@@ -83,6 +84,10 @@ class RemoteStore(ABC):
             raise InvalidInputError(f"A bucket of {step} ns is not possible; ask for 1 ns or more.")
         samples = self.samples(slots, metric, start, end, visible)
         return Partial.of(samples, step).columns(step)
+
+    def rolled(self, slot: int) -> Sequence[Rolled]:  # noqa: ARG002  the port's name
+        """See `TelemetryStore.rolled`; for how long rows are kept is that database's own affair."""
+        return ()
 
 
 def milliseconds(start: int, end: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from hub.ports.store.port import (
     Cursor,
     LatestColumns,
     RawColumns,
+    Rolled,
     Visibility,
 )
 
@@ -108,6 +109,9 @@ class MemoryStore:
             step=step,
             level="raw",
         )
+
+    def rolled(self, slot: int) -> Sequence[Rolled]:
+        return ()
 
     def latest(self, slot: int, *, visible: Visibility) -> LatestColumns:
         latest = {row.metric: row for row in self._seen([slot], None, -(2**63), 2**63 - 1, visible)}

@@ -1,8 +1,10 @@
 """A person lives through the hub's files and is erased: no byte of theirs is left in the data folder."""
 
+import io
 import json
 import struct
 import threading
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,13 +28,15 @@ from hub.ports.journal.block import Kind
 from hub.ports.journal.telemetry import encode
 from hub.ports.journal.writer import JournalWriter, Rotation
 from hub.ports.store.compaction import CompactionPolicy, Compactor
+from hub.ports.store.embedded import EmbeddedStore
 from hub.ports.store.tombstones import Tombstones
-from hub.services import audit, cases, erasure, invitations, looks, transfers
+from hub.services import audit, cases, erasure, export, invitations, looks, transfers
 from hub.services.caller import HUB, Caller
 from hub.services.erasure_parts import Horizon, Part
 from hub.services.households import Place
 from hub.services.looks import Seen
 from hub.services.relations import Relation
+from hub.services.usage_accounts import nothing_counted
 from tests.hub.services.service_world import DAY, T0, S, World, new_world
 from tests.hub.store.test_erased_rows import bytes_of
 from tests.hub.store.test_levels import batch_of
@@ -64,7 +68,7 @@ class Folder:
         self.desk = ErasureDesk(
             self.world.engine, places, self.horizon, lambda: self.now, self.mirrored.append
         )
-        self.rules = StoreRules(self.world.engine, (None,) * 4, 30)
+        self.rules = StoreRules(self.world.engine, (5, None, None, None), 30)
         follower = Follower(
             "deadletters/0",
             self.root / "deadletters",
@@ -113,6 +117,23 @@ class Folder:
             for _ in range(3):
                 compactor.run(self.now, {})
 
+    def taken_along(self, person: Caller) -> dict[str, list[str]]:
+        """Lines of the CSV files of somebody's archive."""
+        store = EmbeddedStore(self.root / "store", {"0": self.root / "journal"})
+        assert person.person_id
+        made = export.export(
+            self.world.engine,
+            store,
+            nothing_counted,
+            person,
+            person.person_id,
+            self.now,
+            self.world.tokens,
+        )
+        with zipfile.ZipFile(io.BytesIO(b"".join(made.pieces))) as found:
+            names = [name for name in found.namelist() if name.endswith(".csv")]
+            return {name: found.read(name).decode().splitlines() for name in names}
+
     def left(self) -> list[str]:
         """Files in which something of the person is left."""
         found = [
@@ -131,7 +152,7 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(root, new_world(root))
 
 
-def _live(folder: Folder) -> tuple[Caller, int]:
+def _live(folder: Folder) -> tuple[Caller, Caller, int]:
     """Let a person live through the product, with a word of theirs in every field; others live beside them."""
     world = folder.world
     ada, bob = world.customer(), world.customer()
@@ -172,16 +193,25 @@ def _live(folder: Folder) -> tuple[Caller, int]:
     with write_session(world.engine) as session:  # shorter, so that the longer one becomes slack
         session.get_one(Person, ada.person_id).name = WORD
         session.query(DeviceEvent).where(DeviceEvent.id % 2 == 0).delete()
+    folder.now = T0 - 10 * DAY  # long ago: aggregates only
+    folder.measure(slot, 1, VALUE)
+    folder.measure(slot + 1, 1, OTHER, seal=True)
+    folder.now = T0
     folder.measure(slot, 1, VALUE, seal=True)
     folder.compact()
     folder.measure(slot, 1, VALUE)
     folder.measure(slot + 1, 1, OTHER)
     folder.dead_letter(slot, f"{WORD} letter")
-    return ada, slot
+    return ada, bob, slot
 
 
 def test_no_byte_of_a_person_is_left_in_the_data_folder(folder: Folder) -> None:
-    ada, slot = _live(folder)
+    ada, bob, slot = _live(folder)
+    ((raw, rows), (_, (header, *buckets))) = sorted(folder.taken_along(ada).items(), reverse=True)
+    assert (raw.split("/")[0], len(rows)) == ("telemetry", 101)
+    assert header == '"start","step_s","count","min","max","mean","first","last"'
+    assert [line.split(",")[1:3] for line in buckets] == [["60", "50"]]
+    assert buckets[0].split(",")[3:] == [str(VALUE)] * 5
     before = folder.left()
     assert len([name for name in before if name.endswith((".hpj", ".db", "-wal"))]) >= 3
     folder.now += DAY
@@ -205,6 +235,7 @@ def test_no_byte_of_a_person_is_left_in_the_data_folder(folder: Folder) -> None:
         assert looks.verify(session) is None
         assert session.scalars(select(DeadLetter.detail)).all() == ["of somebody else", "later"]
     assert struct.pack("<d", OTHER) in bytes_of(folder.root)
+    assert [name.split("/")[0] for name in folder.taken_along(bob)] == ["telemetry", "aggregates"]
     folder.now += 7 * DAY
     folder.desk.step()
     with read_session(folder.world.engine) as session:
@@ -215,7 +246,7 @@ def test_no_byte_of_a_person_is_left_in_the_data_folder(folder: Folder) -> None:
 
 
 def test_a_part_is_not_called_done_before_it_is(folder: Folder) -> None:
-    ada, _ = _live(folder)
+    ada, _, _ = _live(folder)
     with write_session(folder.world.engine) as session:
         done = erasure.erase(
             session,

@@ -1,5 +1,6 @@
 """What is kept of telemetry for how long: levels equal the rows, and what is too old leaves the disk."""
 
+import io
 import math
 import tempfile
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +20,8 @@ from hub.ports.store.levels import DAY_NS, KEEP, Floors, Retention
 from hub.ports.store.manifest import Manifest
 from hub.ports.store.port import BucketColumns, Visibility, Window
 from hub.ports.store.upkeep import Rules
+from hub.services import export_series
+from hub.services.telemetry import MetricView
 
 S = 1_000_000_000
 MINUTE, HOUR = 60 * S, 3_600 * S
@@ -226,6 +230,44 @@ def test_an_aggregate_that_is_partly_somebody_elses_shows_to_nobody_but_staff(
     assert bench.buckets(1, HOUR, visible=first).count.tolist() == []
     assert bench.buckets(1, HOUR, visible=second).mean.tolist() == [3.0]
     assert bench.buckets(1, HOUR).count.tolist() == [3]
+
+
+def test_what_is_kept_of_each_time_is_taken_along_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, Retention((2, 4, 6, None)))
+    assert not bench.store.rolled(1)
+    sold = TODAY - 5 * DAY_NS  # within the time of which hours are kept
+    times = [TODAY - back * 20 * MINUTE for back in range(1, 10 * 72 + 1)]
+    bench.write([(slot, 1 + (time >= sold), 0, time, 1.0) for time in times for slot in (1, 2)])
+    bench.compact(TODAY)
+    late: Row = (1, 1, 0, TODAY - 12 * DAY_NS, 1.0)
+    bench.write([late])  # not aggregated yet
+    assert [
+        (one.level, one.step, (one.start - TODAY) // DAY_NS, (one.end - TODAY) // DAY_NS)
+        for one in bench.store.rolled(1)
+    ] == [("day", DAY_NS, -12, -6), ("hour", HOUR, -6, -4), ("minute", MINUTE, -4, -2)]
+    monkeypatch.setattr(export_series, "_BUCKETS", 1_440)
+    metric = MetricView(0, "temp_c", "", "Cel", "gauge", None, None)
+    for window, rows, widths in (
+        (Window(0, 1, None, sold), 0, {DAY_NS: 1 + 4, HOUR: 24}),
+        (Window(2, 2, sold, None), 2 * 72, {HOUR: 24, MINUTE: 2 * 72}),
+    ):
+        series = export_series.Series("HP-1", 1, metric, Visibility((window,)), {})
+        files = {
+            name: b"".join(pieces) for name, pieces in export_series.files_of(bench.store, series)
+        }
+        folders = ["aggregates", "telemetry"] if rows else ["aggregates"]
+        assert sorted(name.split("/")[0] for name in files if name.endswith("csv")) == folders
+        table = pq.read_table(io.BytesIO(files["aggregates/HP-1/temp_c.parquet"]))
+        starts = table.column("start").cast("int64").to_pylist()
+        assert starts == sorted(set(starts))
+        steps = table.column("step_s").to_pylist()
+        assert {step * S: steps.count(step) for step in set(steps)} == widths
+        assert sum(table.column("count").to_pylist()) + rows == sum(
+            (time < sold) == (window.end is not None) for time in (*times, late[3])
+        )
+        assert files["aggregates/HP-1/temp_c.csv"].count(b"\n") == 1 + len(starts)
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), *[st.integers(0, 5)] * 4), max_size=6))

@@ -1,8 +1,8 @@
 """Live events as server-sent events (WHATWG HTML, section 9.2).
 
 1. The caller hears what the broadcaster lets them hear; nothing is filtered in here but by wish.
-2. The hub keeps no past events. A listener that comes back with `Last-Event-ID`, or that was too
-   slow, is told so by an event `gap` or `dropped`: what it shows may be stale, it should ask anew.
+2. A listener that comes back with `Last-Event-ID` hears what it missed. Where the hub cannot tell
+   any more, or a listener was too slow, an event `gap` or `dropped` says so: it should ask anew.
 3. A stream ends when the proof it began with ends: sign-out and expiry hold here too.
 """
 
@@ -25,20 +25,19 @@ from hub.api.guard import CallerDep, GuardedRoute, HubDep
 from hub.api.instants import text_of
 from hub.errors import NotAuthenticatedError
 from hub.services.caller import Caller, Scope
-from hub.services.events import DROPPED, Event
+from hub.services.events import DROPPED, GAP, Event
 
 ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["alerts"])
 
 HEARTBEAT_S = 15.0
 RETRY_MS = 3_000
 _END = "end"
-_GAP = "gap"
-_OF_THE_STREAM = frozenset({DROPPED})
+_OF_THE_STREAM = frozenset({DROPPED, GAP})
 
 _EXAMPLE = """retry: 3000
 
 event: alert
-id: 2026-01-31T08:00:00.250Z
+id: 5b0c9ad24e17f386
 data: {"at":"2026-01-31T08:00:00.250Z","product_id":"b7x2m9q4k1v8c3z6","state":"opened"}
 """
 
@@ -58,7 +57,9 @@ class EventStream(StreamingResponse):
         200: {
             "description": "Events `alert`, `finding`, `presence`, `reported`, `reply`, `event` "
             "and others as they happen; `gap` and `dropped` where some were missed; `end` when "
-            "the session ended. Comments keep the connection alive.",
+            "the session ended. Comments keep the connection alive. Who comes back with the last "
+            "`id` as `Last-Event-ID` hears first what happened since, as far as it is kept: the "
+            "last 1,000 events of the hub since it started, else `gap`.",
             "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
         }
     },
@@ -104,35 +105,34 @@ class _Stream:
     async def frames(self, last_event_id: str | None) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
-        woken.set()  # the caller is looked up once more before anything is said
 
         def wake() -> None:
             with suppress(RuntimeError):  # the loop has ended, and the stream with it
                 loop.call_soon_threadsafe(woken.set)
 
         gauge = self._hub.metrics.live_listeners
-        with self._hub.live.listening(self._caller, wake) as listener, gauge.track_inprogress():
+        with (
+            self._hub.live.listening(self._caller, wake, since=last_event_id) as listener,
+            gauge.track_inprogress(),
+        ):
             yield f"retry: {RETRY_MS}\n\n".encode()
-            if last_event_id is not None:
-                yield self._frame(Event(_GAP, self._hub.clock(), data={"after": last_event_id}))
-            beat = loop.time() + HEARTBEAT_S
+            beat = loop.time()
             while True:
-                with suppress(TimeoutError):  # not `wait_for`, which may swallow a cancellation
-                    async with asyncio.timeout_at(beat):
-                        await woken.wait()
-                woken.clear()
-                if (listener.take_stale() or self._ended()) and not await self._welcome():
-                    yield self._frame(Event(_END, self._hub.clock()))
+                # Looked up once more before anything is said, and whenever that may have changed.
+                due = loop.time() >= beat
+                if (listener.take_stale() or due or self._ended()) and not await self._welcome():
+                    yield self._frame(Event(_END, self._hub.clock(), id=listener.reached))
                     return
                 for event in listener.drain(self._hub.clock()):
                     if self._wanted(event):
                         yield self._frame(event)
-                if loop.time() >= beat:
-                    if not await self._welcome():
-                        yield self._frame(Event(_END, self._hub.clock()))
-                        return
-                    yield b": still here\n\n"
+                if due:
+                    yield f": still here\nid: {listener.reached}\n\n".encode()
                     beat = loop.time() + HEARTBEAT_S
+                with suppress(TimeoutError):  # not `wait_for`, which may swallow a cancellation
+                    async with asyncio.timeout_at(beat):
+                        await woken.wait()
+                woken.clear()
 
     def _ended(self) -> bool:
         """Say whether a tie of the caller has ended since it was looked up."""
@@ -163,4 +163,4 @@ class _Stream:
         data: dict[str, Any] = dict(event.data)
         data |= {"at": at, "product_id": event.product_id}
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=str)
-        return f"event: {event.kind}\nid: {at}\ndata: {text}\n\n".encode()
+        return f"event: {event.kind}\nid: {event.id}\ndata: {text}\n\n".encode()

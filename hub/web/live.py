@@ -1,7 +1,8 @@
 """Pages that stay up to date: server-sent events for one product or for all of a customer's.
 
 1. `changed` says that something happened and the page should ask again; `values` carries the latest
-   values as the page shows them, when they are new.
+   values as the page shows them, when they are new. A stream begins where the page was made: it says
+   what happened since, or `changed` where nobody can tell.
 2. A listener hears what the broadcaster lets them hear. A stream ends when its session does.
 3. Values are looked up every `VALUES_S` for as long as somebody looks at them, and never else.
 """
@@ -18,7 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from hub.errors import HubError
 from hub.ports.database.engine import read_session
 from hub.services import products, telemetry
-from hub.services.events import DROPPED, Listener
+from hub.services.events import DROPPED, GAP, Listener
 from hub.web.context import Hub, hub_of
 from hub.web.guard import PageRoute, visitor_of
 from hub.web.pages import Pages, pages_of
@@ -30,7 +31,8 @@ ROUTER = APIRouter(route_class=PageRoute, include_in_schema=False)
 VALUES_S = 2.0
 BEAT_S = 15.0
 _RETRY = b"retry: 3000\n\n"
-_KINDS = frozenset({"alert", "presence", "reported", "reply", "event", DROPPED})
+_OF_THE_STREAM = frozenset({DROPPED, GAP})
+_KINDS = frozenset({"alert", "presence", "reported", "reply", "event"})
 
 
 class EventStream(StreamingResponse):
@@ -62,6 +64,10 @@ class _Stream:
         self._pages: Pages = pages_of(request)
         self._visitor: Visitor = visitor_of(request)
         self._product_id = product_id
+        # A browser that comes back knows more than the page did.
+        self._since = (
+            request.headers.get("last-event-id") or request.query_params.get("since") or ""
+        )
         self._shown = ""
 
     async def frames(self) -> AsyncIterator[bytes]:
@@ -75,30 +81,27 @@ class _Stream:
         caller, hub = self._visitor.known, self._hub
         pause = BEAT_S if self._product_id is None else VALUES_S
         with (
-            hub.live.listening(caller, wake) as listener,
+            hub.live.listening(caller, wake, since=self._since) as listener,
             hub.metrics.live_listeners.track_inprogress(),
         ):
             yield _RETRY
-            beat = loop.time() + BEAT_S
+            beat = loop.time()
             while True:
-                if listener.take_stale() or self._ended():
+                due = loop.time() >= beat
+                if listener.take_stale() or due or self._ended():
                     found, _ = await run_in_threadpool(authenticated, hub, self._visitor.token)
                     if found != caller:
                         yield b"event: end\ndata: 1\n\n"
                         return
                 if self._heard(listener):
-                    yield b"event: changed\ndata: 1\n\n"
+                    yield f"event: changed\nid: {listener.reached}\ndata: 1\n\n".encode()
+                if due:
+                    yield f": still here\nid: {listener.reached}\n\n".encode()
+                    beat = loop.time() + BEAT_S
                 if self._product_id is not None:
                     values = await run_in_threadpool(self._values)
                     if values:
                         yield values
-                if loop.time() >= beat:
-                    found, _ = await run_in_threadpool(authenticated, hub, self._visitor.token)
-                    if found != caller:
-                        yield b"event: end\ndata: 1\n\n"
-                        return
-                    yield b": still here\n\n"
-                    beat = loop.time() + BEAT_S
                 with suppress(TimeoutError):  # not `wait_for`, which may swallow a cancellation
                     async with asyncio.timeout(pause):
                         await woken.wait()
@@ -113,7 +116,7 @@ class _Stream:
         """Say whether something happened that the page shows."""
         events = listener.drain(self._hub.clock())
         return any(
-            event.kind == DROPPED
+            event.kind in _OF_THE_STREAM
             or (event.kind in _KINDS and self._product_id in {None, event.product_id})
             for event in events
         )

@@ -34,7 +34,10 @@ Theme = Literal["", "light", "dark"]
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Somebody at a page; `caller` and `person` are None where nobody is signed in."""
+    """Somebody at a page; `caller` and `person` are None where nobody is signed in.
+
+    `since` is the latest live event when they came: what the page shows was read after it.
+    """
 
     caller: Caller | None
     person: PersonView | None
@@ -43,6 +46,7 @@ class Visitor:
     theme: Theme
     formats: Formats
     address: str
+    since: str
 
     @property
     def known(self) -> Caller:
@@ -58,6 +62,7 @@ class Visitor:
 
 def arrived(request: Request, hub: Hub, pages: Pages) -> Visitor:
     """Work out who a request is from."""
+    since = hub.live.newest
     token = request.cookies.get(COOKIE, "")[:_MAX_TOKEN]
     caller, person = authenticated(hub, token)
     if caller is not None and caller.is_staff:
@@ -69,7 +74,8 @@ def arrived(request: Request, hub: Hub, pages: Pages) -> Visitor:
     theme: Theme = "light" if wished == "light" else "dark" if wished == "dark" else ""
     zone = ZoneInfo(person.zone if person else "UTC")
     address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return Visitor(caller, person, token, language, theme, Formats(language.locale, zone), address)
+    formats = Formats(language.locale, zone)
+    return Visitor(caller, person, token, language, theme, formats, address, since)
 
 
 def authenticated(hub: Hub, token: str) -> tuple[Caller | None, PersonView | None]:

@@ -57,7 +57,7 @@ def test_every_letter_is_said_with_all_its_arguments(
 ) -> None:
     language = languages.load()[tag]
     formats = Formats(language.locale, ZoneInfo("UTC"))
-    visitor = Visitor(None, None, "", language, "", formats, "/hand-overs")
+    visitor = Visitor(None, None, "", language, "", formats, "/hand-overs", "")
     arguments = {name: 1_750_000_000 * NS if name.endswith("_at") else name * 2 for name in names}
     letter = Letter(at=0, code=code, arguments={"serial": "HP-0001", **arguments})
     said = hands.said(letter, visitor)

@@ -1,6 +1,7 @@
 """Streams of pages, read frame by frame."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from hub.services.events import Event
+from hub.services.events import QUEUE, Event
 from hub.services.sessions import COOKIE
 from hub.web import live, visitor
 from tests.hub.api.api_world import START, Unit, World
@@ -24,15 +25,23 @@ def unit(world: World, ada: TestClient) -> Unit:
     return unit
 
 
-def frames(world: World, client: TestClient, product_id: str | None) -> AsyncIterator[bytes]:
-    """Return the frames of a stream, as its page would read them."""
+def frames(
+    world: World, client: TestClient, product_id: str | None, since: str = "", known: str = ""
+) -> AsyncIterator[bytes]:
+    """Return the frames of a stream, as its page would read them.
+
+    `since` is what the page says, `known` what a browser says that comes back.
+    """
     token = client.headers["Authorization"].removeprefix("Bearer ")
     scope: dict[str, Any] = {
         "type": "http",
         "method": "GET",
         "path": "/live",
-        "query_string": b"",
-        "headers": [(b"cookie", f"{COOKIE}={token}".encode())],
+        "query_string": f"since={since or world.hub.live.newest}".encode(),
+        "headers": [
+            (b"cookie", f"{COOKIE}={token}".encode()),
+            *([(b"last-event-id", known.encode())] if known else []),
+        ],
         "app": world.app,
     }
     request = Request(scope)
@@ -78,13 +87,69 @@ def test_what_happens_is_told_to_those_whom_it_concerns(
         for stream in streams:  # the first frame comes when it listens
             assert (await anext(stream)).startswith(b"retry")
         tasks = [asyncio.ensure_future(following(stream)) for stream in streams]
-        world.hub.live.publish(
-            Event("presence", START, unit.product_id, world.owners["ada"], {"online": False})
-        )
+        happened(world, unit)
         assert (await tasks[0]).startswith("event: changed")
         assert not tasks[1].done()
         tasks[1].cancel()
         await asyncio.gather(tasks[1], return_exceptions=True)
+
+    asyncio.run(story())
+
+
+def happened(world: World, unit: Unit, who: str = "ada") -> None:
+    world.hub.live.publish(
+        Event("presence", START, unit.product_id, world.owners[who], {"online": False})
+    )
+
+
+async def first(stream: AsyncIterator[bytes]) -> tuple[str, str]:
+    """Return what a stream says first, and the id that a browser keeps of it."""
+    async for frame in stream:
+        lines = dict(line.split(": ", 1) for line in frame.decode().strip().splitlines())
+        if "id" in lines:
+            return lines.get("event", "nothing"), lines["id"]
+    raise AssertionError
+
+
+@pytest.mark.parametrize("address", ["/", "/products/{}", "/support/products/{}"])
+def test_what_happens_between_a_page_and_its_stream_is_told(
+    world: World, ada: TestClient, support: TestClient, unit: Unit, address: str
+) -> None:
+    visitor = support if "support" in address else ada
+    product_id = None if address == "/" else unit.product_id
+
+    async def said(since: str, known: str = "") -> tuple[str, str]:
+        return await first(frames(world, visitor, product_id, since, known))
+
+    happened(world, unit)  # the page shows it
+    page = browser(world, visitor).get(address.format(unit.product_id)).text
+    (since,) = re.findall(r'sse-connect="[^"]*/live\?since=([0-9a-f]+)"', page)
+    assert asyncio.run(said(since))[0] == "nothing"
+    happened(world, unit)
+    told, known = asyncio.run(said(since))
+    assert told == "changed"
+    # A browser that comes back brings the id, and the address of the page again.
+    assert asyncio.run(said(since, known))[0] == "nothing"
+    happened(world, unit)
+    assert asyncio.run(said(since, known))[0] == "changed"
+
+
+def test_a_page_of_a_past_that_is_not_kept_asks_once(
+    world: World, ada: TestClient, bob: TestClient, unit: Unit
+) -> None:
+    since = world.hub.live.newest
+    for _ in range(QUEUE):
+        happened(world, unit, "bob")
+
+    async def story() -> None:
+        assert (await first(frames(world, ada, None, since)))[0] == "nothing"  # of others only
+        happened(world, unit, "bob")
+        for unknown in (since, "of a hub before this one"):
+            stream = frames(world, ada, None, unknown)
+            told, known = await first(stream)
+            assert told == "changed"
+            assert await first(stream) == ("nothing", known)
+            assert (await first(frames(world, ada, None, unknown, known)))[0] == "nothing"
 
     asyncio.run(story())
 

@@ -14,13 +14,20 @@
     if (event.detail.xhr.status === 401) location.reload();
   });
   // Where a sentence tells a reading of now, it is the one that the values show.
-  document.body.addEventListener("htmx:afterSettle", () => {
+  const readNow = (root) => {
     const shown = new Map();
     for (const value of document.querySelectorAll("[data-value]")) shown.set(value.dataset.value, value.dataset.text);
-    for (const reading of document.querySelectorAll("[data-reads]")) {
+    for (const reading of root.querySelectorAll("[data-reads]")) {
       const text = shown.get(reading.dataset.reads);
       if (text && reading.textContent !== text) reading.textContent = text;
     }
+  };
+  document.body.addEventListener("htmx:afterSettle", () => readNow(document));
+  // A part that says what it said before stays: it is not read out again, and whoever is in it stays there.
+  document.body.addEventListener("htmx:oobBeforeSwap", (event) => {
+    const fresh = event.detail.fragment.firstElementChild;
+    readNow(event.detail.fragment);
+    if (fresh && fresh.isEqualNode(event.detail.target)) event.detail.shouldSwap = false;
   });
   // Streams end with the session.
   document.body.addEventListener("htmx:sseClose", (event) => {

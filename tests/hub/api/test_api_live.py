@@ -36,6 +36,7 @@ class Listener:
             "client": ("127.0.0.1", 50_000),
             "server": ("testserver", 443),
         }
+        self.last_id = ""
         self._arrived: asyncio.Queue[Message] = asyncio.Queue()
         self._gone = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -71,8 +72,9 @@ class Listener:
         """Return kind and data of the next event, passing over comments."""
         while True:
             text = await self.text()
+            lines = dict(line.split(": ", 1) for line in text.strip().splitlines())
+            self.last_id = lines["id"]
             if not text.startswith(":"):
-                lines = dict(line.split(": ", 1) for line in text.strip().splitlines())
                 return lines["event"], json.loads(lines["data"])
 
 
@@ -113,7 +115,24 @@ def test_only_the_kinds_that_were_asked_for(world: World, ada: TestClient) -> No
     asyncio.run(scene())
 
 
-def test_who_comes_back_is_told_of_the_gap(world: World, ada: TestClient) -> None:
+def test_who_comes_back_hears_what_was_missed(
+    world: World, ada: TestClient, bob: TestClient
+) -> None:
+    async def scene() -> None:
+        async with Listener(world, ada) as hers:
+            happened("alert", world, "ada", number=1)
+            happened("alert", world, "ada", number=2)
+            assert (await hers.event())[1]["number"] == 1
+        happened("alert", world, "bob", number=3)
+        happened("alert", world, "ada", number=4)
+        async with Listener(world, ada, **{"last-event-id": hers.last_id}) as again:
+            happened("alert", world, "ada", number=5)
+            assert [(await again.event())[1]["number"] for _ in range(3)] == [2, 4, 5]
+
+    asyncio.run(scene())
+
+
+def test_who_comes_back_to_another_hub_is_told_of_the_gap(world: World, ada: TestClient) -> None:
     async def scene() -> None:
         last = {"last-event-id": "2026-01-31T07:00:00Z"}
         async with Listener(world, ada, **last) as hers:

@@ -301,7 +301,12 @@ def test_listeners_hear_what_is_theirs_and_are_told_what_they_lost(world: World)
         assert mine.drain(T0) == []
         assert len(staff.drain(T0)) == 6
         assert len(woken) == 4
+        reached = mine.reached
+        assert reached == broadcaster.newest
     assert len(broadcaster) == 0
+    broadcaster.publish(Event("alert", T0, "p", caller.owner_id, {"n": 5}))
+    with broadcaster.listening(caller, lambda: None, since=reached) as back:
+        assert [(event.data, event.id) for event in back.drain(T0)] == [({"n": 5}, back.reached)]
 
 
 def test_the_incarnation_stays_until_it_is_renewed(world: World) -> None:

@@ -195,7 +195,7 @@ class Broadcaster:
 
     def _since(self, known: str) -> list[Event] | None:
         """Return what came after an event, or `None` if it is not kept."""
-        missed = []
+        missed: list[Event] = []
         for event in reversed(self._past):
             if event.id == known:
                 return missed[::-1]

@@ -11,6 +11,8 @@
    and should be brief; from there everything but `flush`, `wait_connected` and `close` may be
    called.
 4. Only this module reads clocks and makes random numbers.
+5. Opening enrols where that has not been done yet; a product that may be switched on without a
+   network, or beside thousands of others, gives `enrol_within_s` and waits for its turn.
 """
 
 import logging
@@ -21,6 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -52,6 +55,7 @@ SYSTEM_CLOCKS = Clocks(
     monotonic=time.monotonic,
     octets=os.urandom,
     jitter=secrets.SystemRandom().random,
+    pause=time.sleep,
 )
 
 
@@ -90,6 +94,7 @@ class Device:
         model: str,
         firmware: str,
         secret: str | None = None,
+        enrol_within_s: float = 0.0,
         capabilities: Iterable[str] = (),
         spool_bytes: int = 64 * 1024 * 1024,
         when_full: Literal["refuse", "drop_oldest"] = "refuse",
@@ -109,6 +114,9 @@ class Device:
             model: product model.
             firmware: firmware version.
             secret: one-time enrolment secret; needed until the device is enrolled.
+            enrol_within_s: while that may help, try again to enrol for so many seconds, at the pace that
+                the hub asks for: it cannot be reached, has trouble, or too many came at once. 0: say so
+                at once.
             capabilities: what the firmware can do.
             spool_bytes: bound on what waits on the disk.
             when_full: what happens at that bound.
@@ -120,7 +128,8 @@ class Device:
             clocks: time and chance; only tests and simulators change them.
 
         Raises:
-            EnrolmentError: the device is not enrolled and could not be.
+            EnrolmentError: the device is not enrolled and could not be; `temporary` says whether to try
+                again, `retry_after_s` when.
             SpoolError: the spool cannot be opened.
             DeviceError: the device's key is damaged.
         """
@@ -134,7 +143,14 @@ class Device:
                 raise EnrolmentError(
                     f"{serial} is not enrolled yet. Give its one-time enrolment secret as `secret`."
                 )
-            enrolment = api.enrol(serial, model, secret, key)
+            first = partial(api.enrol, serial, model, secret, key)
+            enrolment = enrol.patiently(
+                first,
+                enrol_within_s,
+                monotonic=clocks.monotonic,
+                jitter=clocks.jitter,
+                pause=clocks.pause,
+            )
             enrol.save(home, enrolment)
         keys = {bytes.fromhex(kid): bytes.fromhex(raw) for kid, raw in enrolment.signing_keys}
         spool = Spool(home / "spool.db", new_stream=lambda: clocks.octets(8), max_bytes=spool_bytes)

@@ -51,12 +51,14 @@ class Clocks:
         monotonic: seconds that never go back, within `clock.DRIFT_PPM` of true ones.
         octets: so many random bytes.
         jitter: random numbers from 0 to 1.
+        pause: waits for so many seconds.
     """
 
     wall_ns: Callable[[], int]
     monotonic: Callable[[], float]
     octets: Callable[[int], bytes]
     jitter: Callable[[], float]
+    pause: Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)

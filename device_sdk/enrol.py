@@ -4,11 +4,14 @@
    trusted, those count in the place of the file's of the same name. Names are checked, TLS 1.2 or later.
 2. The secret goes into the request body and nowhere else: not into files, logs or errors.
 3. `enrolment.json` is the commit point; the certificate stands beside it for the TLS library.
+4. Who has patience tries again where that may help, at the pace the hub asks for. The key stays the
+   same, so an answer that was lost does no harm.
 """
 
 import hashlib
 import http.client
 import json
+import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -25,6 +28,8 @@ from device_sdk.wire.state import SigningKey
 from device_sdk.wire.topics import is_device_id, shard_of
 
 MAX_ANSWER = 262_144
+_RETRY_S = (1.0, 60.0)  # first and longest, where the hub says nothing
+_log = logging.getLogger(__name__)
 _NEXT = {
     401: "Check the enrolment secret; each works once.",
     403: "The product may have been revoked; ask the vendor.",
@@ -170,9 +175,43 @@ class HubApi:
         except (OSError, http.client.HTTPException) as error:
             raise EnrolmentError(
                 f"Cannot {deed}: {self.address} cannot be reached ({error}). "
-                "Check address, CA file and network."
+                "Check address, CA file and network.",
+                temporary=True,
             ) from error
         return _answer(status, data, deed)
+
+
+def patiently(
+    attempt: Callable[[], Enrolment],
+    within_s: float,
+    *,
+    monotonic: Callable[[], float],
+    jitter: Callable[[], float],
+    pause: Callable[[float], None],
+) -> Enrolment:
+    """Try until it succeeds, is refused for good, or there is no time for another try.
+
+    Args:
+        attempt: enrols.
+        within_s: how long to go on, seconds.
+        monotonic: seconds that never go back.
+        jitter: random numbers from 0 to 1; they spread devices that were told the same.
+        pause: waits for so many seconds.
+
+    Raises:
+        EnrolmentError: of the last try.
+    """
+    end, patience_s = monotonic() + within_s, _RETRY_S[0]
+    while True:
+        try:
+            return attempt()
+        except EnrolmentError as error:
+            wait_s = (error.retry_after_s or patience_s) * (1 + 0.25 * jitter())
+            if not error.temporary or monotonic() + wait_s > end:
+                raise
+            _log.info("%s Trying again in %.0f s.", error, wait_s)
+        pause(wait_s)
+        patience_s = min(2 * patience_s, _RETRY_S[1])
 
 
 def _context(ca_file: Path, learned: str) -> ssl.SSLContext:
@@ -233,6 +272,7 @@ def _answer(status: int, data: bytes, deed: str) -> Any:
             f"Cannot {deed}: the hub answered {status}{said}. {advice}",
             status,
             *(number if isinstance(number, int) else None for number in numbers),
+            temporary=status == 429 or status >= 500,
         )
     return fields
 

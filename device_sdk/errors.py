@@ -23,6 +23,8 @@ class EnrolmentError(DeviceError):
         status: HTTP status of the hub's answer; None when it did not answer.
         hub_time_s: the hub's time (seconds since 1970) if the answer was that ours is too far off.
         retry_after_s: how long to wait if the answer was that too many tried, as a whole production line may.
+        temporary: whether the same may succeed later: too many tried, the hub has trouble of its own, or
+            it cannot be reached.
     """
 
     code = "enrolment"
@@ -33,11 +35,14 @@ class EnrolmentError(DeviceError):
         status: int | None = None,
         hub_time_s: int | None = None,
         retry_after_s: int | None = None,
+        *,
+        temporary: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.hub_time_s = hub_time_s
         self.retry_after_s = retry_after_s
+        self.temporary = temporary
 
 
 class SpoolFullError(DeviceError):

@@ -13,9 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from device_sdk import enrol, files
+from device_sdk import files
 from device_sdk.client import Device
-from device_sdk.errors import EnrolmentError
 from firmware_sim import onboarding
 from firmware_sim.device_clock import DeviceClock
 from firmware_sim.fleet_plan import Member
@@ -25,9 +24,7 @@ from firmware_sim.onboarding import CONNECT_TIMEOUT_S, Made, OnboardingError
 from firmware_sim.simulated import Home, SimulatedProduct
 
 AT_ONCE: Final = 8  # enrolments; each is a TLS connection and a signature
-PATIENCE_S: Final = (
-    60  # as a whole fleet enrols from one address, the hub may tell it to wait so long
-)
+PATIENCE_S: Final = 600  # a whole fleet enrols from one address, so the hub lets it wait
 
 
 def make(
@@ -101,23 +98,17 @@ def switch_on(
     def open_one(member: Member, entry: Made) -> SimulatedProduct:
         home = Home(folder / member.serial, address.api, address.ca_file)
         own = DeviceClock(clock)
-        while True:
-            try:
-                device = Device.open(
-                    home.folder,
-                    hub=home.hub,
-                    ca_file=home.ca_file,
-                    serial=member.serial,
-                    model=member.model,
-                    firmware=member.firmware,
-                    secret=None if enrol.load(home.folder) else entry.secret,
-                    clocks=own.clocks(),
-                )
-                break
-            except EnrolmentError as error:
-                if not 0 < (error.retry_after_s or 0) <= PATIENCE_S:
-                    raise
-                time.sleep(error.retry_after_s or 0)
+        device = Device.open(
+            home.folder,
+            hub=home.hub,
+            ca_file=home.ca_file,
+            serial=member.serial,
+            model=member.model,
+            firmware=member.firmware,
+            secret=entry.secret,
+            enrol_within_s=PATIENCE_S,
+            clocks=own.clocks(),
+        )
         progress(1)
         return SimulatedProduct(
             member, member.product(), device, clock=own, home=home, report_s=report_s

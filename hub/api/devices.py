@@ -128,7 +128,7 @@ class Enrolled(Answer):
 
 @ROUTER.post("/enroll", operation_id="enroll", summary="Enrol a product", status_code=201)
 def enroll(hub: HubDep, request: HttpRequest, body: Enroll) -> Enrolled:
-    """Give a product its device id and first certificate; an enrolment secret works once."""
+    """Give a product its device id and first certificate; an enrolment secret works for one key."""
 
     def work(session: Session, at: int) -> Enrolment:
         return enrolment.enrol(

@@ -1,9 +1,11 @@
 """How a product gets its identity: enrolment once, renewal by its key, revocation for good.
 
-1. An enrolment secret works once. A wrong one and an unknown serial are answered alike.
+1. An enrolment secret works for one key, the first that comes with it. A wrong one and an unknown
+   serial are answered alike.
 2. Device id and slot are the hub's choice; of the CSR only its key counts.
 3. The key that enrolled is the proof for renewal and stays the device's key: a renewal for
-   another key is refused, so a lost answer never locks a device out.
+   another key is refused. Enrolment and renewal may be repeated with it, so a lost answer never
+   locks a device out.
 4. The time in a renewal may differ from the hub's by five minutes. A device whose clock is not set
    takes the hub's time from the refusal (`hub_time_s`) and signs again.
 """
@@ -61,7 +63,7 @@ def enrol(
     at: int,
     tokens: Tokens,
 ) -> Enrolment:
-    """Give a product its device id and first certificate.
+    """Give a product its device id and first certificate; again, with the same key, the next one.
 
     Args:
         session: a writing session of its own; refusals are recorded and committed by this.
@@ -74,7 +76,7 @@ def enrol(
         tokens: source of the device id.
 
     Raises:
-        ConflictError: the product has enrolled before.
+        ConflictError: the product has enrolled before, with another key, or was revoked.
         ForbiddenError: serial, model and secret do not belong together.
         InvalidInputError: the request is not one that can be signed.
     """
@@ -92,8 +94,11 @@ def enrol(
             "Serial number, model and enrolment secret do not belong together. Check them against "
             "what was registered for this product."
         )
-    if session.scalar(select(Device.slot).where(Device.product_id == product.id)) is not None:
-        raise _enrolled_before(session, at, product)
+    before = session.scalars(select(Device).where(Device.product_id == product.id)).first()
+    if before is not None:
+        if before.public_key != public_key or before.revoked_at is not None:
+            raise _enrolled_before(session, at, product)
+        return _renewed(session, ca, before, csr, at)
     device = _new_device(tokens.new_id(), product.id, public_key, at)
     session.add(device)
     try:
@@ -158,16 +163,7 @@ def renew(
             "Use the enrolled key.",
             device=device_id,
         )
-    session.execute(
-        update(Certificate)
-        .where(Certificate.slot == device.slot, Certificate.superseded_at.is_(None))
-        .values(superseded_at=at)
-    )
-    issued = ca.issue_device(csr, device.device_id, ca.world(at))
-    _keep(session, device, issued, at)
-    details = {"device": device_id, "certificate": issued.serial_hex}
-    _record_done(session, at, device.product_id, "device.renew", details)
-    return _enrolment(device, issued, ca)
+    return _renewed(session, ca, device, csr, at)
 
 
 def revoke(session: Session, caller: Caller, product_id: str, at: int, reason: str) -> Revoked:
@@ -216,6 +212,21 @@ def renewal_message(device_id: str, time: str, csr: str) -> bytes:
     digest.update(csr.encode())
     fingerprint = digest.finalize().hex()
     return f"homeport/renew/1\n{device_id}\n{time}\n{fingerprint}".encode()
+
+
+def _renewed(
+    session: Session, ca: CertificateAuthority, device: Device, csr: str, at: int
+) -> Enrolment:
+    session.execute(
+        update(Certificate)
+        .where(Certificate.slot == device.slot, Certificate.superseded_at.is_(None))
+        .values(superseded_at=at)
+    )
+    issued = ca.issue_device(csr, device.device_id, ca.world(at))
+    _keep(session, device, issued, at)
+    details = {"device": device.device_id, "certificate": issued.serial_hex}
+    _record_done(session, at, device.product_id, "device.renew", details)
+    return _enrolment(device, issued, ca)
 
 
 def _signed(device: Device, csr: str, time: str, signature: str) -> bool:

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
@@ -194,12 +194,7 @@ class Product:
             self.ledger.unmeasured(value)
 
     def _clocks(self) -> Clocks:
-        return Clocks(
-            wall_ns=lambda: time.time_ns() + self.conditions.skew_ns,
-            monotonic=SYSTEM_CLOCKS.monotonic,
-            octets=SYSTEM_CLOCKS.octets,
-            jitter=SYSTEM_CLOCKS.jitter,
-        )
+        return replace(SYSTEM_CLOCKS, wall_ns=lambda: time.time_ns() + self.conditions.skew_ns)
 
 
 class Fleet:

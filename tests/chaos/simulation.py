@@ -322,6 +322,7 @@ class Simulation:
             monotonic=lambda: self.now,
             octets=self.chance.randbytes,
             jitter=self.chance.random,
+            pause=lambda _: None,
         )
         spool = Spool(home / "spool.db", new_stream=lambda: self.chance.randbytes(8))
         trust = Trust(home / "state.json", DEVICES[SLOT], b"k" * 32, {})

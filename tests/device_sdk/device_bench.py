@@ -54,7 +54,11 @@ class ManualTime:
             monotonic=lambda: self.now,
             octets=self.random.randbytes,
             jitter=self.random.random,
+            pause=self.pass_by,
         )
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
 
 
 class FakeHub:

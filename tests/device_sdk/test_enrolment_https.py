@@ -23,14 +23,17 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from device_sdk import enrol
+from device_sdk.client import Device
 from device_sdk.errors import EnrolmentError
 from device_sdk.keys import DeviceKey
 from device_sdk.routes import routes
 from device_sdk.wire.state import Endpoint, SigningKey, State
 from device_sdk.wire.topics import shard_of
+from tests.device_sdk.device_bench import ManualTime
 
 DEVICE = "abcdefgh01234567"
 SECRET = "correct-horse"
+SIGNING = hashlib.sha256(b"\x11" * 32).hexdigest()
 
 
 class Authority:
@@ -114,7 +117,7 @@ class Hub:
             "broker": {"host": "127.0.0.1", "port": 8883},
             "topic_root": "hp/1",
             "shard": shard_of(DEVICE),
-            "signing_keys": [{"kid": "00" * 8, "key": "11" * 32}],
+            "signing_keys": [{"kid": SIGNING[:16], "key": "11" * 32}],
             "incarnation": "22" * 8,
         }
 
@@ -189,6 +192,70 @@ def test_whoever_comes_too_often_is_told_when_to_come_back(hub: Hub, key: Device
     with pytest.raises(EnrolmentError) as caught:
         enrol.HubApi(hub.address, hub.ca_file).enrol("HP-1", "heat-pump", SECRET, key)
     assert caught.value.retry_after_s == 7
+
+
+class Waits(ManualTime):
+    """Time that passes when it is waited for, and how long each wait was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def pass_by(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        super().pass_by(seconds)
+
+
+def opened(hub: Hub, home: Path, waits: Waits, within_s: float) -> None:
+    Device.open(
+        home,
+        hub=hub.address,
+        ca_file=hub.ca_file,
+        serial="HP-1",
+        model="heat-pump",
+        firmware="1",
+        secret=SECRET,
+        enrol_within_s=within_s,
+        clocks=waits.clocks,
+    ).close()
+
+
+def test_a_device_waits_as_it_is_told_and_enrols(hub: Hub, tmp_path: Path) -> None:
+    answers = [(429, {"retry_after_s": 40}), (503, {}), (500, {}), (429, {"retry_after_s": 5})]
+    nowhere = {"broker": {"host": "127.0.0.1", "port": 1}}
+    hub.change = lambda answer: answers.pop(0) if answers else (201, answer | nowhere)
+    waits = Waits()
+    opened(hub, tmp_path / "home", waits, 120)
+    assert enrol.load(tmp_path / "home") is not None
+    assert len(hub.requests) == 5
+    # Never before its time, and not all devices at once.
+    for wait, least in zip(waits.waits, (40, 2, 4, 5), strict=True):
+        assert least < wait <= 1.25 * least
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 409, 422])
+def test_a_device_does_not_wait_where_that_is_of_no_use(
+    hub: Hub, tmp_path: Path, status: int
+) -> None:
+    hub.change = lambda _: (status, {"detail": "No."})
+    waits = Waits()
+    with pytest.raises(EnrolmentError) as caught:
+        opened(hub, tmp_path / "home", waits, 120)
+    assert (caught.value.temporary, waits.waits, len(hub.requests)) == (False, [], 1)
+
+
+def test_a_device_gives_up_in_time(hub: Hub, tmp_path: Path) -> None:
+    waits = Waits()
+    hub.change = lambda _: (429, {"retry_after_s": 600})
+    with pytest.raises(EnrolmentError) as caught:
+        opened(hub, tmp_path / "home", waits, 120)
+    assert (caught.value.retry_after_s, waits.waits) == (600, [])  # the caller may know better
+    hub.server.server_close()
+    with pytest.raises(EnrolmentError, match="cannot be reached") as caught:
+        opened(hub, tmp_path / "home", waits, 120)
+    assert caught.value.temporary
+    assert len(waits.waits) > 3
+    assert sum(waits.waits) <= 120
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,19 @@ def test_second_enrolment_of_a_serial_is_refused_and_audited(world: World) -> No
     assert actions(world)[-1] == "device.enrol.refused"
 
 
+def test_enrolment_is_repeated_for_its_key_until_it_is_revoked(world: World) -> None:
+    made, key = world.product(), ec.generate_private_key(ec.SECP256R1())
+    first = enrol(world, made, csr=csr_of(key))
+    again = enrol(world, made, csr=csr_of(key))  # the answer was lost
+    assert (again.device_id, again.slot) == (first.device_id, first.slot)
+    assert fingerprint(again) != fingerprint(first)
+    assert devices(world) == 1
+    with write_session(world.engine) as session:
+        enrolment.revoke(session, HUB, made.product_id, T0, "stolen")
+    with pytest.raises(ConflictError):
+        enrol(world, made, csr=csr_of(key))
+
+
 @pytest.mark.parametrize("wrong", ["secret", "serial", "model"])
 def test_what_does_not_belong_together_is_refused_alike(world: World, wrong: str) -> None:
     made = world.product()

@@ -45,7 +45,9 @@ def list_invoices(
     key = listing.key(after)
     before = None if key is None else (int(key[0]), str(key[1]))
     with read_session(hub.engine) as session:
-        rows = invoice_book.of_household(session, caller, owner_id, before=before, limit=limit + 1)
+        rows = invoice_book.of_household(
+            session, caller, owner_id, hub.clock(), before=before, limit=limit + 1
+        )
     following = listing.following([(row.issued_at, row.number) for row in rows], limit)
     return Page(items=[InvoiceBody.of(row) for row in rows[:limit]], next=following)
 
@@ -54,7 +56,7 @@ def list_invoices(
 def get_invoice(hub: HubDep, caller: CallerDep, invoice_id: InvoiceId) -> WholeInvoice:
     """Return an invoice with its lines, and what was done to collect it."""
     with read_session(hub.engine) as session:
-        return _whole(session, invoice_book.one(session, caller, invoice_id))
+        return _whole(session, invoice_book.shown(session, caller, invoice_id, hub.clock()))
 
 
 @ROUTER.get(
@@ -71,7 +73,7 @@ def get_invoice_text(
 ) -> PlainTextResponse:
     """Return an invoice as plain text, to print or to send."""
     with read_session(hub.engine) as session:
-        row = invoice_book.one(session, caller, invoice_id)
+        row = invoice_book.shown(session, caller, invoice_id, hub.clock())
         lines = invoice_book.lines(session, row)
         owed = invoices.owed(session, row)
     return PlainTextResponse(invoice_document.text(row, lines, owed, language))

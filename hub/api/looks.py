@@ -46,7 +46,7 @@ class StatedReason(Answer):
 
 
 class Look(Answer):
-    """Somebody looked at a part of the product; once for a quarter of an hour."""
+    """Somebody looked at a part of the product, or at its household's bills; once for a quarter of an hour."""
 
     id: int
     role: Role

@@ -19,7 +19,7 @@ from hub.errors import ConflictError, InvalidInputError, NotFoundError
 from hub.ports.database.billing_tables import BillingAccount, Invoice, LedgerEntry, TaxRegion
 from hub.ports.database.people_tables import Owner
 from hub.ports.database.record_tables import Setting
-from hub.services import audit
+from hub.services import audit, looks
 from hub.services.caller import Caller, Scope
 from hub.services.ledger import Account
 from hub.services.price_document import TaxEntry
@@ -113,7 +113,7 @@ def with_method(session: Session, owner_id: str, at: int) -> BillingAccount:
 
 
 def shown(session: Session, caller: Caller, owner_id: str | None, at: int) -> BillingAccount:
-    """Return the account of a household to somebody who may know of it.
+    """Return the account of a household to somebody who may know of it; that staff see it is noted.
 
     Args:
         session: any session; an account that is not there yet is shown as it would begin.
@@ -126,6 +126,7 @@ def shown(session: Session, caller: Caller, owner_id: str | None, at: int) -> Bi
         NotFoundError: no such household.
     """
     owner = household(session, caller, owner_id, Act.BILLS)
+    looks.look_at_money(session, caller, owner, at)
     return session.get(BillingAccount, owner) or _new(session, owner, at)
 
 

@@ -1,6 +1,7 @@
 """Reading invoices: who may read which, and what is in them.
 
 1. A household's invoices are for those whose relation to it permits `Act.BILLS`, and for staff.
+2. That staff are shown some is noted, and the household reads it (`looks`).
 """
 
 from sqlalchemy import and_, func, or_, select
@@ -8,14 +9,31 @@ from sqlalchemy.orm import Session
 
 from hub.errors import NotFoundError
 from hub.ports.database.billing_tables import Invoice, InvoiceLine, LedgerEntry, PaymentAttempt
-from hub.services import billing_accounts
+from hub.services import billing_accounts, looks
 from hub.services.caller import Caller
 from hub.services.ledger import Account
 from hub.services.relations import Act
 
 
+def shown(session: Session, caller: Caller, invoice_id: str, at: int) -> Invoice:
+    """Return an invoice to somebody who reads it; errors as for `one`.
+
+    Args:
+        session: any session.
+        caller: one of the household, or staff.
+        invoice_id: which.
+        at: now, ns.
+
+    Raises:
+        ReasonRequiredError: the caller is staff and did not say why.
+    """
+    invoice = one(session, caller, invoice_id)
+    looks.look_at_money(session, caller, invoice.owner_id, at)
+    return invoice
+
+
 def one(session: Session, caller: Caller, invoice_id: str) -> Invoice:
-    """Return an invoice to somebody who may read it.
+    """Return an invoice to somebody who may read it and does something with it.
 
     Raises:
         ForbiddenError: the caller's role in its household does not permit that.
@@ -47,6 +65,7 @@ def of_household(
     session: Session,
     caller: Caller,
     owner_id: str | None,
+    at: int,
     *,
     before: tuple[int, str] | None = None,
     limit: int = 100,
@@ -57,10 +76,18 @@ def of_household(
         session: any session.
         caller: one of the household, or staff.
         owner_id: the household; None: the caller's own.
+        at: now, ns.
         before: only those older than this one: when it was issued, and its number.
         limit: at most so many.
+
+    Raises:
+        ForbiddenError: the caller's role in it does not permit that.
+        InvalidInputError: staff named none.
+        NotFoundError: it is not one of the caller's.
+        ReasonRequiredError: the caller is staff and did not say why.
     """
     owner = billing_accounts.household(session, caller, owner_id, Act.BILLS)
+    looks.look_at_money(session, caller, owner, at)
     query = (
         select(Invoice)
         .where(Invoice.owner_id == owner)

@@ -1,4 +1,4 @@
-"""Who looked at whose product, when and why: told by the services that show it, kept for its owner.
+"""Who looked at whose product or bills, when and why: told by the services that show it, kept for its owner.
 
 1. Staff and partners look; what a household's own people do is theirs. What nobody owns is nobody's.
 2. Staff say why, with the request (`Caller.reason`) or once for a product; a partner's reason is that
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.orm import Session
 
 from hub.errors import ForbiddenError, InvalidInputError
@@ -59,9 +59,9 @@ class ReasonRequiredError(ForbiddenError):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A look that is to be kept; `at` in ns."""
+    """A look that is to be kept; `at` in ns. Without a product it was at what is the whole household's."""
 
-    product_id: str
+    product_id: str | None
     owner_id: str
     person_id: str
     role: str
@@ -75,7 +75,14 @@ class Seen:
         """What is kept only once."""
         quarter = str(self.at // QUARTER_NS)
         case = self.case_reference or ""
-        return (self.product_id, self.person_id, self.part, self.reason, case, quarter)
+        return (
+            self.product_id or self.owner_id,
+            self.person_id,
+            self.part,
+            self.reason,
+            case,
+            quarter,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,34 @@ def look(session: Session, caller: Caller, product_id: str, part: Part, at: int)
     if owner_id is None:
         return
     why = reason_of(session, caller, product_id, at)
+    _note(session, caller, product_id, owner_id, part, why, at)
+
+
+def look_at_money(session: Session, caller: Caller, owner_id: str, at: int) -> None:
+    """Note that a caller is shown what a household pays; who is of it is not noted.
+
+    Nor is it noted twice: who was shown the money of a product of the household in this session was shown this.
+
+    Raises:
+        ReasonRequiredError: the caller is staff and did not say why.
+    """
+    if not caller.is_staff:
+        return
+    told = ((one.owner_id, one.part) for one in noted(session.info))
+    if (owner_id, str(Part.MONEY)) not in told:
+        why = _reason_for_household(session, caller, owner_id, at)
+        _note(session, caller, None, owner_id, Part.MONEY, why, at)
+
+
+def _note(
+    session: Session,
+    caller: Caller,
+    product_id: str | None,
+    owner_id: str,
+    part: Part,
+    why: Reason,
+    at: int,
+) -> None:
     seen = Seen(
         product_id=product_id,
         owner_id=owner_id,
@@ -131,10 +166,8 @@ def reason_of(session: Session, caller: Caller, product_id: str, at: int) -> Rea
     if caller.role is Role.PARTNER:
         tie = products.tie_to(session, caller, product_id, Act.SEE)
         return Reason(session.get_one(PartnerGrant, tie.id).reason)
-    if caller.reason is not None:
-        return caller.reason
-    if not caller.person_id:
-        return Reason(_OF_THE_HUB)
+    if said := _said(caller):
+        return said
     row = session.get(StatedReason, (caller.person_id, product_id))
     if row is None or row.ends_at <= at:
         raise ReasonRequiredError(
@@ -143,6 +176,36 @@ def reason_of(session: Session, caller: Caller, product_id: str, at: int) -> Rea
             product=product_id,
         )
     return Reason(row.reason, row.case_reference)
+
+
+def _reason_for_household(session: Session, caller: Caller, owner_id: str, at: int) -> Reason:
+    """Return why staff look at what is a household's; a reason stated for one of its products holds."""
+    if said := _said(caller):
+        return said
+    query = (
+        select(StatedReason)
+        .join(Ownership, Ownership.product_id == StatedReason.product_id)
+        .where(
+            StatedReason.person_id == caller.person_id,
+            StatedReason.ends_at > at,
+            Ownership.owner_id == owner_id,
+            Ownership.ended_at.is_(None),
+        )
+        .order_by(StatedReason.stated_at.desc())
+    )
+    row = session.scalars(query.limit(1)).first()
+    if row is None:
+        raise ReasonRequiredError(
+            "Say why you look at what this household pays: send the header X-Homeport-Reason, or state a "
+            "reason for one of its products. The household reads it.",
+            household=owner_id,
+        )
+    return Reason(row.reason, row.case_reference)
+
+
+def _said(caller: Caller) -> Reason | None:
+    """Return the reason that came with a request; the hub's own token has one."""
+    return caller.reason or (None if caller.person_id else Reason(_OF_THE_HUB))
 
 
 def state(
@@ -205,7 +268,7 @@ def listed(
     before: int | None = None,
     limit: int = 50,
 ) -> list[LookView]:
-    """List who looked at a product in the time of its present household, the newest first.
+    """List who looked at a product, or at the bills, of its present household in its time, the newest first.
 
     Args:
         session: any session.
@@ -224,7 +287,10 @@ def listed(
     query = (
         select(Look, Person.name)
         .outerjoin(Person, Person.id == Look.person_id)
-        .where(Look.product_id == product_id, Look.owner_id == owner_of(session, product_id))
+        .where(
+            or_(Look.product_id == product_id, Look.product_id.is_(None)),
+            Look.owner_id == owner_of(session, product_id),
+        )
         .order_by(Look.id.desc())
         .limit(limit)
     )
@@ -260,7 +326,9 @@ def write(session: Session, seen: Sequence[Seen]) -> int:
         key = hashlib.sha256(f"{one.reason}\n{one.case_reference or ''}".encode()).hexdigest()
         quarter = one.at // QUARTER_NS * QUARTER_NS
         present = select(Look.id).where(
-            Look.product_id == one.product_id,
+            Look.product_id == one.product_id
+            if one.product_id
+            else and_(Look.product_id.is_(None), Look.owner_id == one.owner_id),
             Look.person_id == one.person_id,
             Look.part == one.part,
             Look.reason_key == key,

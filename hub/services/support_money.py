@@ -124,7 +124,7 @@ def of_product(
         plan=plan,
         bills=[
             Billed(row, Money(row.gross, row.currency), invoices.owed(session, row))
-            for row in invoice_book.of_household(session, caller, owner_id, limit=MOST)
+            for row in invoice_book.of_household(session, caller, owner_id, at, limit=MOST)
         ],
         reversals=reversals.of_owner(session, owner_id),
         usage=usage.present(session, store, accounts(), product, at) if open_to else None,

@@ -134,7 +134,7 @@ def _bill_page(
     hub, visitor = hub_of(request), visitor_of(request)
     caller = visitor.known
     with read_session(hub.engine) as session:
-        row = invoice_book.one(session, caller, invoice_id)
+        row = invoice_book.shown(session, caller, invoice_id, hub.clock())
         bill = _bill(session, row)
         plans = {row.name: row.title for row in session.execute(select(Plan.name, Plan.title))}
         lines = [
@@ -171,7 +171,7 @@ def _bills(
         ]
         owner_id = of or (mine[0].id if mine else None)
         account = billing_accounts.shown(session, caller, owner_id, at)
-        rows = invoice_book.of_household(session, caller, owner_id, limit=MAX_INVOICES)
+        rows = invoice_book.of_household(session, caller, owner_id, at, limit=MAX_INVOICES)
         bills = [_bill(session, row) for row in rows]
         credit = ledger.credit(session, account.owner_id, account.currency)
     return pages_of(request).page(

@@ -4,14 +4,16 @@
 2. A look is kept once for each person, product, part, reason and quarter of an hour.
 """
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hub.ports.database.tables import Base, Digest, Id, Instant, Name, big_number
 
+_OF_HOUSEHOLD = text("product_id IS NULL")
+
 
 class Look(Base):
-    """Somebody of the staff or of a partner looked at a part of a household's product.
+    """Somebody of the staff or of a partner looked at a part of a household's product, or (null) at its money.
 
     `reason_key` is the hash of reason and case; `previous` the digest of the row before.
     """
@@ -19,11 +21,22 @@ class Look(Base):
     __tablename__ = "look"
     __table_args__ = (
         UniqueConstraint("product_id", "person_id", "part", "reason_key", "quarter"),
+        Index(
+            "uq_look_household",
+            "owner_id",
+            "person_id",
+            "part",
+            "reason_key",
+            "quarter",
+            unique=True,
+            sqlite_where=_OF_HOUSEHOLD,
+            postgresql_where=_OF_HOUSEHOLD,
+        ),
         Index(None, "product_id", "id"),
     )
 
     id: Mapped[int] = mapped_column(big_number, primary_key=True, autoincrement=False)
-    product_id: Mapped[Id] = mapped_column(ForeignKey("product.id"))
+    product_id: Mapped[Id | None] = mapped_column(ForeignKey("product.id"))
     owner_id: Mapped[Id] = mapped_column(ForeignKey("owner.id"))
     person_id: Mapped[Name]
     role: Mapped[Name]

@@ -110,7 +110,7 @@ class UsageEntry(Base):
     __table_args__ = (
         UniqueConstraint("product_id", "event_id"),
         CheckConstraint("kind IN ('event', 'correction')", name="kind"),
-        Index(None, "product_id", "meter", "at"),
+        Index(None, "product_id", "meter", "at", "quantity"),  # what sums are made of
     )
 
     id: Mapped[Number]

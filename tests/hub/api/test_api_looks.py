@@ -1,15 +1,20 @@
 """Who looked at a product and why, and consent; also what is left of a process that was killed."""
 
+import io
+import json
+import zipfile
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+from entitlements.billing.money import Money
 from hub.ports.database.access_tables import Look
 from hub.ports.database.engine import read_session, write_session
-from hub.services import consent, looks
+from hub.services import consent, invoice_book, invoices, looks
 from hub.services.caller import Role
 from hub.services.consent import Policy
+from hub.services.invoices import Line
 from hub.services.look_book import LookBook
 from hub.services.looks import QUARTER_NS
 from tests.hub.api.api_world import DAY, HOUR, START, Unit, World, ok, problem
@@ -62,6 +67,48 @@ def test_staff_say_why_and_the_owner_reads_it(
     assert sum(one["part"] == "product" for one in found) == 2
     world.clock.now += looks.REMEMBERED_NS
     problem(support.get(path), 403, "reason-required")
+
+
+def test_staff_who_read_bills_say_why_and_the_household_reads_it(
+    world: World, ada: TestClient, bob: TestClient, support: TestClient, unit: Unit
+) -> None:
+    hers, his = world.owners["ada"], world.owners["bob"]
+    support = silent(support)
+    product = f"/api/v1/products/{unit.device_id}"
+    made: list[str] = []
+    with write_session(world.hub.engine) as session:
+        for owner in (hers, his):
+            line = Line(None, None, "plan", "plan.period", {}, Money(999, "EUR"), 190_000)
+            cause = f"test:{owner}"
+            issued = invoices.issue(session, world.hub.tokens, owner, [line], START, cause=cause)
+            made.append(issued.id)
+    bills = [
+        f"/api/v1/invoices?owner_id={hers}",
+        f"/api/v1/invoices/{made[0]}",
+        f"/api/v1/invoices/{made[0]}/text",
+        f"/api/v1/owners/{hers}/billing-account",
+    ]
+    for path in bills:
+        problem(support.get(path), 403, "reason-required")
+        assert ada.get(path).status_code == 200
+    ok(support.post(f"{product}/reason", json={"reason": "they called"}))
+    problem(support.get(f"/api/v1/invoices?owner_id={his}"), 403, "reason-required")
+    assert looked(ada, unit) == []
+    for path in bills:
+        assert support.get(path).status_code == 200
+        assert looked(ada, unit) == [("support", "money", "they called")]
+    # Of a household without a product it is kept too, and leaves with its export.
+    ok(support.get(f"/api/v1/invoices/{made[1]}", headers={"X-Homeport-Reason": "late payment"}))
+    assert looked(ada, unit) == [("support", "money", "they called")]
+    with zipfile.ZipFile(io.BytesIO(bob.get("/api/v1/me/export").content)) as archive:
+        (kept,) = json.loads(archive.read("records/looks.json"))
+    assert (kept["product_id"], kept["part"], kept["reason"]) == (None, "money", "late payment")
+    with write_session(world.hub.engine) as session:
+        assert looks.verify(session) is None
+        caller = world.caller(support)
+        looks.look(session, caller, unit.product_id, looks.Part.MONEY, world.clock.now)
+        invoice_book.of_household(session, caller, hers, world.clock.now)
+        assert len(looks.noted(session.info)) == 1  # whose product's money was shown
 
 
 def test_the_next_owner_does_not_read_who_looked_before(

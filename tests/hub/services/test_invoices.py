@@ -298,12 +298,12 @@ def test_other_peoples_invoices_do_not_exist(money: MoneyWorld) -> None:
     invoice = issued(money, mine.owner_id, 999, "renewal")
     with read_session(money.world.engine) as session:
         assert invoice_book.one(session, mine, invoice).id == invoice
-        assert [one.id for one in invoice_book.of_household(session, mine, None)] == [invoice]
-        assert invoice_book.of_household(session, other, None) == []
+        assert [one.id for one in invoice_book.of_household(session, mine, None, T0)] == [invoice]
+        assert invoice_book.of_household(session, other, None, T0) == []
         with pytest.raises(NotFoundError):
             invoice_book.one(session, other, invoice)
         with pytest.raises(NotFoundError):
-            invoice_book.of_household(session, other, mine.owner_id)
+            invoice_book.of_household(session, other, mine.owner_id, T0)
         with pytest.raises(ForbiddenError):
             invoice_closing.void(session, mine, invoice, T0)
 

@@ -56,7 +56,7 @@ class StateDesk:
         self._products: set[str] = set()
         self._lock = threading.Lock()
         self._due = threading.Event()
-        changes.listen(engine, self._hear)
+        changes.listen(engine, self._hear, changes.About.DECISIONS)
 
     def ask(self, device_id: str) -> None:
         """Send a device its present state soon; returns at once."""

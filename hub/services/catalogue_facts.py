@@ -23,6 +23,7 @@ from entitlements.settings import Scalar
 from hub.ports.database import catalogue_tables as c
 from hub.ports.database.record_tables import Setting
 from hub.services.usage_document import QuotaEntry
+from hub.services.usage_meters import Meters, read_meters
 
 _NAME = "catalogue.version"
 _VERSION = select(Setting.value).where(Setting.name == _NAME)
@@ -30,10 +31,11 @@ _VERSION = select(Setting.value).where(Setting.name == _NAME)
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Models by number and plan versions by (name, version), and what these configure products to."""
+    """Models by number, plan versions by (name, version), meters by model, and what these configure products to."""
 
     models: Mapping[int, e.Model]
     plans: Mapping[tuple[str, int], e.PlanVersion]
+    meters: Meters = field(default_factory=dict)
     model_settings: Mapping[int, Mapping[str, Scalar]] = field(default_factory=dict)
     plan_settings: Mapping[tuple[str, int], Mapping[str, Scalar]] = field(default_factory=dict)
 
@@ -44,8 +46,9 @@ _lock = threading.Lock()
 
 def load_catalogue(session: Session) -> Catalogue:
     """Return all models and plans as the session sees them, in one query if they are known."""
-    pool = session.connection().engine.pool  # one for all engines made of another's options
-    version = session.scalar(_VERSION) or ""
+    connection = session.connection()
+    pool = connection.engine.pool  # one for all engines made of another's options
+    version = connection.scalar(_VERSION) or ""
     with _lock:
         kept = _kept.get(pool)
     if kept is not None and kept[0] == version:
@@ -106,7 +109,7 @@ def _read(session: Session) -> Catalogue:
         )
         for row in versions
     }
-    return Catalogue(models, plans, *_settings(session))
+    return Catalogue(models, plans, read_meters(session), *_settings(session))
 
 
 def _settings(

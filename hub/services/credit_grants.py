@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from entitlements.billing.credit import CreditGrant as Credit
@@ -175,26 +175,8 @@ def of_products(
     session: Session, product_ids: Sequence[str]
 ) -> Mapping[str, Sequence[CreditGrant]]:
     """Return all grants by product, those of the products' owners too, the earliest given first."""
-    query = (
-        select(Ownership.product_id, CreditGrant)
-        .join(
-            CreditGrant,
-            or_(
-                and_(
-                    CreditGrant.product_id == Ownership.product_id,
-                    CreditGrant.epoch == Ownership.epoch,
-                ),
-                and_(
-                    CreditGrant.product_id.is_(None),
-                    CreditGrant.owner_id == Ownership.owner_id,
-                ),
-            ),
-        )
-        .where(Ownership.product_id.in_(product_ids))
-        .order_by(Ownership.product_id, CreditGrant.created_at, CreditGrant.id)
-    )
     found: dict[str, dict[str, CreditGrant]] = defaultdict(dict)
-    for product_id, row in session.execute(query):
+    for product_id, row in session.execute(_OF_PRODUCTS, {"ids": product_ids}):
         found[product_id][row.id] = row
     return {product_id: list(rows.values()) for product_id, rows in found.items()}
 
@@ -387,14 +369,34 @@ def _refuse_overlap(session: Session, row: CreditGrant) -> None:
 
 def _note(session: Session, row: CreditGrant) -> None:
     if row.product_id is not None:
-        changes.note(session, row.product_id)
+        changes.note(session, row.product_id, changes.About.COUNTING)
         return
     owned = select(Ownership.product_id).where(
         Ownership.owner_id == row.owner_id, Ownership.ended_at.is_(None)
     )
     for product_id in session.scalars(owned):
-        changes.note(session, product_id)
+        changes.note(session, product_id, changes.About.COUNTING)
 
 
 def _object(row: CreditGrant) -> str:
     return f"owner:{row.owner_id}" if row.product_id is None else f"product:{row.product_id}"
+
+
+_OF_PRODUCTS: Final = (
+    select(Ownership.product_id, CreditGrant)
+    .join(
+        CreditGrant,
+        or_(
+            and_(
+                CreditGrant.product_id == Ownership.product_id,
+                CreditGrant.epoch == Ownership.epoch,
+            ),
+            and_(
+                CreditGrant.product_id.is_(None),
+                CreditGrant.owner_id == Ownership.owner_id,
+            ),
+        ),
+    )
+    .where(Ownership.product_id.in_(bindparam("ids", expanding=True)))
+    .order_by(Ownership.product_id, CreditGrant.created_at, CreditGrant.id)
+)

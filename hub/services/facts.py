@@ -3,14 +3,28 @@
 1. The number of queries does not depend on the number of products in a chunk.
 2. Models and plans are shared objects, one for all products.
 3. A product that has not enrolled has facts too: its slot is 0 and its device id is empty.
+4. Each query is one object, made once: to build it, find its text and match its columns anew each time
+   would take longer than to run it.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, Select, cast, func, null, or_, select, union_all
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    CompoundSelect,
+    Select,
+    bindparam,
+    cast,
+    func,
+    null,
+    or_,
+    select,
+    union_all,
+)
+from sqlalchemy.orm import Session
 
 from entitlements import facts as e
 from entitlements.billing.outages import with_outages
@@ -46,7 +60,7 @@ def load_some(session: Session, product_ids: Sequence[str]) -> dict[str, e.Facts
     loaded: dict[str, e.Facts] = {}
     for start in range(0, len(product_ids), CHUNK):
         chunk = product_ids[start : start + CHUNK]
-        loaded.update(_load(session, catalogue, chunk, _PRODUCTS.outerjoin(Device)))
+        loaded.update(_load(session, catalogue, chunk))
     return loaded
 
 
@@ -55,28 +69,20 @@ def last_slot(session: Session) -> int:
     return session.scalar(select(func.max(Device.slot))) or 0
 
 
-def _load(
-    session: Session,
-    catalogue: Catalogue,
-    ids: Sequence[str] | Select[str],
-    products: Select[*tuple[Any, ...]],
-) -> dict[str, e.Facts]:
-    def rows(query: Select[*tuple[Any, ...]], column: InstrumentedAttribute[str]) -> Iterable[Any]:
-        return session.connection().execute(query.where(column.in_(ids)))
+def _load(session: Session, catalogue: Catalogue, ids: Sequence[str]) -> dict[str, e.Facts]:
+    def rows(query: Select[*tuple[Any, ...]]) -> Iterable[Any]:
+        return session.connection().execute(query, {"ids": ids})
 
     ownership = _grouped(
-        (product_id, e.Ownership(*terms))
-        for product_id, *terms in rows(_OWNERSHIP, o.Ownership.product_id)
+        (product_id, e.Ownership(*terms)) for product_id, *terms in rows(_OWNERSHIP)
     )
     down = outages.all_of(session)
     subscriptions = _grouped(
         (product_id, with_outages(e.Subscription(*terms), down))
-        for product_id, *terms in rows(_SUBSCRIPTIONS, o.Subscription.product_id)
+        for product_id, *terms in rows(_SUBSCRIPTIONS)
     )
     holds = _grouped(holds_within(session, ids))
-    grants = _grouped(
-        (product_id, e.Grant(*terms)) for product_id, *terms in rows(_GRANTS, o.Grant.product_id)
-    )
+    grants = _grouped((product_id, e.Grant(*terms)) for product_id, *terms in rows(_GRANTS))
     return {
         product_id: e.Facts(
             e.Device(slot or 0, device_id or "", enrolled_at or made_at, revoked_at, cohort or 0),
@@ -88,7 +94,7 @@ def _load(
             grants.get(product_id, ()),
         )
         for product_id, model, made_at, slot, device_id, enrolled_at, revoked_at, cohort in rows(
-            products, Product.id
+            _PRODUCTS
         )
     }
 
@@ -105,28 +111,9 @@ def holds_within(
         session: any session.
         ids: of the products, or a query for them.
     """
-    itself = select(o.Hold.product_id, *_HOLD).where(o.Hold.product_id.in_(ids))
-    account = (
-        select(o.Ownership.product_id, *_HOLD)
-        .join(o.Hold, o.Hold.owner_id == o.Ownership.owner_id)
-        .where(o.Ownership.product_id.in_(ids))
-    )
-    alike = (
-        select(Product.id, *_HOLD)
-        .join(o.Hold, o.Hold.model_number == Product.model_number)
-        .where(
-            Product.id.in_(ids),
-            o.Hold.firmware.is_(None),
-            or_(o.Hold.hardware_lot.is_(None), o.Hold.hardware_lot == Product.hardware_lot),
-        )
-    )
-    firmware = (
-        select(o.Recalled.product_id, *_HOLD[:-2], o.Recalled.starts_at, o.Recalled.ends_at)
-        .join(o.Hold, o.Hold.id == o.Recalled.hold_id)
-        .where(o.Recalled.product_id.in_(ids))
-    )
+    query, named = (_holds_on(ids), {}) if isinstance(ids, Select) else (_HOLDS, {"ids": ids})
+    every: Iterable[Any] = session.connection().execute(query, named)
     known: set[tuple[str, str, int]] = set()
-    every: Iterable[Any] = session.connection().execute(union_all(itself, account, alike, firmware))
     for row in every:
         product_id, id_, kind, starts_at, ends_at, features, *others, ran_from, ran_to = row
         start = starts_at if ran_from is None else max(starts_at, ran_from)
@@ -158,25 +145,35 @@ def _grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, tuple[T, ...]]:
     return {product_id: tuple(facts) for product_id, facts in groups.items()}
 
 
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 # Columns, not mapped objects: at a million products the identity map would cost more than the rows.
 # Those of ownerships, subscriptions and grants are in the order of the fields of the facts.
-_PRODUCTS = select(
-    Product.id,
-    Product.model_number,
-    Product.made_at,
-    Device.slot,
-    Device.device_id,
-    Device.enrolled_at,
-    Device.revoked_at,
-    Device.cohort,
-).select_from(Product)
-_OWNERSHIP = select(
-    o.Ownership.product_id,
-    o.Ownership.epoch,
-    o.Ownership.owner_id,
-    o.Ownership.started_at,
-    o.Ownership.ended_at,
-).order_by(o.Ownership.product_id, o.Ownership.epoch)
+_PRODUCTS = (
+    select(
+        Product.id,
+        Product.model_number,
+        Product.made_at,
+        Device.slot,
+        Device.device_id,
+        Device.enrolled_at,
+        Device.revoked_at,
+        Device.cohort,
+    )
+    .select_from(Product)
+    .outerjoin(Device)
+    .where(Product.id.in_(_IDS))
+)
+_OWNERSHIP = (
+    select(
+        o.Ownership.product_id,
+        o.Ownership.epoch,
+        o.Ownership.owner_id,
+        o.Ownership.started_at,
+        o.Ownership.ended_at,
+    )
+    .where(o.Ownership.product_id.in_(_IDS))
+    .order_by(o.Ownership.product_id, o.Ownership.epoch)
+)
 _SUBSCRIPTIONS = (
     select(
         o.Subscription.product_id,
@@ -198,6 +195,7 @@ _SUBSCRIPTIONS = (
     )
     .join(c.PlanVersion, c.PlanVersion.id == o.Subscription.plan_version_id)
     .join(c.Plan, c.Plan.id == c.PlanVersion.plan_id)
+    .where(o.Subscription.product_id.in_(_IDS))
     .order_by(o.Subscription.product_id, o.Subscription.starts_at, o.Subscription.id)
 )
 _HOLD = (
@@ -214,13 +212,44 @@ _HOLD = (
     cast(null(), BigInteger).label("ran_from"),  # typed: PostgreSQL takes a bare NULL for text
     cast(null(), BigInteger).label("ran_to"),
 )
-_GRANTS = select(
-    o.Grant.product_id,
-    o.Grant.id,
-    o.Grant.feature,
-    o.Grant.starts_at,
-    o.Grant.ends_at,
-    o.Grant.value,
-    o.Grant.reason,
-    o.Grant.author,
-).order_by(o.Grant.product_id, o.Grant.id)
+_GRANTS = (
+    select(
+        o.Grant.product_id,
+        o.Grant.id,
+        o.Grant.feature,
+        o.Grant.starts_at,
+        o.Grant.ends_at,
+        o.Grant.value,
+        o.Grant.reason,
+        o.Grant.author,
+    )
+    .where(o.Grant.product_id.in_(_IDS))
+    .order_by(o.Grant.product_id, o.Grant.id)
+)
+
+
+def _holds_on(ids: BindParameter[Any] | Select[str]) -> CompoundSelect[*tuple[Any, ...]]:
+    itself = select(o.Hold.product_id, *_HOLD).where(o.Hold.product_id.in_(ids))
+    account = (
+        select(o.Ownership.product_id, *_HOLD)
+        .join(o.Hold, o.Hold.owner_id == o.Ownership.owner_id)
+        .where(o.Ownership.product_id.in_(ids))
+    )
+    alike = (
+        select(Product.id, *_HOLD)
+        .join(o.Hold, o.Hold.model_number == Product.model_number)
+        .where(
+            Product.id.in_(ids),
+            o.Hold.firmware.is_(None),
+            or_(o.Hold.hardware_lot.is_(None), o.Hold.hardware_lot == Product.hardware_lot),
+        )
+    )
+    firmware = (
+        select(o.Recalled.product_id, *_HOLD[:-2], o.Recalled.starts_at, o.Recalled.ends_at)
+        .join(o.Hold, o.Hold.id == o.Recalled.hold_id)
+        .where(o.Recalled.product_id.in_(ids))
+    )
+    return union_all(itself, account, alike, firmware)
+
+
+_HOLDS = _holds_on(_IDS)

@@ -72,7 +72,7 @@ class GatePublisher:
         # The whole version that patches are of, and whether the table is ahead of what is published.
         self._base: int | None = None
         self._ahead = False
-        changes.listen(engine, self.mark)
+        changes.listen(engine, self.mark, changes.About.DECISIONS)
 
     @property
     def version(self) -> int:

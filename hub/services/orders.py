@@ -41,12 +41,13 @@ from hub.services import (
     refunds,
 )
 from hub.services.caller import HUB, Caller, Scope
+from hub.services.catalogue_facts import load_catalogue
 from hub.services.facts import load_one
 from hub.services.invoices import Line
 from hub.services.parties import open_ownership
 from hub.services.relations import Act
 from hub.services.tokens import Tokens
-from hub.services.usage_meters import ModelMeter, load_meters
+from hub.services.usage_meters import ModelMeter
 
 _DAY: Final = 86_400 * 10**9
 
@@ -273,7 +274,7 @@ def shown(session: Session, row: TopUpOrder) -> Shown:
 
 
 def _shown(session: Session, model: int, rows: Sequence[tuple[TopUpOrder, Invoice]]) -> list[Shown]:
-    units = {one.meter.code: one.unit for one in load_meters(session).get(model, ())}
+    units = {one.meter.code: one.unit for one in load_catalogue(session).meters.get(model, ())}
     return [
         Shown(row, _state(row, invoice), invoice, units.get(row.meter, "")) for row, invoice in rows
     ]
@@ -289,7 +290,9 @@ def _state(row: TopUpOrder, invoice: Invoice) -> State:
 
 def _offers(session: Session, product: Product, owner_id: str, at: int) -> Iterator[Offer]:
     facts = load_one(session, product.id)
-    meters = {one.meter.code: one for one in load_meters(session).get(product.model_number, ())}
+    meters = {
+        one.meter.code: one for one in load_catalogue(session).meters.get(product.model_number, ())
+    }
     currency = billing_accounts.of_owner(session, owner_id, at).currency
     offered: set[str] = set()
     for subscription in reversed(entitled(facts, at)):  # the one that decides first

@@ -7,8 +7,9 @@
 """
 
 from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import BigInteger, and_, cast, or_, select
+from sqlalchemy import BigInteger, and_, bindparam, cast, or_, select
 from sqlalchemy.orm import Session
 
 from entitlements.billing.outages import Outage
@@ -17,6 +18,12 @@ from hub.ports.database import usage_tables as t
 from hub.ports.database.ownership_tables import Subscription
 from hub.services import audit, changes
 from hub.services.caller import HUB
+
+_ALL: Final = (
+    select(t.Outage.starts_at, t.Outage.ends_at)
+    .where(t.Outage.ends_at > bindparam("since"))
+    .order_by(t.Outage.starts_at)
+)
 
 
 def note(session: Session, worker: int, start: int, end: int) -> None:
@@ -43,12 +50,8 @@ def note(session: Session, worker: int, start: int, end: int) -> None:
 
 def all_of(session: Session, *, since: int = 0) -> list[Outage]:
     """Return the outages that ended after an instant (ns), the earliest first."""
-    query = (
-        select(t.Outage.starts_at, t.Outage.ends_at)
-        .where(t.Outage.ends_at > since)
-        .order_by(t.Outage.starts_at)
-    )
-    return [Outage(start, end) for start, end in session.execute(query)]
+    found = session.connection().execute(_ALL, {"since": since})
+    return [Outage(start, end) for start, end in found]
 
 
 def _unpaid(session: Session, start: int, end: int) -> Sequence[str]:

@@ -110,7 +110,7 @@ def configure(
         details = {"names": sorted(values), "version": device.desired_version}
         _record(session, caller, product_id, "device.configure", at, details)
         happenings.keep(session, device.slot, at, happenings.ASKED, asked)
-        changes.note(session, product_id)
+        changes.note(session, product_id, changes.About.DECISIONS)
     return configuration_of(device, changed=changed)
 
 

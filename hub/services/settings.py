@@ -114,7 +114,7 @@ def change_owner(
         Ownership.owner_id == owner_id, Ownership.ended_at.is_(None)
     )
     for product_id in session.scalars(owned):
-        changes.note(session, product_id)
+        changes.note(session, product_id, changes.About.DECISIONS)
     return dict(sorted(after.items()))
 
 

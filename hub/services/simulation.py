@@ -30,10 +30,11 @@ from hub.ports.store.port import TelemetryStore
 from hub.services import billing_accounts, catalogue_store, consent, products
 from hub.services.caller import Caller, Scope
 from hub.services.catalogue_document import PlanEntry, PlanVersionEntry
+from hub.services.catalogue_facts import load_catalogue
 from hub.services.facts import load_one
 from hub.services.relations import Act
 from hub.services.usage_balance import used
-from hub.services.usage_meters import ModelMeter, load_meters
+from hub.services.usage_meters import ModelMeter
 from hub.services.usage_periods import metered
 
 YEAR: Final = 12
@@ -114,7 +115,9 @@ def compare(
     held = _present(facts, owned.epoch, at)
     anchor = owned.start if held is None else min(one.start for one in held)
     places, running = _window(product.zone, anchor, owned.start, at)
-    found = {one.meter.code: one for one in load_meters(session).get(facts.model.number, ())}
+    found = {
+        one.meter.code: one for one in load_catalogue(session).meters.get(facts.model.number, ())
+    }
     months = tuple(_months(session, store, facts, product, anchor, places, found, owned.start, at))
     account = billing_accounts.shown(session, caller, owned.owner_id, at)
 

@@ -24,12 +24,13 @@ from hub.ports.database.usage_tables import UsageThreshold
 from hub.ports.store.port import TelemetryStore
 from hub.services import products
 from hub.services.caller import Caller, Scope
+from hub.services.catalogue_facts import load_catalogue
 from hub.services.facts import load_one
 from hub.services.relations import Act
 from hub.services.usage_accounts import Accounts, account_total
 from hub.services.usage_archive import Totals, count
 from hub.services.usage_balance import Given, Metered, entries, standing, used, within
-from hub.services.usage_meters import ModelMeter, load_meters
+from hub.services.usage_meters import ModelMeter
 from hub.services.usage_periods import DAY, period, quota
 
 STEPS: Final = 14
@@ -152,7 +153,7 @@ def present(
     facts = load_one(session, product.id)
     given = Given.load(session, [product.id])
     made = []
-    for one in load_meters(session).get(facts.model.number, ()):
+    for one in load_catalogue(session).meters.get(facts.model.number, ()):
         whose = given.metered(product.id, facts, product.zone, one)
         if whose is None:
             found = _unmetered(session, product, facts, one, store, accounts, at)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import bindparam, exists, func, select
 from sqlalchemy.orm import Session
 
 from entitlements.billing.allowance import Period, Standing, stand
@@ -33,6 +33,11 @@ from hub.services.usage_periods import metered, past_periods, period, with_quota
 _HALF: Final = 1 << 31
 LOOKED_BACK: Final = 36
 """Periods that a fold goes back at most; nothing is carried on for longer."""
+
+_TOLD: Final = select(Product.id).where(
+    Product.id.in_(bindparam("ids", expanding=True)),
+    exists().where(UsageEntry.product_id == Product.id),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +85,9 @@ class Given:
     @classmethod
     def load(cls, session: Session, product_ids: Sequence[str]) -> "Given":
         """Load it for some products in three queries."""
-        told = select(Product.id).where(
-            Product.id.in_(product_ids), exists().where(UsageEntry.product_id == Product.id)
-        )
         return cls(
             credit_grants.of_products(session, product_ids),
-            frozenset(session.scalars(told)),
+            frozenset(session.scalars(_TOLD, {"ids": product_ids})),
             outages.all_of(session),
         )
 

@@ -26,11 +26,12 @@ from hub.ports.database.product_tables import Product
 from hub.ports.database.usage_tables import UsageEntry
 from hub.services import audit, changes, products
 from hub.services.caller import Caller, Scope
+from hub.services.catalogue_facts import load_catalogue
 from hub.services.credit_grants import BURNABLE
 from hub.services.facts import load_one
 from hub.services.tokens import Tokens
 from hub.services.usage_limits import correct
-from hub.services.usage_meters import ModelMeter, load_meters, smallest
+from hub.services.usage_meters import ModelMeter, smallest
 from hub.services.usage_periods import metered, period
 
 MOST: Final = 10_000
@@ -120,7 +121,7 @@ def tell(
         for meter, _, when in (entries[id_] for id_ in new):
             earliest[meter] = min(earliest.get(meter, when), when)
         _follow(session, product_id, meters, earliest, at)
-        changes.note(session, product_id)
+        changes.note(session, product_id, changes.About.COUNTING)
     return _answers(events, read, kept, new)
 
 
@@ -181,7 +182,7 @@ def correct_usage(
     about = {"meter": event.meter, "quantity": f"{event.quantity:f}", "at": when, "reason": reason}
     audit.record(session, at, caller.actor, "usage.correct", f"product:{product_id}", about)
     _follow(session, product_id, meters, {meter: when}, at)
-    changes.note(session, product_id)
+    changes.note(session, product_id, changes.About.COUNTING)
     return row
 
 
@@ -293,7 +294,7 @@ def _meters(session: Session, product_id: str) -> dict[str, ModelMeter]:
     model = session.get_one(Product, product_id).model_number
     return {
         one.meter.code: one
-        for one in load_meters(session).get(model, ())
+        for one in load_catalogue(session).meters.get(model, ())
         if one.meter.aggregation.name.lower() in BURNABLE - {"unique"}
     }
 

@@ -20,10 +20,11 @@ from hub.ports.database.product_tables import Product
 from hub.ports.store.port import TelemetryStore
 from hub.services import consent, products
 from hub.services.caller import Caller, Scope
+from hub.services.catalogue_facts import load_catalogue
 from hub.services.facts import load_one
 from hub.services.relations import Act
 from hub.services.usage_balance import used
-from hub.services.usage_meters import ModelMeter, load_meters
+from hub.services.usage_meters import ModelMeter
 from hub.services.usage_periods import metered, past_periods, quota
 
 YEAR: Final = 12
@@ -80,7 +81,7 @@ def of_product(
     product = products.visible(session, caller, product_id, Act.BILLS)
     consent.check_history(session, caller, product_id, at)
     facts = load_one(session, product.id)
-    found = load_meters(session).get(facts.model.number, ())
+    found = load_catalogue(session).meters.get(facts.model.number, ())
     return {
         one.meter.code: tuple(
             _counted(session, store, product, facts, one, start, end)

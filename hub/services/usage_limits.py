@@ -30,11 +30,12 @@ from hub.ports.database.product_tables import Device, Product
 from hub.ports.database.usage_tables import UsageCorrection, UsageLevel, UsageThreshold
 from hub.services import audit, changes, outages
 from hub.services.caller import HUB
+from hub.services.catalogue_facts import load_catalogue
 from hub.services.facts import load_some
 from hub.services.usage_accounts import account_total
 from hub.services.usage_archive import Totals
 from hub.services.usage_balance import Given, Metered, standing
-from hub.services.usage_meters import Meters, ModelMeter, load_meters
+from hub.services.usage_meters import Meters, ModelMeter
 from hub.services.usage_periods import period
 
 REACHED: Final = "usage.share"
@@ -88,7 +89,7 @@ def _about_products(
     session: Session, records: Sequence[dict[str, int]]
 ) -> Iterator[tuple[dict[str, int], Device, ModelMeter, "_Known"]]:
     """Yield the records of products and meters that there are, with what is known of them."""
-    meters = {one.number: one for found in load_meters(session).values() for one in found}
+    meters = {one.number: one for found in load_catalogue(session).meters.values() for one in found}
     kept = [record for record in records if record["slot"] and record["meter"] in meters]
     slots = {record["slot"] for record in kept}
     devices = {
@@ -168,7 +169,7 @@ def foresee_products(
 def _metered_products(
     session: Session, product_ids: Sequence[str]
 ) -> tuple[Sequence[Device], Meters, "_Known"]:
-    meters = load_meters(session)
+    meters = load_catalogue(session).meters
     devices = session.scalars(
         select(Device)
         .join(Product, Product.id == Device.product_id)
@@ -285,7 +286,8 @@ def _hold_or_free(
 def _record(session: Session, hold: Hold, action: str, at: int) -> None:
     details = {"kind": hold.kind, "id": hold.id, "features": hold.features}
     audit.record(session, at, HUB.actor, action, f"product:{hold.product_id}", details)
-    changes.note(session, hold.product_id or "")
+    # How much may be used does not depend on whether it is used up.
+    changes.note(session, hold.product_id or "", changes.About.DECISIONS)
 
 
 def _cross(

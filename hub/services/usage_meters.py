@@ -40,8 +40,8 @@ Meters = Mapping[int, tuple[ModelMeter, ...]]
 """Meters by number of the model."""
 
 
-def load_meters(session: Session) -> Meters:
-    """Return all meters, by number of the model."""
+def read_meters(session: Session) -> Meters:
+    """Read all meters, by number of the model; `load_catalogue` keeps them."""
     found: dict[int, list[ModelMeter]] = {}
     query = (
         select(UsageMeter, Metric.unit)

@@ -32,13 +32,13 @@ from hub.ports.database.product_tables import Device, Product
 from hub.ports.database.usage_tables import UsageCorrection, UsageStatement
 from hub.services import audit, billing_accounts, invoices, payments, prices, products
 from hub.services.caller import HUB, Caller, Scope
+from hub.services.catalogue_facts import load_catalogue
 from hub.services.facts import load_one
 from hub.services.personal_data import ERASED
 from hub.services.relations import Act
 from hub.services.tokens import Tokens
 from hub.services.usage_archive import Totals
 from hub.services.usage_balance import Given, Metered, closed
-from hub.services.usage_meters import load_meters
 from hub.services.usage_periods import past_periods, period, quota_and_terms
 
 SETTLES_NS: Final = 3_600 * 10**9
@@ -202,7 +202,7 @@ def part(session: Session, after: int, limit: int) -> tuple[list[str], int | Non
     query = (
         select(Device.product_id, Device.slot)
         .join(Product, Product.id == Device.product_id)
-        .where(Device.slot > after, Product.model_number.in_(load_meters(session)))
+        .where(Device.slot > after, Product.model_number.in_(load_catalogue(session).meters))
         .order_by(Device.slot)
         .limit(limit)
     )
@@ -233,7 +233,9 @@ def shown(session: Session, caller: Caller, product_id: str) -> list[Shown]:
     """
     caller.require(Scope.TELEMETRY_READ)
     product = products.visible(session, caller, product_id, Act.BILLS)
-    meters = {one.number: one for one in load_meters(session).get(product.model_number, ())}
+    meters = {
+        one.number: one for one in load_catalogue(session).meters.get(product.model_number, ())
+    }
     query = select(UsageStatement).where(UsageStatement.product_id == product_id)
     order = (UsageStatement.start.desc(), UsageStatement.meter, UsageStatement.revision)
     made = []
@@ -252,7 +254,7 @@ def _metered(session: Session, product_id: str) -> Iterator[Metered]:
     facts = load_one(session, product_id)
     given = Given.load(session, [product_id])
     zone = session.get_one(Product, product_id).zone
-    for one in load_meters(session).get(facts.model.number, ()):
+    for one in load_catalogue(session).meters.get(facts.model.number, ()):
         whose = given.metered(product_id, facts, zone, one)
         if whose is not None:
             yield whose

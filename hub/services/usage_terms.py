@@ -31,6 +31,7 @@ from hub.ports.database.engine import read_session
 from hub.ports.database.product_tables import Product
 from hub.ports.store.port import TelemetryStore
 from hub.services import changes
+from hub.services.catalogue_facts import load_catalogue
 from hub.services.facts import load_some
 from hub.services.meter_terms import AccountTerms, MeterTerms
 from hub.services.meter_terms_table import TermsTable
@@ -42,7 +43,7 @@ from hub.services.snapshot_file import (
 )
 from hub.services.usage_archive import Totals
 from hub.services.usage_balance import Given, entries, standing
-from hub.services.usage_meters import Meters, ModelMeter, load_meters
+from hub.services.usage_meters import Meters, ModelMeter
 from hub.services.usage_periods import DAY, edges
 
 COALESCE_S: Final = 0.02
@@ -141,7 +142,7 @@ class MeterTermsPublisher:
         self._seen: set[int] = set()
         self._all_at = 0
         self._unsettled: set[str] = set()
-        changes.listen(engine, self._hear)
+        changes.listen(engine, self._hear, changes.About.COUNTING)
 
     def _hear(self, products: frozenset[str]) -> None:
         with self._lock:
@@ -154,7 +155,7 @@ class MeterTermsPublisher:
         at, archive = self._clock(), Totals(self._store)
         with self._taken(at) as (marked, turned):
             with read_session(self._engine) as session:
-                meters = load_meters(session)
+                meters = load_catalogue(session).meters
             table = self._described(meters)
             every = changes.EVERY_PRODUCT in marked or at - self._all_at > _ANEW
             named = sorted(marked - {changes.EVERY_PRODUCT})

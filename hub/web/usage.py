@@ -14,10 +14,10 @@ from starlette.responses import Response
 from entitlements.billing.meters import Aggregation
 from hub.ports.database.engine import read_session
 from hub.services import products, telemetry, timeline, usage, usage_history
+from hub.services.catalogue_facts import load_catalogue
 from hub.services.relations import Act
 from hub.services.usage import Usage
 from hub.services.usage_history import PastPeriod
-from hub.services.usage_meters import load_meters
 from hub.web.context import hub_of
 from hub.web.guard import PageRoute, visitor_of
 from hub.web.languages import N_
@@ -75,7 +75,8 @@ def page_usage(request: Request, product_id: ID) -> Response:
         now = usage.of_product(session, store, hub.accounts, caller, product_id, at)
         past = usage_history.of_product(session, store, caller, product_id, at)
         meters = {
-            one.meter.code: one.meter for one in load_meters(session).get(product.model_number, ())
+            one.meter.code: one.meter
+            for one in load_catalogue(session).meters.get(product.model_number, ())
         }
         metrics = {
             one.index: one.title for one in telemetry.metrics_of(session, product.model_number)

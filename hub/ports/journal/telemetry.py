@@ -46,6 +46,8 @@ _ROW_COLUMNS: Final = (
     ("time", "<i8"),
 )
 _SAMPLE_COLUMNS: Final = (("metric", "<u2"), ("value", "<f8"))
+_ROW_WIDTHS: Final = tuple(np.dtype(dtype).itemsize for _, dtype in _ROW_COLUMNS)
+_SAMPLE_WIDTHS: Final = tuple(np.dtype(dtype).itemsize for _, dtype in _SAMPLE_COLUMNS)
 _PADDING = tuple(bytes(n) for n in range(8))
 
 
@@ -95,8 +97,8 @@ def _padded(size: int) -> int:
 def payload_size(rows: int, samples: int) -> int:
     """Bytes of the payload of a batch with this many rows and samples."""
     size = _COUNTS.size
-    size += sum(_padded(rows * np.dtype(dtype).itemsize) for _, dtype in _ROW_COLUMNS)
-    size += sum(_padded(samples * np.dtype(dtype).itemsize) for _, dtype in _SAMPLE_COLUMNS)
+    size += sum([_padded(rows * width) for width in _ROW_WIDTHS])
+    size += sum([_padded(samples * width) for width in _SAMPLE_WIDTHS])
     return size
 
 

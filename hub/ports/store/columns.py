@@ -272,3 +272,4 @@ def samples_of(batch: TelemetryBatch, rows: Index, metric: int) -> Samples:
 
 
 SAMPLE_NAMES: Final = tuple(field.name for field in fields(Samples))
+NO_SAMPLES: Final = Samples(**{name: np.empty(0, DTYPES[name]) for name in SAMPLE_NAMES})

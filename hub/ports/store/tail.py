@@ -1,7 +1,7 @@
 """What a journal holds beyond the Parquet files, queried where it lies.
 
-1. An index of one device slot per row stays in memory (4 bytes a row); rows that match are read
-   from the memory-mapped segments.
+1. An index of one device slot per row stays in memory (4 bytes a row), and of each block the times of its
+   earliest and latest row; rows that match are read from the memory-mapped segments.
 2. Only blocks whose CRC was right are mapped and touched; those are never cut.
 3. Blocks below the offset that the manifest covers are dropped, so no row shows twice.
 What must never live here: Parquet, visibility.
@@ -19,7 +19,7 @@ from hub.ports.journal.block import HEADER_SIZE, Kind
 from hub.ports.journal.reader import JournalReader, OvertakenError
 from hub.ports.journal.segments import SEGMENT_HEADER_SIZE, Segment, list_segments
 from hub.ports.journal.telemetry import U32, decode
-from hub.ports.store.columns import Columns, Index, Mask, Samples, expand, samples_of
+from hub.ports.store.columns import NO_SAMPLES, Columns, Index, Mask, Samples, expand, samples_of
 
 
 class OutdatedError(Exception):
@@ -34,6 +34,8 @@ class _Place:
     segment: Segment
     position: int
     length: int
+    first: int
+    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,15 @@ class Found:
         payload: of the block.
         rows: i64[N], positions of the rows in its batch.
         offset: of the block.
+        first: time of the earliest row of the block, ns.
+        last: time of the latest.
     """
 
     payload: memoryview
     rows: Index
     offset: int
+    first: int
+    last: int
 
     def columns(self) -> Columns:
         """Read all samples."""
@@ -56,6 +62,8 @@ class Found:
 
     def series(self, metric: int, start: int, end: int) -> Samples:
         """Read the samples of one metric with `start <= time < end`."""
+        if self.last < start or self.first >= end:
+            return NO_SAMPLES
         batch = decode(self.payload)
         time = batch.time[self.rows]
         return samples_of(batch, self.rows[(time >= start) & (time < end)], metric)
@@ -98,7 +106,8 @@ class Tail:
             number = int(block[here])
             place = self._places[number]
             mine = rows[here:there] - self._first_row[number]
-            found.append(Found(self._payload(place), mine, place.offset))
+            payload = self._payload(place)
+            found.append(Found(payload, mine, place.offset, place.first, place.last))
         return found
 
     def count(self, base: int | None, slots: U32 | None) -> int:
@@ -135,9 +144,12 @@ class Tail:
                 continue
             batch = decode(block.payload)
             position = block.offset - segment.first + SEGMENT_HEADER_SIZE + HEADER_SIZE
-            place = _Place(block.offset, segment, position, block.payload.nbytes)
             # A row without samples does not exist for a store: slot 0 is no device's.
-            self._append(place, np.where(batch.count != 0, batch.slot, np.uint32(0)))
+            exists = batch.count != 0
+            times = batch.time[exists]
+            first, last = (int(times.min()), int(times.max())) if times.size else (0, 0)
+            place = _Place(block.offset, segment, position, block.payload.nbytes, first, last)
+            self._append(place, np.where(exists, batch.slot, np.uint32(0)))
 
     def _restart(self, base: int) -> None:
         self._base = base

@@ -26,13 +26,13 @@ from hub.services import (
     usage_periods,
 )
 from hub.services.caller import HUB
+from hub.services.catalogue_facts import load_catalogue
 from hub.services.facts import load_one
 from hub.services.meter_terms import MeterTerms
 from hub.services.snapshot_file import read_snapshot
 from hub.services.usage_accounts import ACCOUNT, ON_TIME
 from hub.services.usage_archive import Totals
 from hub.services.usage_balance import Given
-from hub.services.usage_meters import load_meters
 from hub.services.usage_terms import Listed, MeterTermsPublisher, account_terms
 from tests.hub.api.memory_store import MemoryStore, Row
 from tests.hub.services.service_world import CATALOGUE, DAY, T0, World, new_world
@@ -93,7 +93,7 @@ def account(world: World, product_id: str, total: int, at: int) -> NDArray[Any]:
     """The account of energy as the meter would publish it."""
     with read_session(world.engine) as session:
         facts = load_one(session, product_id)
-        one = load_meters(session)[facts.model.number][0]
+        one = load_catalogue(session).meters[facts.model.number][0]
     feature = usage_periods.metered(facts, "energy")
     start, end = usage_periods.period(facts, feature, "UTC", at)
     accounts = np.zeros(1, ACCOUNT)
@@ -197,7 +197,7 @@ def test_a_change_of_owner_begins_a_period(world: World) -> None:
     product_id, _ = sold(world, T0 - 3 * DAY)
     with read_session(world.engine) as session:
         facts = load_one(session, product_id)
-        meters = load_meters(session)[facts.model.number]
+        meters = load_catalogue(session).meters[facts.model.number]
         given, listed = (
             Given.load(session, [product_id]),
             Listed(product_id, facts, "Europe/Berlin"),
@@ -246,7 +246,7 @@ def test_usage_is_the_accounts_or_the_archives(world: World) -> None:
     with read_session(world.engine) as session:
         product = session.get_one(Product, product_id)
         model = load_one(session, product_id).model.number
-        metric = load_meters(session)[model][0].meter.metric
+        metric = load_catalogue(session).meters[model][0].meter.metric
         rows = [Row(slot, metric, time, value, n) for n, (time, value) in enumerate(readings)]
         store = MemoryStore(rows)
         for accounts in (account(world, product_id, 1_000, at), np.zeros(0, ACCOUNT)):

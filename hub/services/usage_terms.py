@@ -50,7 +50,9 @@ COALESCE_S: Final = 0.02
 """Rest after a step, in which further changes gather."""
 RETRY_S: Final = 2.0
 _SPARED: Final = 2
-"""Going through all products rests for so many times as long as a part of them took, or until something changes."""
+"""Going through all products rests for so many times as long as a part of them took."""
+_LOOK_S: Final = 0.25
+"""How often it is looked whether terms turn by themselves."""
 _ANEW: Final = 20 * DAY
 """After so long all terms are made anew, as time has come nearer to their last edges."""
 _PART: Final = 200
@@ -149,8 +151,12 @@ class MeterTermsPublisher:
             self._marked |= products
         self._due.set()
 
-    def step(self) -> bool:
-        """Take in what changed and some of those that are gone through; say whether terms were published."""
+    def step(self, *, goes_on: bool = True) -> bool:
+        """Take in what changed; say whether terms were published.
+
+        Args:
+            goes_on: also take some of those that are gone through, if there are any.
+        """
         self._due.clear()
         at, archive = self._clock(), Totals(self._store)
         with self._taken(at) as (marked, turned):
@@ -165,7 +171,7 @@ class MeterTermsPublisher:
                 self._begin_round(meters, at)
         published = self._publish(table)
         self._settle_changed(archive)
-        if not self._complete or self._round:
+        if goes_on and (not self._complete or self._round):
             archive = Totals(self._store)
             self._go_on(table, archive, meters, at)
             if self._is_worth_it(table):
@@ -176,18 +182,22 @@ class MeterTermsPublisher:
     def run(self, stop: threading.Event) -> None:
         """Publish after each change and when terms turn by themselves, until `stop` is set."""
         self._due.set()
+        rests_until = 0.0
         while not stop.is_set():
-            if not self._round and not self._due.wait(0.25) and not self._turns_by(self._clock()):
+            rest = min(rests_until - time.monotonic(), _LOOK_S) if self._round else _LOOK_S
+            if rest > 0 and not self._due.wait(rest) and not self._turns_by(self._clock()):
                 continue
             began = time.monotonic()
+            goes_on = began >= rests_until
             try:
-                self.step()
+                self.step(goes_on=goes_on)
             except Exception:  # noqa: BLE001  whatever it was, the terms in force stay
                 _log.exception("the terms of meters could not be compiled; those in force stay")
                 self._due.set()
                 stop.wait(RETRY_S)
-            if self._round:  # nobody waits for it, and the other threads of the process have work
-                self._due.wait(_SPARED * (time.monotonic() - began))
+            if goes_on:  # nobody waits for it, and the other threads of the process have work
+                now = time.monotonic()
+                rests_until = now + _SPARED * (now - began)
             stop.wait(COALESCE_S)
 
     def _settle_changed(self, archive: Totals) -> None:

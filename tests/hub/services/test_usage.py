@@ -1,6 +1,7 @@
 """Periods, marks and quotas from the facts; what follows when a quota is used up or grows."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from hub.ports.database.product_tables import Device, Product
 from hub.ports.database.usage_tables import UsageCorrection, UsageMeter
 from hub.services import (
     catalogue,
+    changes,
+    credit_grants,
     cut,
     ownership,
     subscriptions,
@@ -123,6 +126,51 @@ def test_a_quota_that_is_used_up_closes_its_feature_until_the_period_ends(world:
     with read_session(world.engine) as session:
         (hold,) = session.scalars(select(Hold)).all()
         assert hold.features == ["boost_hours"]
+
+
+def test_a_change_is_told_only_to_those_whom_it_concerns(world: World) -> None:
+    product_id, slot = sold(world)
+    heard: dict[changes.About, list[frozenset[str]]] = {about: [] for about in changes.About}
+    for about, noted in heard.items():
+        changes.listen(world.engine, noted.append, about)
+    crossing(world, slot, 2_000, T0 + 5 * DAY)
+    assert list(heard.values()) == [[{product_id}], []]  # decisions, counting
+    offer = credit_grants.Offer("energy", "topup", Decimal(5))
+    with write_session(world.engine) as session:
+        credit_grants.give(
+            session, HUB, offer, "bought", T0 + 5 * DAY, world.tokens, product_id=product_id
+        )
+    assert list(heard.values()) == [[{product_id}], [{product_id}]]
+    with write_session(world.engine) as session:
+        changes.note(session, product_id, changes.About.DECISIONS)
+        changes.note(session, product_id)
+    assert [len(noted) for noted in heard.values()] == [2, 2]
+
+
+def test_what_changed_is_published_while_going_through_all_products_rests(
+    world: World, tmp_path: Path
+) -> None:
+    sold(world)
+    settled: set[str] = set()
+    publisher = MeterTermsPublisher(
+        world.engine,
+        EMPTY,
+        tmp_path / "terms",
+        lambda: T0 + DAY,
+        lambda these, _archive: settled.update(these),
+    )
+    assert publisher.step()
+    settled.clear()
+    with write_session(world.engine) as session:
+        changes.note(session, changes.EVERY_PRODUCT)
+    product_id, slot = sold(world, T0 + 1)
+    assert publisher.step(goes_on=False)
+    terms = MeterTerms.of(read_snapshot(tmp_path / "terms").arrays)
+    assert terms is not None
+    assert slot in terms.slot[: terms.accounts]
+    assert settled == {product_id}
+    publisher.step()
+    assert settled == {product_id, changes.EVERY_PRODUCT}  # all were gone through
 
 
 def test_a_correction_below_the_quota_opens_the_feature_again(world: World) -> None:

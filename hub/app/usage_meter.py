@@ -368,21 +368,7 @@ class _Followed:
     """The archive without what was not followed yet."""
 
     def __init__(self, store: Archive, offsets: Mapping[str, int]) -> None:
-        self._read = partial(store.range, below=offsets)
-
-    def range(
-        self,
-        slot: int,
-        metric: int,
-        start: int,
-        end: int,
-        *,
-        visible: Visibility,
-        limit: int,
-        after: Cursor | None = None,
-    ) -> RawColumns:
-        """See `Archive.range`."""
-        return self._read(slot, metric, start, end, visible=visible, limit=limit, after=after)
+        self.range = partial(store.range, below=offsets)
 
 
 def run_meter(

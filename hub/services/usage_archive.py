@@ -7,13 +7,13 @@ What must never live here: which meter a product has, or what a count costs.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from entitlements.billing.meters import LARGEST, MOST, Aggregation, Meter
-from hub.ports.store.port import ACCEPTED, Cursor, RawColumns, Visibility
+from hub.ports.store.port import ACCEPTED, Rows
 from hub.services.usage_accounts import NEVER
 
 _PAGE: Final = 200_000
@@ -21,23 +21,6 @@ _S: Final = 1_000_000_000
 _NONE: Final = np.empty(0, np.int64)
 _BACK: Final = tuple(days * 86_400 * _S for days in (0.05, 10, 20_000))
 """How far back the newest row before a period is looked for, in ever longer steps: few, as each asks the store."""
-
-
-class Rows(Protocol):
-    """What is read of a store: see `TelemetryStore.range`."""
-
-    def range(
-        self,
-        slot: int,
-        metric: int,
-        start: int,
-        end: int,
-        *,
-        visible: Visibility,
-        limit: int,
-        after: Cursor | None = None,
-    ) -> RawColumns:
-        """Rows of a series."""
 
 
 class Counted(NamedTuple):
@@ -94,11 +77,6 @@ def count(store: Rows, slot: int, meter: Meter, start: int, end: int) -> Counted
         newest = _newest_before(store, slot, meter, start)
     last_time, last = newest or (NEVER, 0)
     return Counted(max(-MOST, min(MOST, total)), rows, last_time, last)
-
-
-def totals(store: Rows, slot: int, meter: Meter, start: int, ends: Sequence[int]) -> list[int]:
-    """Count a period up to several instants; see `Totals`."""
-    return Totals(store)(slot, meter, start, ends)
 
 
 class _Read(NamedTuple):

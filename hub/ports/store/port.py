@@ -168,12 +168,8 @@ class Fidelity:
 FAITHFUL = Fidelity()
 
 
-class TelemetryStore(Protocol):
-    """Where telemetry is queried. Filling it is each adapter's own affair (from the journal)."""
-
-    @property
-    def fidelity(self) -> Fidelity:
-        """How faithfully it gives back what was journalled."""
+class Rows(Protocol):
+    """Rows of series, page by page."""
 
     def range(
         self,
@@ -201,6 +197,14 @@ class TelemetryStore(Protocol):
             InvalidInputError: `limit` is below 1.
             StorageError: the store's files are damaged or cannot be read.
         """
+
+
+class TelemetryStore(Rows, Protocol):
+    """Where telemetry is queried. Filling it is each adapter's own affair (from the journal)."""
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """How faithfully it gives back what was journalled."""
 
     def buckets(
         self, slot: int, metric: int, start: int, end: int, step: int, *, visible: Visibility

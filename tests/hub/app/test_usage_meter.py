@@ -25,7 +25,7 @@ from hub.services.meter_terms import AccountTerms, MeterTerms
 from hub.services.meter_terms_table import TermsTable
 from hub.services.snapshot_file import publish_patch, publish_snapshot, read_snapshot
 from hub.services.usage_accounts import accounts_of
-from hub.services.usage_archive import count, totals
+from hub.services.usage_archive import Totals, count
 
 S = 1_000_000_000
 DAY = 86_400 * S
@@ -194,7 +194,7 @@ def test_accounts_survive_restarts_compaction_and_late_rows(world: World, seed: 
             assert (seed, number, found.total) == (seed, number, expected)
             ends = sorted(random.randrange(start, end) for _ in range(4))
             parts = [tally(meter, world.readings(1, meter.metric), start, until) for until in ends]
-            assert totals(world.store, 1, meter, start, ends) == parts
+            assert Totals(world.store)(1, meter, start, ends) == parts
 
 
 def test_accounts_are_made_anew_where_the_last_file_is_torn(world: World) -> None:

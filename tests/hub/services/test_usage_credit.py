@@ -1,8 +1,10 @@
 """Credit beside a quota, usage over the API, and statements of periods that are over."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +12,15 @@ from sqlalchemy import select
 
 from entitlements.billing.meters import LARGEST, MOST
 from entitlements.decision import decide
+from hub.app.statement_clock import ROUND_NS, StatementClock
 from hub.errors import ConflictError, ForbiddenError, InvalidInputError
+from hub.metrics import Metrics
 from hub.ports.database.billing_tables import Invoice, InvoiceLine
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.product_tables import Product
 from hub.ports.database.usage_tables import UsageEntry, UsageStatement, UsageThreshold
+from hub.ports.store.port import RawColumns
 from hub.services import (
     catalogue,
     credit_grants,
@@ -299,6 +304,38 @@ def test_a_closed_period_is_billed_once_and_corrected_by_an_adjustment(priced: W
     with read_session(priced.engine) as session:
         kept = usage_statements.shown(session, HUB, product_id)
     assert [row.revision for row in kept] == [0, 1, 2]
+
+
+@dataclass(slots=True)
+class Meddled(MemoryStore):
+    """An archive; while it is read for the first time, something happens."""
+
+    deed: Callable[[], object] | None = None
+
+    def range(self, *args: Any, **more: Any) -> RawColumns:
+        deed, self.deed = self.deed, None
+        if deed is not None:
+            deed()
+        return MemoryStore.range(self, *args, **more)
+
+
+def test_what_changes_while_a_period_is_counted_leaves_it_for_the_next_round(
+    priced: World,
+) -> None:
+    product_id, _ = sold(priced)
+    tell(priced, product_id, T0 + 5 * DAY, Event("a", "energy", T0 + 4 * DAY, Decimal(23)))
+    now = T0 + 40 * DAY
+    # Two of the three units beyond the quota are paid for by then.
+    store = Meddled(deed=lambda: give(priced, product_id, now, "2", starts_at=T0 + 2 * DAY))
+    clock = StatementClock(priced.engine, store, priced.tokens, lambda: now, Metrics("test"))
+    overage = []
+    for _ in range(3):
+        clock.step()
+        with read_session(priced.engine) as session:
+            overage.append(list(session.scalars(select(UsageStatement.overage))))
+        now += ROUND_NS
+    assert overage == [[], [100], [100]]
+    assert billed(priced) == [(50, "1.00")]
 
 
 def test_a_former_owner_pays_for_their_last_period_and_nobody_else_for_it(priced: World) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- measured:begin -->", "<!-- measured:end -->"
-NAMES = ("ingest", "store", "detect", "overload", "lookup")
+NAMES = ("ingest", "store", "detect", "overload", "lookup", "decisions", "metering", "handover")
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -28,7 +28,9 @@ def measure(name: str) -> dict[str, Any]:
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """The table, with a line on where and when it was made."""
-    ingest, store, detect, overload, lookup = (results[name] for name in NAMES)
+    ingest, store, detect, overload, lookup, decisions, metering, handover = (
+        results[name] for name in NAMES
+    )
     rows = [
         (
             "One-row JSON messages, gated, journalled, receipted, scored and returned by a query",
@@ -74,6 +76,35 @@ def table(results: dict[str, dict[str, Any]]) -> str:
                 f"{lookup['chart_100k_ms']:.0f} ms (p95)"
             ),
             "lookup",
+        ),
+        (
+            f"What one of {decisions['devices']:,} devices may do: asked alone / among many at once",
+            f"{decisions['scalar_us_p99']:.1f} µs (p99) / {decisions['vector_ns']:.1f} ns",
+            "decisions",
+        ),
+        (
+            "A change of that at the API until the hub decides by it / the device has it",
+            (
+                f"{decisions['change_to_gate_ms_p99']:.0f} / "
+                f"{decisions['change_to_device_ms_p99']:.0f} ms (p99)"
+            ),
+            "decisions",
+        ),
+        (
+            "Usage counted from the journal; from a quota that is used up to the product's no",
+            (
+                f"{metering['events_per_s']:,} events/s; "
+                f"{metering['limit_to_device_ms_p99']:.0f} ms (p99)"
+            ),
+            "metering",
+        ),
+        (
+            "A worker killed or cut off until another takes its devices over, and what that lost",
+            (
+                f"{handover['takeover_s_p95']:.1f} s (p95), {handover['lost']} acknowledged rows, "
+                f"{handover['duplicates']} twice"
+            ),
+            "handover",
         ),
     ]
     where = f"{os.cpu_count()} cores ({platform.machine()}), {dt.datetime.now(dt.UTC):%Y-%m-%d}"

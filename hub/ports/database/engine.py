@@ -115,6 +115,16 @@ def write_session(engine: Engine) -> Iterator[Session]:
 
 
 @contextmanager
+def write_turn(engine: Engine) -> Iterator[None]:
+    """Let no other thread of this process begin to write meanwhile: they wait in order, and do not fail soon.
+
+    For what locks the database for long and is no session.
+    """
+    with _sessions(engine).turns.turn():
+        yield
+
+
+@contextmanager
 def one_transaction(engine: Engine) -> Iterator[Session]:
     """A writing session which the sessions that this thread opens in the block are part of.
 

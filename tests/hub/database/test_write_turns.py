@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from hub.ports.database.engine import open_engine, write_session
+from hub.ports.database.engine import _sessions, open_engine, write_session
+from hub.ports.database.scrubbing import scrub
 from hub.ports.database.write_turns import WriteTurns
 
 
@@ -83,4 +84,33 @@ def test_many_threads_write_to_one_database_and_all_of_it_is_there(tmp_path: Pat
         thread.join()
     with write_session(engine) as session:
         assert session.scalar(text("SELECT count(*) FROM t")) == 160
+    engine.dispose()
+
+
+def test_what_scrubs_the_files_waits_in_the_same_order(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'x.db'}")
+    turns, free, emptied = _sessions(engine).turns, list[int](), list[bool]()
+
+    def scrubbed() -> None:
+        emptied.append(scrub(engine))
+
+    def write() -> None:
+        with write_session(engine) as session:
+            free.append(session.execute(text("PRAGMA freelist_count")).scalar_one())
+
+    threads = [threading.Thread(target=scrubbed), threading.Thread(target=write)]
+    with write_session(engine) as session:
+        for statement in (
+            "CREATE TABLE t (a)",
+            "INSERT INTO t VALUES (zeroblob(99999))",
+            "DROP TABLE t",
+        ):
+            session.execute(text(statement))
+        for number, thread in enumerate(threads):
+            thread.start()
+            until(lambda number=number: len(turns._waiting) > number)  # type: ignore[misc]
+    for thread in threads:
+        thread.join()
+    assert len(emptied) == 1
+    assert free == [0]  # it came after
     engine.dispose()

@@ -16,7 +16,7 @@ from hub.api.lookup import product_id_of
 from hub.api.money_bodies import Amount
 from hub.api.usage import Quantity
 from hub.ports.database.engine import read_session, write_session
-from hub.services import orders
+from hub.services import invoices, orders
 
 ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["usage"])
 
@@ -83,11 +83,18 @@ class PlaceOrder(Request):
 
 
 class RefundOrder(Request):
-    """Why an order is given back."""
+    """Why an order is given back, and how much of its price."""
 
     reason: Line
+    total_minor: int | None = Field(
+        default=None,
+        ge=1,
+        le=invoices.MOST,
+        description="What is to be given back in all, of this and earlier parts, in minor units with tax; "
+        "absent: everything. The same total again changes nothing.",
+    )
 
-    model_config = examples({"reason": "ordered by mistake"})
+    model_config = examples({"reason": "delivered late", "total_minor": 200})
 
 
 class Order(Answer):
@@ -104,6 +111,7 @@ class Order(Answer):
         description="`waiting` for its payment, `given`, `not_paid` (nothing was given) or `refunded`."
     )
     total: Amount = Field(description="With tax.")
+    given_back: Amount = Field(description="Of the total.")
     invoice_id: str
     ordered_at: Instant
     grant_id: str | None = Field(description="Credit grant that was given for it.")
@@ -119,6 +127,7 @@ class Order(Answer):
             "unit": "1",
             "state": "waiting",
             "total": _EUROS,
+            "given_back": {"minor": 0, "currency": "EUR", "text": "0.00"},
             "invoice_id": "n8r2v6y0b4h8k1p5",
             "ordered_at": "2026-02-11T09:30:00Z",
             "grant_id": None,
@@ -139,6 +148,7 @@ class Order(Answer):
             unit=shown.unit,
             state=shown.state,
             total=Amount.of(invoice.gross, invoice.currency),
+            given_back=Amount.of(shown.given_back.minor, invoice.currency),
             invoice_id=invoice.id,
             ordered_at=row.ordered_at,
             grant_id=row.grant_id,
@@ -190,7 +200,15 @@ def place_order(hub: HubDep, caller: CallerDep, device_id: DeviceId, body: Place
 
 @ROUTER.post("/orders/{order_id}/refund", operation_id="refund_order", summary="Give an order back")
 def refund_order(hub: HubDep, caller: CallerDep, order_id: OrderId, body: RefundOrder) -> Order:
-    """Pay the money back and end what was given; what was used of it stays used."""
+    """Pay money back; with the last of it what was given ends, and what was used of it stays used."""
     with write_session(hub.engine) as session:
-        row = orders.refund(session, caller, order_id, body.reason, hub.clock(), hub.tokens)
+        row = orders.refund(
+            session,
+            caller,
+            order_id,
+            body.reason,
+            hub.clock(),
+            hub.tokens,
+            total=body.total_minor,
+        )
         return Order.of(orders.shown(session, row))

@@ -4,7 +4,9 @@
 2. Credit is given when the invoice is paid, once: the order is the grant's cause. An order that cannot be
    collected is void and gives nothing; the household may order again.
 3. Who does not have the product any more when the payment comes gets the money back.
-4. What came of an order is told by its invoice and its grant.
+4. Money is given back to a sum that staff name, never more than the price; what was given ends with the last of it.
+   Each part is an invoice of its own, and its tax is rounded there.
+5. What came of an order is told by its invoice and its grant.
 
 What must never live here: how credit burns (`credit_grants`), or how invoices are collected (`payments`).
 """
@@ -15,7 +17,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from entitlements.billing.money import Money
@@ -92,6 +94,7 @@ class Shown:
     state: State
     invoice: Invoice
     unit: str
+    given_back: Money
 
     @property
     def amount(self) -> Decimal:
@@ -192,7 +195,7 @@ def on_paid(session: Session, invoice: Invoice, at: int, tokens: Tokens) -> None
     if owned is not None and owned.epoch == row.epoch:
         _give(session, row, at, tokens)
     else:
-        _give_money_back(session, row, invoice, at, tokens)
+        _give_money_back(session, row, invoice, Money(invoice.gross, invoice.currency), at, tokens)
 
 
 def on_failed(session: Session, invoice: Invoice, at: int) -> None:
@@ -209,9 +212,16 @@ def on_failed(session: Session, invoice: Invoice, at: int) -> None:
 
 
 def refund(
-    session: Session, caller: Caller, order_id: str, reason: str, at: int, tokens: Tokens
+    session: Session,
+    caller: Caller,
+    order_id: str,
+    reason: str,
+    at: int,
+    tokens: Tokens,
+    *,
+    total: int | None = None,
 ) -> TopUpOrder:
-    """Give the money for an order back and end what was given for it. Again: no change.
+    """Give money for an order back; with the last of it what was given ends. Again: no change.
 
     Args:
         session: a writing session.
@@ -220,10 +230,11 @@ def refund(
         reason: why, as support writes it down.
         at: now, ns.
         tokens: source of ids.
+        total: what is to be given back in all, of this and earlier parts, minor units with the tax; None: all.
 
     Raises:
-        ConflictError: it is not paid.
-        InvalidInputError: no reason.
+        ConflictError: it is not paid, or more was given back before.
+        InvalidInputError: no reason, nothing, or more than the price.
         NotFoundError: no such order.
     """
     caller.require(Scope.ENTITLEMENTS_WRITE)
@@ -232,16 +243,26 @@ def refund(
         raise NotFoundError(f"There is no order {order_id}.", order=order_id)
     if not 1 <= len(reason.strip()) <= 200:
         raise InvalidInputError("Say why, in 1 to 200 characters.")
-    if row.refunded_at is not None:
+    invoice = session.get_one(Invoice, row.invoice_id)
+    wanted = Money(invoice.gross if total is None else total, invoice.currency)
+    if total is not None and not 0 < total <= invoice.gross:
+        raise InvalidInputError(
+            f"The order cost {Money(invoice.gross, invoice.currency)}; {wanted} cannot be given back of it."
+        )
+    before = _given_back(session, row, invoice)
+    if wanted.minor < before.minor:
+        raise ConflictError(f"{before} of it was given back before. Name more.", order=order_id)
+    if row.refunded_at is not None or (total is not None and wanted == before):
         return row
     if row.grant_id is None:
         raise ConflictError(
             "The order is not paid, so there is nothing to give back. Void its invoice.",
             order=order_id,
         )
-    credit_grants.end(session, caller, row.grant_id, reason, at)
-    _give_money_back(session, row, session.get_one(Invoice, row.invoice_id), at, tokens)
-    details = {"order": row.id, "reason": reason}
+    if wanted.minor == invoice.gross:
+        credit_grants.end(session, caller, row.grant_id, reason, at)
+    _give_money_back(session, row, invoice, wanted, at, tokens)
+    details = {"order": row.id, "reason": reason, "total": str(wanted)}
     audit.record(session, at, caller.actor, "order.refund", f"product:{row.product_id}", details)
     return row
 
@@ -276,7 +297,14 @@ def shown(session: Session, row: TopUpOrder) -> Shown:
 def _shown(session: Session, model: int, rows: Sequence[tuple[TopUpOrder, Invoice]]) -> list[Shown]:
     units = {one.meter.code: one.unit for one in load_catalogue(session).meters.get(model, ())}
     return [
-        Shown(row, _state(row, invoice), invoice, units.get(row.meter, "")) for row, invoice in rows
+        Shown(
+            row,
+            _state(row, invoice),
+            invoice,
+            units.get(row.meter, ""),
+            _given_back(session, row, invoice),
+        )
+        for row, invoice in rows
     ]
 
 
@@ -342,30 +370,50 @@ def _give(session: Session, row: TopUpOrder, at: int, tokens: Tokens) -> None:
     session.flush()
 
 
+def _given_back(session: Session, row: TopUpOrder, invoice: Invoice) -> Money:
+    parts = select(func.coalesce(func.sum(-Invoice.gross), 0)).where(
+        Invoice.owner_id == row.owner_id,
+        Invoice.cause.startswith(_back(row), autoescape=True),
+    )
+    return Money(int(session.scalars(parts).one()), invoice.currency)
+
+
+def _back(row: TopUpOrder) -> str:
+    return f"order:{row.id}:back"
+
+
 def _give_money_back(
-    session: Session, row: TopUpOrder, invoice: Invoice, at: int, tokens: Tokens
+    session: Session, row: TopUpOrder, invoice: Invoice, total: Money, at: int, tokens: Tokens
 ) -> None:
-    """Reverse the invoice; the money goes back to where it came from, else it is credit."""
-    lines = [
-        Line(
-            None,
-            row.product_id,
-            "credit",
-            "order.given_back",
-            {"title": row.title, "invoice": invoice.number},
-            Money(-(line.net + line.tax), invoice.currency),
-            line.tax_ppm,
-        )
-        for line in invoice_book.lines(session, invoice)
-    ]
-    cause = f"order:{row.id}:back"
-    back = invoices.issue(session, tokens, row.owner_id, lines, at, cause=cause)
-    row.refunded_at = at
+    """Reverse what of the invoice is not reversed; the money goes back to where it came from, else it is credit.
+
+    Args:
+        session: a writing session.
+        row: the order.
+        invoice: of it, with one line.
+        total: what is given back then.
+        at: now, ns.
+        tokens: source of ids.
+    """
+    part = total - _given_back(session, row, invoice)
+    (billed,) = invoice_book.lines(session, invoice)
+    line = Line(
+        None,
+        row.product_id,
+        "credit",
+        "order.given_back",
+        {"title": row.title, "invoice": invoice.number},
+        -part,
+        billed.tax_ppm,
+    )
+    whole = total.minor == invoice.gross
+    cause = _back(row) if part.minor == invoice.gross else f"{_back(row)}:{total.minor}"
+    invoices.issue(session, tokens, row.owner_id, [line], at, cause=cause)
+    row.refunded_at = at if whole else None
     session.flush()
-    amount = Money(-back.gross, back.currency)
-    if amount.minor > 0:
+    if part.minor > 0:
         try:
             with session.begin_nested():
-                refunds.refund(session, row.owner_id, amount, at, cause=cause)
+                refunds.refund(session, row.owner_id, part, at, cause=cause)
         except ConflictError:
             pass  # it was not paid from outside, so it stays to the household's credit

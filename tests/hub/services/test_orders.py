@@ -5,6 +5,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import select
 
 from hub.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
@@ -144,6 +146,58 @@ def test_a_refund_ends_what_was_given_once(books: BillingWorld) -> None:
     assert shown(books) == [(State.REFUNDED, True)]
     assert grants(books)[0].ends_at == books.now
     assert [gross for gross, _ in books.grosses()] == [490, -490]
+
+
+def paid_back(books: BillingWorld) -> int:
+    with read_session(books.world.engine) as session:
+        found = select(PaymentAttempt.amount).where(
+            PaymentAttempt.kind == "refund", PaymentAttempt.outcome == "paid"
+        )
+        return sum(session.scalars(found))
+
+
+@settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(st.integers(-1, 500) | st.just(490), min_size=1, max_size=5))
+def test_what_is_given_back_in_parts_is_never_more_than_came_in(
+    books: BillingWorld, totals: list[int]
+) -> None:
+    order = place(books)
+    books.step()
+    grossed, earlier, back = len(books.grosses()), paid_back(books), 0
+    parts = []
+    for total in [*totals, *totals, 490]:
+        books.now += 1
+        args = (order, "late", books.now, books.world.tokens)
+        with write_session(books.world.engine) as session:
+            if not 0 < total <= 490:
+                with pytest.raises(InvalidInputError, match="cannot be given back"):
+                    orders.refund(session, HUB, *args, total=total)
+            elif total < back:
+                with pytest.raises(ConflictError, match="given back before"):
+                    orders.refund(session, HUB, *args, total=total)
+            else:
+                row = orders.refund(session, HUB, *args, total=total)
+                assert (row.refunded_at is not None) == (total == 490)
+                parts += [back - total] if total > back else []
+                back = total
+        books.step()
+        assert (paid_back(books) - earlier, credit(books)) == (back, 0)
+        with read_session(books.world.engine) as session:
+            (one,) = [
+                one
+                for one in orders.listed(session, books.anna, books.product_id)
+                if one.row.id == order
+            ]
+            ended = session.get_one(CreditGrant, one.row.grant_id).ends_at == one.row.refunded_at
+        assert one.given_back.minor == back
+        assert ((one.state is State.REFUNDED), ended) == (back == 490, back == 490)
+    assert [gross for gross, _ in books.grosses()[grossed:]] == parts
+    assert sum(parts) == -490
+    books.check_money()
 
 
 def test_what_is_not_on_offer_cannot_be_ordered(books: BillingWorld) -> None:

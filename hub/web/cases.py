@@ -26,7 +26,7 @@ from hub.web.guard import PageRoute, form_of, visitor_of
 from hub.web.languages import N_
 from hub.web.pages import pages_of
 from hub.web.series import ID
-from hub.web.settling import CASES, NEVER_DUE
+from hub.web.settling import CASES, NEVER_DUE, OWN_CASES
 
 ROUTER = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -110,7 +110,7 @@ def _case(
         case=found,
         steps=steps,
         said=STEPS,
-        statuses=CASES,
+        statuses=CASES if caller.is_staff else OWN_CASES,
         never=NEVER_DUE,
         error=error,
         message=message,

@@ -38,6 +38,12 @@ PARTS: Mapping[Part, str] = {
 }
 _WRONG = N_("This is not your password. Nothing was erased.")
 _TOO_MANY = N_("Too many attempts. Try again in {minutes} min.")
+UNFILED: Mapping[str, str] = {
+    "stated_reason": N_("Why support looked, in its own words"),
+    "kept_answer": N_("Answers that are kept in case a request is repeated"),
+    "claim_attempt": N_("Claim codes that did not fit"),
+}
+"""What records are called that go and are in no file of an export, by table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +139,8 @@ def _staying(found: Outcome, language: Language) -> Sequence[Records]:
 
 
 def _title(name: str, language: Language) -> str:
-    """Return what records are called; those of no file of their own by their name."""
-    english, german = FILES.get(name, (name.replace("_", " "), name.replace("_", " ")))
+    """Return what records are called."""
+    if name in UNFILED:
+        return language.text(UNFILED[name])
+    english, german = FILES[name]
     return (german if language.tag == "de" else english).rstrip(".")

@@ -39,7 +39,7 @@ from hub.web.guard import PageRoute, form_of, local, visitor_of
 from hub.web.pages import pages_of
 from hub.web.sentences import LEVELS, STATUSES, Sentences
 from hub.web.series import DEFAULT_RANGE, ID, RANGES, TABLE_ROWS, Chart, drawn
-from hub.web.settling import CASES
+from hub.web.settling import OWN_CASES
 from hub.web.standing import LAYERS, Standing, standing
 from hub.web.verdict import Problem
 from hub.web.visitor import Visitor
@@ -128,7 +128,7 @@ def page_product(
         view=view,
         claimed=bool(claimed),
         cases=asked,
-        case_statuses=CASES,
+        case_statuses=OWN_CASES,
         ranges=RANGES,
         levels=LEVELS,
         statuses=STATUSES,

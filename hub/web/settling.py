@@ -30,6 +30,8 @@ CASES: Mapping[str, str] = {
     "resolved": N_("solved"),
     "closed": N_("closed"),
 }
+OWN_CASES: Mapping[str, str] = {**CASES, "waiting": N_("waits for your answer")}
+"""The same, as the customer reads it."""
 NEVER_DUE = (1 << 63) - 1
 _REFUSED = N_(
     "This cannot be settled so: it has ended, a hold stands against it, or it lacks a reason."

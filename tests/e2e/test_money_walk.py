@@ -191,12 +191,12 @@ def changes_down_and_leaves(walk: Walk) -> None:
     walk.clicks("Keep the plan after all", "Keep the plan")
     walk.sees("Active")
     assert "Given back" in walk.clicks("End the plan at once", "End it at once")
-    walk.sees("No plan that is paid for here")
+    walk.sees("No plan")
     walk.clicks("Choose this plan Small", "Order and pay")
     walk.sees("Active")
     said = walk.clicks("Withdraw from the contract", "Withdraw now")
     assert "Given back" in said
-    walk.sees("No plan that is paid for here")
+    walk.sees("No plan")
 
 
 def takes_everything_along(walk: Walk) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
 
 from hub.services.sessions import COOKIE
+from hub.web.visitor import LANGUAGE_COOKIE
 from tests.web.showcase import PASSWORD
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -59,6 +60,12 @@ class Surfer:
             self._sessions[email] = kept["value"]
         page.context.add_cookies(
             [{"name": COOKIE, "value": self._sessions[email], "url": self.base, "secure": True}]
+        )
+
+    def speak(self, page: Page, language: str) -> None:
+        """Have pages in a language, whatever the person's account says."""
+        page.context.add_cookies(
+            [{"name": LANGUAGE_COOKIE, "value": language, "url": self.base, "secure": True}]
         )
 
     @contextmanager

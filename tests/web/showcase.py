@@ -13,7 +13,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
+from analytics.findings import Kind, Severity
+from device_sdk import enrol
 from device_sdk.client import Device
+from device_sdk.keys import DeviceKey
+from hub.ports.database.engine import open_engine, write_session
+from hub.ports.database.product_tables import Cohort
+from hub.ports.database.product_tables import Device as DeviceRow
+from hub.services import alerts, incidents
+from hub.services.found import Found
 from tests.conftest import RunningHub
 
 MINUTE = 60_000_000_000
@@ -297,6 +307,7 @@ def opened(hub: RunningHub, folder: Path) -> Iterator[Showcase]:
         _fail(case, case.units[FAILING])
         _support(case)
         _share(case, tokens)
+        _common(case)
         yield case
     finally:
         case.close()
@@ -364,6 +375,8 @@ def _share(case: Showcase, tokens: dict[str, str]) -> None:
     case.cases.append(asked["id"])
     answer = {"message": "Which room is it in?\nAnd since when exactly?"}
     case.call("POST", f"/cases/{asked['id']}/wait", answer, tokens["sam"])
+    help_ |= {"subject": "It does not answer", "message": "The app says: offline."}
+    case.cases.append(case.call("POST", "/cases", help_, tokens["ada"])["id"])
     partner = case.call("POST", "/partners", {"name": "Heating Huber"})["partner_id"]
     case.person("Hans Huber", "partner", partner)
     grant = {
@@ -379,6 +392,55 @@ def _share(case: Showcase, tokens: dict[str, str]) -> None:
         why = {"reason": "The customer called about noise"}
         path = f"/products/{case.units[serial].product_id}/reason"
         case.call("POST", path, why, tokens["sam"])
+
+
+def _common(case: Showcase) -> None:
+    """Let a cohort have moved, and products of one lot drift.
+
+    A worker finds such a thing in days, so its findings are put in behind it.
+    """
+    hub, slots = case.hub, []
+    key = DeviceKey.load_or_create(case.folder / "lot-c.key")
+    engine = open_engine(f"sqlite:///{hub.data_dir / 'homeport.db'}")
+    try:
+        for number in range(8):
+            unit = case.make(f"HQ-2026-{number:04}", hardware_lot="C", region="DE-HH")
+            enrolled = enrol.HubApi(hub.api_url, hub.ca_file).enrol(
+                unit.serial, unit.model, unit.secret, key
+            )
+            slots.append(select(DeviceRow.slot).where(DeviceRow.device_id == enrolled.device_id))
+        at = time.time_ns()
+        with write_session(engine) as session:
+            drifts = [
+                _found(session.scalars(slot).one(), number, Kind.DRIFT, at, 41.3)
+                for number, slot in enumerate(slots)
+            ]
+            alerts.apply_findings(session, drifts, at)
+            cohort = session.scalars(
+                select(Cohort.number).where(Cohort.firmware == "2.4.0")
+            ).first()
+            moved = _found(0, len(slots), Kind.COHORT_SHIFT, at, 44.1, cohort or 0)
+            incidents.apply(session, [moved], at)
+    finally:
+        engine.dispose()
+
+
+def _found(slot: int, number: int, kind: Kind, at: int, observed: float, cohort: int = 0) -> Found:
+    return Found(
+        id=bytes([255, number]).ljust(16, b"\0"),
+        slot=slot,
+        metric=0,
+        kind=kind,
+        severity=Severity.WARNING,
+        time=at,
+        since=at - 90 * MINUTE,
+        surprise=20.0,
+        observed=observed,
+        low=None,
+        high=39.5,
+        cohort=cohort,
+        members=1_240 if cohort else 0,
+    )
 
 
 def _fail(case: Showcase, unit: Unit) -> None:

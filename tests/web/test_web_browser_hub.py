@@ -411,6 +411,46 @@ def test_a_case_is_answered(case: Showcase, surfer: Surfer, page: Page) -> None:
     expect(page.locator("#steps")).to_contain_text("Never mind, we see it.")
 
 
+def test_a_case_is_solved_goes_on_and_is_closed(case: Showcase, surfer: Surfer, page: Page) -> None:
+    surfer.enter(page, "sam@example.org")
+    page.goto(f"/cases/{case.cases[1]}")
+    solve = page.locator("button:has-text('Send as the solution')")
+    page.fill("[name=message]", "Is its light on?")
+    page.click("button:has-text('Send, and wait for an answer')")
+    expect(page.locator(".pill")).to_have_text("waits for the customer")
+    page.click("button:has-text('Stop waiting')")
+    expect(page.locator("#steps")).to_contain_text("Support goes on")
+    solve.click()  # without words
+    expect(page.get_by_role("alert")).to_contain_text("Write something first")
+    page.fill("[name=message]", "The network is back.")
+    solve.click()
+    expect(page.locator(".pill")).to_have_text("solved")
+    with surfer.window() as other:
+        surfer.enter(other, "ada@example.org")
+        other.goto(f"/cases/{case.cases[1]}")
+        expect(other.locator("#steps")).to_contain_text("The network is back.")
+        other.fill("[name=message]", "It is offline again.")
+        other.click("button:has-text('Send')")
+        expect(other.locator(".pill")).not_to_have_text("solved")
+        page.reload()
+        expect(page.locator("#steps")).to_contain_text("It is offline again.")
+        page.get_by_role("button", name="Close", exact=True).click()
+        expect(page.locator("main")).to_contain_text("This case is closed.")
+        other.fill("[name=message]", "One more thing.")
+        other.click("button:has-text('Send')")
+        expect(other.get_by_role("alert")).to_contain_text("not possible any more")
+
+
+def test_support_sees_what_faulty_products_have_in_common(surfer: Surfer, page: Page) -> None:
+    surfer.enter(page, "sam@example.org")
+    page.goto("/support")
+    causes = page.locator("#causes li")
+    expect(causes.first).to_contain_text(
+        "Flow temperature has risen to 44.1 °C in all products with firmware 2.4.0."
+    )
+    expect(causes.nth(1)).to_contain_text("lot C")
+
+
 def test_language_and_light_are_kept(case: Showcase, page: Page) -> None:
     sign_in(page, "cleo@example.org")
     page.click("footer button:has-text('Deutsch')")
@@ -476,9 +516,11 @@ def test_axe_finds_nothing(case: Showcase, surfer: Surfer, name: str, scheme: st
 
 @pytest.mark.parametrize("name", PAGES)
 def test_no_page_is_wider_than_a_phone(case: Showcase, surfer: Surfer, name: str) -> None:
-    for language in ("en-GB", "de-DE"):
-        with surfer.window(width=390, locale=language) as page:
+    for language in ("en", "de"):
+        with surfer.window(width=390) as page:
+            surfer.speak(page, language)
             visit(case, surfer, page, name)
+            expect(page.locator("html")).to_have_attribute("lang", language)
             script = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
             wide, room = page.evaluate(script)
             assert wide <= room, language

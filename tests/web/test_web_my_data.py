@@ -8,7 +8,11 @@ from copy import deepcopy
 from starlette.testclient import TestClient
 
 from hub.services import sessions
+from hub.services.export_words import FILES
+from hub.services.personal_data import Keep
+from hub.services.personal_tables import HOLDINGS
 from hub.services.sessions import COOKIE
+from hub.web.my_data import UNFILED
 from tests.hub.api.api_world import CATALOGUE, World, ok
 from tests.web.pages_world import browser, text_of
 
@@ -29,6 +33,13 @@ def _token(world: World, password: str) -> str:
     at = world.clock.now
     engine, tokens = world.hub.engine, world.hub.tokens
     return sessions.sign_in(engine, "eve@example.org", password, at, tokens).token
+
+
+def test_all_that_goes_is_called_by_words() -> None:
+    going = [one for one in HOLDINGS if not isinstance(one.fate, Keep)]
+    names = {one.file or one.table.__tablename__ for one in going}
+    assert names <= FILES.keys() | UNFILED.keys()
+    assert UNFILED.keys() <= names - FILES.keys()
 
 
 def test_taking_it_along(world: World, ada: TestClient) -> None:

@@ -8,9 +8,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from device_sdk.wire.messages import Event, Presence, Reported
@@ -29,6 +29,12 @@ from hub.services.happenings import (
     keep,
 )
 from hub.services.pushes import configuration_of, plain
+
+# Made once: a fleet that comes back asks them for every word of every device.
+_BY_ID: Final = select(Device).where(Device.device_id == bindparam("device_id"))
+_PRESENT: Final = select(Ownership).where(
+    Ownership.product_id == bindparam("product_id"), Ownership.ended_at.is_(None)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +157,11 @@ def _keep_applied(session: Session, device: Device, message: Reported, at: int) 
 
 
 def _device(session: Session, device_id: str) -> Device | None:
-    return session.scalars(select(Device).where(Device.device_id == device_id)).first()
+    return session.scalars(_BY_ID, {"device_id": device_id}).first()
 
 
 def _present(session: Session, device: Device) -> Ownership | None:
-    return session.scalars(
-        select(Ownership).where(
-            Ownership.product_id == device.product_id, Ownership.ended_at.is_(None)
-        )
-    ).first()
+    return session.scalars(_PRESENT, {"product_id": device.product_id}).first()
 
 
 def _before(present: Ownership | None, instant: int | None) -> bool:

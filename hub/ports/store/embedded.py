@@ -100,22 +100,18 @@ class EmbeddedStore:
             raise InvalidInputError(f"A limit of {limit} rows is not possible; ask for 1 or more.")
         if after is not None:
             start = max(start, after.time)
-        # Each file is in order, so its first rows behind the cursor are all a page can need.
-        enough = limit + 1 + (after.skip if after else 0)
         parts = self._consistent(
             _finder([slot]),
-            lambda manifest, found: [
-                part
-                for source in self._series(
-                    manifest.files,
-                    found if below is None else self._earlier(found, below),
-                    slot,
-                    metric,
-                    self._raw_from(manifest, slot, start),
-                    end,
-                )
-                for part in _first_shown(source, visible, after, enough)
-            ],
+            lambda manifest, found: self._page(
+                manifest.files,
+                found if below is None else self._earlier(found, below),
+                slot,
+                metric,
+                (self._raw_from(manifest, slot, start), end),
+                visible,
+                after,
+                limit + 1 + (after.skip if after else 0),
+            ),
         )
         return first_page(Samples.concatenate(parts), limit, after)
 
@@ -250,6 +246,32 @@ class EmbeddedStore:
                     self._rollups.forget({file.name for file in manifest.rollups})
                 self._stamp = stamp
             return self._manifest
+
+    def _page(
+        self,
+        files: Sequence[DataFile],
+        found: list[list[Found]],
+        slot: int,
+        metric: int,
+        span: tuple[int, int],
+        visible: Visibility,
+        after: Cursor | None,
+        enough: int,
+    ) -> list[Samples]:
+        """Give all that a page can need: of each file, which is in order, its first rows behind the cursor.
+
+        Files that begin behind that many rows are not read, so a page of years takes the memory of a few files.
+        """
+        (later,) = self._series([], found, slot, metric, *span)
+        parts = list(_first_shown(later, visible, after, enough))
+        for file in sorted(files, key=lambda one: one.min_time):
+            if not _overlaps(file, slot, slot, *span):
+                continue
+            if sum(np.count_nonzero(part.time < file.min_time) for part in parts) >= enough:
+                break
+            rows = self._series_of_file(file, slot, metric, *span)
+            parts += _first_shown(rows, visible, after, enough)
+        return parts
 
     def _series(
         self,

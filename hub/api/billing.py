@@ -27,8 +27,8 @@ from hub.api.money_bodies import (
 from hub.errors import InvalidInputError
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.payment import stripe_events
-from hub.ports.payment.port import PaymentUnreachableError
-from hub.services import billing_accounts, invoices, ledger, means, payments, refunds, reversals
+from hub.ports.payment.port import Event, known_as
+from hub.services import billing_accounts, invoices, ledger, means, provider_events, refunds
 
 ROUTER = APIRouter(route_class=GuardedRoute, prefix="/api/v1", tags=["money"])
 
@@ -151,36 +151,10 @@ def remove_payment_method(hub: HubDep, caller: CallerDep, owner_id: OwnerId) -> 
         return Account.of(row, ledger.credit(session, owner_id, row.currency))
 
 
-def _take(hub: Hub, event: stripe_events.Event) -> None:
-    at = hub.clock()
-    title = _title(hub, event.method)
+def _take(hub: Hub, event: Event) -> None:
+    title = known_as(hub.payment, event.method)
     with write_session(hub.engine) as session:
-        if not payments.take_event(session, event.id, event.kind, at):
-            return
-        if event.reversal is not None:
-            reversals.heard(session, event.reversal, at)
-        elif event.answer is not None:
-            payments.record(session, event.attempt_id, event.answer, at, hub.payment_hooks)
-        elif event.method and billing_accounts.knows(session, event.owner_id, event.customer):
-            means.given(
-                session,
-                event.owner_id,
-                event.customer,
-                event.method,
-                at,
-                "provider:stripe",
-                title=title,
-            )
-
-
-def _title(hub: Hub, method: str) -> str:
-    """Ask what a means of payment is called; it is as good without that."""
-    if not method:
-        return ""
-    try:
-        return hub.payment.title(method)[:200]
-    except PaymentUnreachableError:
-        return ""
+        provider_events.take(session, event, hub.clock(), hub.payment_hooks, title)
 
 
 def _amount(body: MoveCredit) -> Money:

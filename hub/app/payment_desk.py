@@ -4,21 +4,36 @@
 2. Whatever happens between the call and the record of its answer, the attempt is asked for again with
    the same id, and the provider does it once.
 3. A provider that cannot be reached is asked again later and later; a decline is an answer.
+4. The provider is asked for what it said unasked and what did not come, at a start and each hour.
 """
 
 import logging
 import threading
 from collections.abc import Callable
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
 from hub.ports.database.engine import read_session, write_session
-from hub.ports.payment.port import Answer, Charge, Outcome, PaymentPort, PaymentUnreachableError
-from hub.services import ledger_seals, payment_removals, payments
+from hub.ports.payment.port import (
+    Answer,
+    Charge,
+    Event,
+    Outcome,
+    PaymentPort,
+    PaymentUnreachableError,
+    known_as,
+)
+from hub.services import ledger_seals, payment_removals, payments, provider_events
 from hub.services.payments import Hooks, Request
 
 EVERY_S = 1.0
+_MINUTE: Final = 60_000_000_000
+_HEAR_EVERY: Final = 60 * _MINUTE
+_HEAR_AGAIN: Final = 5 * _MINUTE
+_UNDER_WAY: Final = 10 * _MINUTE
+"""An event that is younger is left to come by itself."""
 
 _log = logging.getLogger("homeport.payments")
 
@@ -47,6 +62,7 @@ class PaymentDesk:
         self._engine = engine
         self._key = key
         self._clock = clock
+        self._hear_at = 0
 
     def step(self) -> int:
         """Work off what is due and seal what was posted; returns how many answers were recorded."""
@@ -56,6 +72,7 @@ class PaymentDesk:
                 requests = payments.begin(session, self._clock())
             recorded += sum(self._ask(request) for request in requests)
         self._remove()
+        self._hear()
         with read_session(self._engine) as session:
             unsealed = ledger_seals.unsealed(session)
         if unsealed:
@@ -106,6 +123,38 @@ class PaymentDesk:
                 continue
             with write_session(self._engine) as session:
                 payment_removals.done(session, removal)
+
+    def _hear(self) -> None:
+        """Take what the provider said and what did not come."""
+        now = self._clock()
+        if 0 < self._hear_at - now <= _HEAR_EVERY:
+            return
+        with read_session(self._engine) as session:
+            since, until = provider_events.asks_since(session, now), now - _UNDER_WAY
+        try:
+            events = self.port.events(since, until)
+        except PaymentUnreachableError as error:
+            _log.warning("the provider's events are not known, asking again later: %s", error)
+            self._hear_at = now + _HEAR_AGAIN
+            return
+        missed = sum(self._taken(event) for event in events)
+        if missed:
+            _log.warning(
+                "%d events of the payment provider had not come and were taken now. Does its endpoint lead to "
+                "this hub, with the secret in billing.stripe_webhook_secret?",
+                missed,
+            )
+        with write_session(self._engine) as session:
+            provider_events.asked_until(session, until)
+        self._hear_at = now + _HEAR_EVERY
+
+    def _taken(self, event: Event) -> bool:
+        with read_session(self._engine) as session:
+            if payments.knows_event(session, event.id):
+                return False
+        title = known_as(self.port, event.method)
+        with write_session(self._engine) as session:
+            return provider_events.take(session, event, self._clock(), self.hooks, title)
 
     def _answer(self, request: Request) -> Answer:
         if request.ask is None:

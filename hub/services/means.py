@@ -4,7 +4,9 @@
    name one.
 2. A new means is tried at once on what is open: that is why people give one. The provider forgets the
    one before.
-3. Households name one themselves only where the provider says so: of rehearsals nothing is collected.
+3. The provider's words come late and in any order: one about a means that was given or taken away again before
+   the present state of things changes nothing, and the provider forgets that means.
+4. Households name one themselves only where the provider says so: of rehearsals nothing is collected.
 """
 
 from collections.abc import Sequence
@@ -67,6 +69,7 @@ def given(
     actor: str,
     *,
     title: str = "",
+    said_at: int | None = None,
 ) -> int:
     """Keep with what a household pays, and collect what is open.
 
@@ -78,6 +81,7 @@ def given(
         at: now, ns.
         actor: who gave it, for the audit.
         title: what the customer knows it by; empty: nothing is known.
+        said_at: when it was given, ns; `None`: now.
 
     Returns:
         How many open invoices are collected now.
@@ -86,6 +90,12 @@ def given(
         NotFoundError: no such household.
     """
     account = billing_accounts.of_owner(session, owner_id, at)
+    since = at if said_at is None else said_at
+    if account.method_at is not None and since < account.method_at:
+        if account.method != method:
+            payment_removals.order(session, "method", method, at)
+        return 0
+    account.method_at = since
     if account.method and account.method != method:
         payment_removals.order(session, "method", account.method, at)
     account.customer = customer or account.customer
@@ -171,6 +181,7 @@ def removed(session: Session, caller: Caller, owner_id: str | None, at: int) -> 
     if account.method:
         payment_removals.order(session, "method", account.method, at)
         account.method = account.method_title = None
+        account.method_at = at
         session.flush()
         audit.record(session, at, caller.actor, "billing.method.remove", f"owner:{owner}", {})
     return account

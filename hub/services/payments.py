@@ -277,6 +277,11 @@ def _told(session: Session, row: PaymentAttempt) -> bool:
     return bool(session.scalar(query))
 
 
+def knows_event(session: Session, event_id: str) -> bool:
+    """Say whether an event of the provider was taken."""
+    return session.get(PaymentEvent, event_id) is not None
+
+
 def take_event(session: Session, event_id: str, kind: str, at: int) -> bool:
     """Note an event of the provider; returns whether it is the first time.
 
@@ -286,7 +291,7 @@ def take_event(session: Session, event_id: str, kind: str, at: int) -> bool:
         kind: its name of the kind.
         at: now, ns.
     """
-    if session.get(PaymentEvent, event_id) is not None:
+    if knows_event(session, event_id):
         return False
     session.add(PaymentEvent(id=event_id, kind=kind[:200], received_at=at))
     session.flush()

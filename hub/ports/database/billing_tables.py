@@ -40,6 +40,7 @@ class BillingAccount(Base):
     """How a household pays: one currency, a tax region, and a reference to its means of payment.
 
     `customer` and `method` are the payment provider's references; no card or bank number is kept.
+    `method_at` is when the means was given, or taken away.
     """
 
     __tablename__ = "billing_account"
@@ -55,6 +56,7 @@ class BillingAccount(Base):
     customer: Mapped[Name | None]
     method: Mapped[Name | None]
     method_title: Mapped[Name | None]
+    method_at: Mapped[Instant | None]
     created_at: Mapped[Instant]
 
 

@@ -23,6 +23,7 @@ from hub.ports.journal.durability import make_folder, sync_file
 from hub.ports.payment.port import (
     Answer,
     Charge,
+    Event,
     Outcome,
     Payer,
     PaymentUnreachableError,
@@ -116,6 +117,11 @@ class LocalPayments:
         """Return nothing: a means of payment of the journal is its own title."""
         del method
         return ""
+
+    def events(self, since: int, until: int) -> Sequence[Event]:
+        """Return nothing: the journal says nothing by itself."""
+        del since, until
+        return ()
 
     def remove(self, removal: Removal) -> None:
         """Do nothing: nothing is known of customers, and lines of the journal stay as they are signed."""

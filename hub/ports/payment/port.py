@@ -158,6 +158,33 @@ class Reversal:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """What a provider says unasked.
+
+    Args:
+        id: its name of it.
+        kind: its name of the kind, such as `payment_intent.succeeded`.
+        attempt_id: the attempt that it is about; empty: none.
+        answer: what it says of that attempt.
+        owner_id: the household that gave a means of payment; empty: none.
+        customer: the provider's reference of that household.
+        method: the provider's reference of that means.
+        reversal: a dispute, or a refund that is of no attempt; None: neither.
+        said_at: when the provider said so, Unix seconds; 0: it does not say when.
+    """
+
+    id: str
+    kind: str
+    attempt_id: str = ""
+    answer: Answer | None = None
+    owner_id: str = ""
+    customer: str = ""
+    method: str = ""
+    reversal: Reversal | None = None
+    said_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Removal:
     """What the provider is to forget.
 
@@ -218,6 +245,16 @@ class PaymentPort(Protocol):
         """
         ...
 
+    def events(self, since: int, until: int) -> Sequence[Event]:
+        """Return what the provider has said unasked in `[since, until)` (ns), the earliest first.
+
+        Most of it has come by itself already. What attempts are asked for anyway may be left out.
+
+        Raises:
+            PaymentUnreachableError: it did not answer.
+        """
+        ...
+
     def remove(self, removal: Removal) -> None:
         """Forget a customer or a means of payment; what is not there is forgotten.
 
@@ -225,6 +262,16 @@ class PaymentPort(Protocol):
             PaymentUnreachableError: it is not known whether that was done; ask again.
         """
         ...
+
+
+def known_as(port: PaymentPort, method: str) -> str:
+    """Ask what a customer knows a means of payment by; it is as good without that."""
+    if not method:
+        return ""
+    try:
+        return port.title(method)[:200]
+    except PaymentUnreachableError:
+        return ""
 
 
 class _Nobody:
@@ -246,6 +293,10 @@ class _Nobody:
     def title(self, method: str) -> str:
         del method
         return ""
+
+    def events(self, since: int, until: int) -> Sequence[Event]:
+        del since, until
+        return ()
 
     def remove(self, removal: Removal) -> None:
         raise PaymentUnreachableError(f"There is no provider to forget a {removal.kind}.")

@@ -4,27 +4,36 @@
    keeps keys for a day; an attempt that is older is looked for before it is made again.
 2. A charge is a PaymentIntent that is confirmed at once, without the customer. A bank that wants to ask
    the customer has declined it. The hub sees no card: cards are given on Stripe's own page.
-3. Stripe's minor units differ from ISO 4217 for a few currencies (`stripe_amount`).
-4. No answer of Stripe, and never the key, goes into logs or errors beyond its status and code.
+3. No answer of Stripe, and never the key, goes into logs or errors beyond its status and code.
 
-Shapes: https://docs.stripe.com/api/payment_intents, /refunds, /checkout/sessions, /idempotent_requests.
+4. Events that never came are asked for: of what no attempt asks for anyway (`stripe_events.ASKED_FOR`).
+
+Shapes: https://docs.stripe.com/api/payment_intents, /refunds, /checkout/sessions, /events, /idempotent_requests.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import httpx
 
-from entitlements.billing.money import DECIMALS, Money
+from hub.ports.payment import stripe_events
 from hub.ports.payment.port import (
     Answer,
     Charge,
+    Event,
     Outcome,
     Payer,
     PaymentUnreachableError,
     Refund,
     Removal,
     Setup,
+)
+from hub.ports.payment.stripe_objects import (
+    UnpayableAmountError,
+    intent_answer,
+    refund_answer,
+    refusal,
+    stripe_amount,
 )
 
 VERSION: Final = "2024-06-20"
@@ -35,49 +44,6 @@ _DECLINED: Final = 402
 _NOT_FOUND: Final = 404
 _SECOND: Final = 1_000_000_000
 _PAGE: Final = 100
-
-_WHOLE: Final = frozenset({"MGA"})
-_HUNDREDTHS: Final = frozenset({"ISK", "UGX"})
-_TENS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
-
-
-class UnpayableAmountError(ValueError):
-    """Stripe cannot collect this amount to the minor unit."""
-
-
-def stripe_amount(amount: Money) -> int:
-    """Return an amount in the minor units that Stripe counts in.
-
-    Stripe counts Malagasy ariary whole, Icelandic krónur and Ugandan shillings in hundredths, and takes
-    currencies of three decimals only in tens of their minor unit
-    (https://docs.stripe.com/currencies#special-cases).
-
-    Raises:
-        UnpayableAmountError: it has no such amount.
-    """
-    if amount.currency in _HUNDREDTHS:
-        return amount.minor * 100
-    divisor = 100 if amount.currency in _WHOLE else 1
-    step = 10 if amount.currency in _TENS else divisor
-    if amount.minor % step or DECIMALS[amount.currency] > 3:
-        raise UnpayableAmountError(f"Stripe cannot collect {amount}")
-    return amount.minor // divisor
-
-
-def money_of(amount: int, currency: str) -> Money:
-    """Return an amount as Stripe counts it (see `stripe_amount`) in minor units of its currency.
-
-    Raises:
-        ValueError: no such currency, or an amount that is not whole in its minor unit.
-    """
-    code = currency.upper()
-    if code not in DECIMALS:
-        raise ValueError(f"{currency!r} is no currency")
-    if code in _HUNDREDTHS:
-        if amount % 100:
-            raise ValueError(f"{amount} is no whole amount of {code}")
-        return Money(amount // 100, code)
-    return Money(amount * (100 if code in _WHOLE else 1), code)
 
 
 class StripePayments:
@@ -141,7 +107,7 @@ class StripePayments:
             "metadata[invoice]": charge.text,
         }
         status, body = self._post("/v1/payment_intents", form, charge.attempt_id)
-        return intent_answer(body) if status < 400 else _refusal(body)
+        return intent_answer(body) if status < 400 else refusal(body)
 
     def refund(self, refund: Refund) -> Answer:
         """Give money back; see `PaymentPort`."""
@@ -162,7 +128,7 @@ class StripePayments:
             "metadata[attempt]": refund.attempt_id,
         }
         status, body = self._post("/v1/refunds", form, refund.attempt_id)
-        return refund_answer(body) if status < 400 else _refusal(body)
+        return refund_answer(body) if status < 400 else refusal(body)
 
     def setup(self, payer: Payer, name: str, return_url: str, at: int) -> Setup:
         """Begin to give a means of payment on Stripe's page; see `PaymentPort`."""
@@ -204,24 +170,40 @@ class StripePayments:
             status, body = self._send("POST", path)
         # What is not known is gone; 400 says of a means that it belongs to nobody any more.
         if status >= 400 and status != _NOT_FOUND and removal.kind == "customer":
-            raise PaymentUnreachableError(f"Stripe deletes no customer: {_refusal(body).code}.")
+            raise PaymentUnreachableError(f"Stripe deletes no customer: {refusal(body).code}.")
+
+    def events(self, since: int, until: int) -> Sequence[Event]:
+        """Ask for the events of means of payment, disputes and refunds; see `PaymentPort`."""
+        about = {"created[gte]": since // _SECOND, "created[lt]": until // _SECOND}
+        said = [
+            found
+            for kind in stripe_events.ASKED_FOR
+            for found in self._pages("/v1/events", {"type": kind, **about})
+        ]
+        said.sort(key=lambda one: int(one.get("created") or 0))
+        return [stripe_events.event_of(one) for one in said]
 
     def _made(self, attempt_id: str, path: str, about: dict[str, Any]) -> dict[str, Any] | None:
-        """Look for what was made for an attempt, page by page."""
+        """Look for what was made for an attempt."""
+        for found in self._pages(path, about):
+            if (found.get("metadata") or {}).get("attempt") == attempt_id:
+                return found
+        return None
+
+    def _pages(self, path: str, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the objects of a list, page by page, the newest first."""
         after: dict[str, Any] = {}
         while True:
             page = self._get(path, about | {"limit": _PAGE} | after)
-            for found in page["data"]:
-                if (found.get("metadata") or {}).get("attempt") == attempt_id:
-                    return dict(found)
+            yield from page["data"]
             if not page.get("has_more") or not page["data"]:
-                return None
+                return
             after = {"starting_after": page["data"][-1]["id"]}
 
     def _demand(self, path: str, form: dict[str, Any], key: str) -> dict[str, Any]:
         status, body = self._post(path, form, key)
         if status >= 400:
-            raise PaymentUnreachableError(f"Stripe refused {path}: {_refusal(body).code}.")
+            raise PaymentUnreachableError(f"Stripe refused {path}: {refusal(body).code}.")
         return body
 
     def _post(self, path: str, form: dict[str, Any], key: str) -> tuple[int, dict[str, Any]]:
@@ -255,37 +237,3 @@ class StripePayments:
 def _since(at: int) -> int:
     """Return Unix seconds a little before an instant, as clocks differ."""
     return at // _SECOND - 300
-
-
-def intent_answer(intent: dict[str, Any]) -> Answer:
-    """Read a PaymentIntent, https://docs.stripe.com/payments/paymentintents/lifecycle."""
-    match intent["status"]:
-        case "succeeded":
-            return Answer(Outcome.PAID, intent["id"])
-        case "processing":
-            return Answer(Outcome.PENDING, intent["id"])
-        case "requires_action":
-            return Answer(Outcome.FAILED, intent["id"], "authentication_required")
-        case _:
-            error = intent.get("last_payment_error") or {}
-            code = error.get("decline_code") or error.get("code") or intent["status"]
-            return Answer(Outcome.FAILED, intent["id"], code)
-
-
-def refund_answer(refund: dict[str, Any]) -> Answer:
-    """Read a Refund, https://docs.stripe.com/refunds#refund-failures."""
-    match refund["status"]:
-        case "succeeded":
-            return Answer(Outcome.PAID, refund["id"])
-        case "failed" | "canceled":
-            code = refund.get("failure_reason") or refund["status"]
-            return Answer(Outcome.FAILED, refund["id"], code)
-        case _:
-            return Answer(Outcome.PENDING, refund["id"])
-
-
-def _refusal(body: dict[str, Any]) -> Answer:
-    error = body.get("error") or {}
-    intent = error.get("payment_intent") or {}
-    code = error.get("decline_code") or error.get("code") or error.get("type") or "refused"
-    return Answer(Outcome.FAILED, intent.get("id", ""), code)

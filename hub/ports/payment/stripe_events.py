@@ -10,12 +10,11 @@
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
 from typing import Any, Final
 
 from hub.errors import NotAuthenticatedError
-from hub.ports.payment.port import Answer, Outcome, Place, Reversal
-from hub.ports.payment.stripe import intent_answer, money_of, refund_answer
+from hub.ports.payment.port import Answer, Event, Outcome, Place, Reversal
+from hub.ports.payment.stripe_objects import intent_answer, money_of, refund_answer
 
 TOLERANCE_S: Final = 300
 _SECOND: Final = 1_000_000_000
@@ -37,29 +36,19 @@ _REFUNDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event.
-
-    Args:
-        id: Stripe's.
-        kind: Stripe's name of the kind, such as `payment_intent.succeeded`.
-        attempt_id: the attempt that it is about; empty: none.
-        answer: what it says of that attempt.
-        owner_id: the household that gave a means of payment; empty: none.
-        customer: Stripe's reference of that household.
-        method: Stripe's reference of that means.
-        reversal: a dispute, or a refund that is of no attempt; None: neither.
-    """
-
-    id: str
-    kind: str
-    attempt_id: str = ""
-    answer: Answer | None = None
-    owner_id: str = ""
-    customer: str = ""
-    method: str = ""
-    reversal: Reversal | None = None
+ASKED_FOR: Final = (
+    "setup_intent.succeeded",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+    "charge.refund.updated",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+)
+"""Kinds of events that the hub asks for where they did not come; of its own attempts it asks by themselves."""
 
 
 def signature(secret: str, body: bytes, at_s: int) -> str:
@@ -106,13 +95,15 @@ def read(body: bytes) -> Event:
         ValueError: it is no event.
     """
     try:
-        said = json.loads(body)
-        found: dict[str, Any] = said["data"]["object"]
-        return _event(
-            str(said["id"])[:200], str(said["type"]), found, int(said.get("created") or 0)
-        )
+        return event_of(json.loads(body))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError("the body is no event of Stripe") from error
+
+
+def event_of(said: dict[str, Any]) -> Event:
+    """Read an event that Stripe itself gave."""
+    found: dict[str, Any] = said["data"]["object"]
+    return _event(str(said["id"])[:200], str(said["type"]), found, int(said.get("created") or 0))
 
 
 def _event(id_: str, kind: str, found: dict[str, Any], said_at: int) -> Event:
@@ -131,7 +122,8 @@ def _event(id_: str, kind: str, found: dict[str, Any], said_at: int) -> Event:
                 return Event(id_, kind, reversal=_refund(found, answer, said_at))
         case "setup_intent.succeeded":
             owner, method = metadata.get("owner", ""), found.get("payment_method") or ""
-            return Event(id_, kind, "", None, owner, found.get("customer") or "", method)
+            customer = found.get("customer") or ""
+            return Event(id_, kind, "", None, owner, customer, method, said_at=said_at)
         case _ if kind.startswith("charge.dispute."):
             return Event(id_, kind, reversal=_dispute(found, said_at))
         case _:

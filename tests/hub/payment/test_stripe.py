@@ -22,13 +22,9 @@ from hub.ports.payment.port import (
     Removal,
     Reversal,
 )
-from hub.ports.payment.stripe import (
-    StripePayments,
-    UnpayableAmountError,
-    money_of,
-    stripe_amount,
-)
+from hub.ports.payment.stripe import StripePayments
 from hub.ports.payment.stripe_events import read, signature, verify
+from hub.ports.payment.stripe_objects import UnpayableAmountError, money_of, stripe_amount
 from tests.hub.payment.localstripe_server import (
     KEY,
     PATIENCE_S,

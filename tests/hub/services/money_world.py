@@ -14,6 +14,7 @@ from hub.ports.database.engine import write_session
 from hub.ports.payment.port import (
     Answer,
     Charge,
+    Event,
     Outcome,
     Payer,
     PaymentUnreachableError,
@@ -58,6 +59,8 @@ class Provider:
     money: dict[str, int] = field(default_factory=dict)
     asked: list[Charge | Refund] = field(default_factory=list)
     removed: list[Removal] = field(default_factory=list)
+    said: list[Event] | None = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)
 
     def charge(self, charge: Charge) -> Answer:
         return self._answer(charge, charge.amount, 1)
@@ -70,6 +73,12 @@ class Provider:
 
     def title(self, method: str) -> str:
         return f"Card {method}"
+
+    def events(self, since: int, until: int) -> Sequence[Event]:
+        self.spans.append((since, until))
+        if self.said is None:
+            raise PaymentUnreachableError("nobody there")
+        return self.said
 
     def remove(self, removal: Removal) -> None:
         if self.answers and self.answers.pop(0) is None:

@@ -3,14 +3,15 @@
 1. A period is a month: of the subscription that covers a metered feature, counted from its start, else of
    the calendar where the product stands. A change of owner begins another: nobody pays, or is told, what
    somebody else used.
-2. Past periods are those that were: a period that a change of plan cut short ends there.
+2. Past periods are those that were: one that a change of plan, or the end of a plan, cut short ends there. So
+   periods touch and never overlap. A pause or a missing payment cuts nothing: the plan may go on.
 
 What must never live here: what was used, or what follows.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Final
 
 import numpy as np
@@ -19,14 +20,16 @@ from entitlements.billing.allowance import Period
 from entitlements.billing.outages import Outage, enlarged
 from entitlements.billing.periods import month_begin, renewals
 from entitlements.decision import decide
-from entitlements.facts import Facts, Feature, FeatureKind, HoldKind
+from entitlements.facts import Facts, Feature, FeatureKind, HoldKind, Subscription
 from entitlements.ladder import ownership
 from entitlements.quotas import PLAIN, QuotaTerms
-from entitlements.status import ENTITLED, status
+from entitlements.status import ENTITLED, Status, boundaries, grace_until, status
 
 DAY: Final = 86_400_000_000_000
 _BACK: Final = 40 * DAY
 _AHEAD: Final = 400 * DAY
+_STOPPED: Final = frozenset({Status.PAUSED, Status.LAPSED})
+"""States in which a plan grants nothing and may go on."""
 
 
 def metered(facts: Facts, meter: str) -> Feature | None:
@@ -71,26 +74,59 @@ def edges(facts: Facts, feature: Feature | None, zone: str, at: int) -> tuple[in
         at: now, ns.
     """
     first, last = at - _BACK, at + _AHEAD
-    begins = list(
-        takewhile(
-            lambda begin: begin < last, renewals(zone, _anchor(facts, feature, zone, at), first)
-        )
-    )
+    plans = _plans(facts, feature)
+    anchor = _anchor(facts, plans, at)
+    months = renewals(zone, month_begin(zone, first) if anchor is None else anchor, first)
+    begins = takewhile(lambda begin: begin < last, months)
     owners = [owned.start for owned in facts.ownership if first < owned.start <= at]
-    return tuple(sorted({*begins, *owners}))
+    turns = {turn for plan in plans for turn in boundaries(plan) if first < turn <= at}
+    # Months are counted from the present anchor since the last of these at which it was another one.
+    turned = (
+        turn for turn in sorted(turns, reverse=True) if _anchor(facts, plans, turn - 1) != anchor
+    )
+    return tuple(sorted({*begins, *owners, *islice(turned, 1)}))
 
 
-def _anchor(facts: Facts, feature: Feature | None, zone: str, at: int) -> int:
+def _plans(facts: Facts, feature: Feature | None) -> list[Subscription]:
+    """Return the subscriptions whose plans include a feature, also those that are over."""
+    if feature is None:
+        return []
+    return [one for one in facts.subscriptions if feature.name in facts.plan_of(one).features]
+
+
+def _anchor(facts: Facts, plans: Sequence[Subscription], at: int) -> int | None:
+    """Return the instant from which months are counted, `None` if those of the calendar count."""
     present = ownership(facts, at)
-    starts = [
-        subscription.start
-        for subscription in facts.subscriptions
-        if feature is not None
-        and feature.name in facts.plan_of(subscription).features
-        and status(subscription, at) in ENTITLED
-        and (subscription.epoch is None or present is None or subscription.epoch == present.epoch)
+    owned = [
+        (status(plan, at), plan.start)
+        for plan in plans
+        if plan.epoch is None or present is None or plan.epoch == present.epoch
     ]
-    return min(starts, default=month_begin(zone, at - _BACK))
+    running = [start for state, start in owned if state in ENTITLED]
+    return min(running or [start for state, start in owned if state in _STOPPED], default=None)
+
+
+def decided_at(facts: Facts, feature: Feature, start: int, end: int) -> int:
+    """Return the instant that says what a period gives: its last one.
+
+    Unless nothing grants the feature then, as its plan was paused or unpaid: then the last one before that.
+
+    Args:
+        facts: of the product.
+        feature: the metered feature.
+        start: first instant of the period, ns.
+        end: end of it, or of what has passed of it.
+    """
+    last = end - 1
+    stops = [
+        plan.paused_at if status(plan, last) is Status.PAUSED else grace_until(plan)
+        for plan in _plans(facts, feature)
+        if status(plan, last) in _STOPPED
+    ]
+    stopped = max((stop for stop in stops if stop and start < stop <= last), default=None)
+    if stopped is None or decide(facts, feature.name, last).allowed:
+        return last
+    return stopped - 1
 
 
 def period(facts: Facts, feature: Feature | None, zone: str, at: int) -> tuple[int, int]:
@@ -146,7 +182,8 @@ def with_quotas(
     scale = 10**decimals
     made = []
     for start, end in stretches:
-        units, terms = quota_and_terms(facts, feature, min(end - 1, at))
+        when = decided_at(facts, feature, start, min(end, at + 1))
+        units, terms = quota_and_terms(facts, feature, when)
         given = None if units is None else enlarged(units * scale, outages, start, end)
         made.append(Period(start, end, given, terms, scale))
     return made

@@ -39,7 +39,7 @@ from hub.services.relations import Act
 from hub.services.tokens import Tokens
 from hub.services.usage_archive import Totals
 from hub.services.usage_balance import Given, Metered, closed
-from hub.services.usage_periods import past_periods, period, quota_and_terms
+from hub.services.usage_periods import decided_at, past_periods, period, quota_and_terms
 
 SETTLES_NS: Final = 3_600 * 10**9
 MOST: Final = 13
@@ -383,9 +383,10 @@ def _bill(
 
 def _sold(session: Session, whose: Metered, row: UsageStatement, at: int) -> _Sold | None:
     """Return at what the plan of a period sells more; `None`: it does not, or not in the currency."""
-    _, terms = quota_and_terms(whose.facts, whose.feature, row.end - 1)
+    when = decided_at(whose.facts, whose.feature, row.start, row.end)
+    _, terms = quota_and_terms(whose.facts, whose.feature, when)
     # A quota that was used up says nothing of the plan.
-    decided = decide(replace(whose.facts, holds=()), whose.feature.name, row.end - 1)
+    decided = decide(replace(whose.facts, holds=()), whose.feature.name, when)
     if row.owner_id is None or terms.hard or terms.keep_overage or decided.plan is None:
         return None
     query = (

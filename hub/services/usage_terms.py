@@ -3,7 +3,7 @@
 1. Marks are shares of what may be used in the present period by what is given now (`usage_balance`);
    where there is no limit there are none.
 2. Changes only mark products; one thread compiles those and publishes a patch, and what fails is tried
-   again. When a grant begins, renews or ends, or a period does, the product is marked by itself.
+   again. When a grant begins, renews or ends, or a period or a plan does, the product is marked by itself.
 3. All products are gone through after a start, a change of the catalogue and an outage, some at a time:
    what is marked goes first. A start begins with what the run before it published.
 
@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 from entitlements.billing.allowance import marks
 from entitlements.billing.meters import Aggregation, Meter
 from entitlements.facts import Facts
+from entitlements.status import ended_at
 from hub.errors import StorageError
 from hub.ports.database.engine import read_session
 from hub.ports.database.product_tables import Product
@@ -88,7 +89,8 @@ def account_terms(
         at: now, ns.
     """
     made: list[AccountTerms] = []
-    cut = at + _ANEW
+    ends = (ended_at(subscription) for subscription in product.facts.subscriptions)
+    cut = min([at + _ANEW, *(end for end in ends if end is not None and end > at)])
     for one in meters:
         facts, zone = product.facts, product.zone
         whose = given.metered(product.id, facts, zone, one)

@@ -11,18 +11,20 @@ import pytest
 from sqlalchemy import select
 
 from entitlements.billing.meters import LARGEST, MOST
+from entitlements.billing.periods import renewal
 from entitlements.decision import decide
 from hub.app.statement_clock import ROUND_NS, StatementClock
 from hub.errors import ConflictError, ForbiddenError, InvalidInputError
 from hub.metrics import Metrics
 from hub.ports.database.billing_tables import Invoice, InvoiceLine
 from hub.ports.database.engine import read_session, write_session
-from hub.ports.database.ownership_tables import Ownership
+from hub.ports.database.ownership_tables import Ownership, Subscription
 from hub.ports.database.product_tables import Product
 from hub.ports.database.usage_tables import UsageEntry, UsageStatement, UsageThreshold
 from hub.ports.store.port import RawColumns
 from hub.services import (
     catalogue,
+    changes,
     credit_grants,
     cut,
     ownership,
@@ -370,6 +372,56 @@ def test_a_former_owner_pays_for_their_last_period_and_nobody_else_for_it(priced
     close(priced, product_id, later + 40 * DAY)
     with read_session(priced.engine) as session:
         assert 500 not in set(session.scalars(select(UsageStatement.used)))
+
+
+def dated(world: World, product_id: str, **dates: int | None) -> None:
+    """Set dates of the product's subscription."""
+    with write_session(world.engine) as session:
+        row = session.scalars(select(Subscription)).one()
+        for name, value in dates.items():
+            setattr(row, name, value)
+        changes.note(session, product_id)
+
+
+def periods(world: World) -> list[tuple[int, int, int, int]]:
+    """Days from `T0` at which statements begin and end, what was used and what was too much."""
+    with read_session(world.engine) as session:
+        query = select(UsageStatement).order_by(UsageStatement.start, UsageStatement.revision)
+        return [
+            ((row.start - T0) // DAY, (row.end - T0) // DAY, row.used // 100, row.overage // 100)
+            for row in session.scalars(query)
+        ]
+
+
+def test_a_plan_that_ends_leaves_no_usage_unbilled_and_none_counted_twice(priced: World) -> None:
+    product_id, _ = sold(priced)  # its months begin in the middle of those of the calendar
+    last = renewal("UTC", T0, 1)
+    tell(priced, product_id, T0 + DAY, Event("a", "energy", T0 + DAY, Decimal(5)))
+    late = last - DAY // 2
+    tell(priced, product_id, late, Event("b", "energy", late, Decimal(18)))
+    dated(priced, product_id, ends_at=last)
+    for days in (1, 40, 80):
+        close(priced, product_id, last + days * DAY)
+    assert periods(priced)[0] == (0, (last - T0) // DAY, 23, 3)
+    assert billed(priced) == [(150, "3.00")]
+    ends = [start for start, _, _, _ in periods(priced)[1:]]
+    assert ends == [end for _, end, _, _ in periods(priced)[:-1]]  # they touch
+
+
+def test_usage_before_a_pause_over_the_end_of_a_month_is_billed(priced: World) -> None:
+    product_id, _ = sold(priced)
+    tell(priced, product_id, T0 + 5 * DAY, Event("a", "energy", T0 + 4 * DAY, Decimal(23)))
+    dated(priced, product_id, paused_at=T0 + 20 * DAY)
+    at = T0 + 25 * DAY
+    assert shown(priced, product_id, at).total == 23
+    assert close(priced, product_id, at) == []
+    # Neither a pause within a month nor one over its end begins another one.
+    close(priced, product_id, T0 + 40 * DAY)
+    dated(priced, product_id, resumes_at=T0 + 45 * DAY)
+    tell(priced, product_id, T0 + 50 * DAY, Event("b", "energy", T0 + 49 * DAY, Decimal(21)))
+    close(priced, product_id, T0 + 80 * DAY)
+    assert [row[2:] for row in periods(priced)] == [(23, 3), (21, 1)]
+    assert billed(priced) == [(150, "3.00"), (50, "1.00")]
 
 
 CALLS = (

@@ -360,11 +360,13 @@ def priced(
         ) from error
 
 
-def discount_of(session: Session, agreement: Agreement) -> Discount | None:
-    """Return what an agreement's promotion takes off the plan in the present period."""
+def discount_of(session: Session, agreement: Agreement, plan: str) -> Discount | None:
+    """Return what an agreement's promotion takes off a plan in the present period; `None`: it is for others."""
     if agreement.promotion_id is None:
         return None
     promotion = session.get_one(Promotion, agreement.promotion_id)
+    if promotion.plans is not None and plan not in promotion.plans:
+        return None
     if promotion.percent_ppm is not None:
         return Discount(promotion.percent_ppm)
     amounts: dict[str, Any] = promotion.amounts or {}

@@ -1,7 +1,7 @@
 """Billing accounts: in which currency a household pays, how it is taxed, and by what means.
 
 1. A household has one account, made with the vendor's defaults when it is first needed.
-2. The currency stands once money moved: a household with open invoices, or with credit, keeps it.
+2. The currency stands once money moved: a household with a plan, open invoices or credit keeps it.
 3. No card or bank number ever comes here, only the payment provider's references.
 What must never live here: amounts; the ledger has them.
 """
@@ -10,12 +10,13 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from entitlements.billing.money import DECIMALS
 from entitlements.dates import known_zone
 from hub.errors import ConflictError, InvalidInputError, NotFoundError
+from hub.ports.database.agreement_tables import Agreement
 from hub.ports.database.billing_tables import BillingAccount, Invoice, LedgerEntry, TaxRegion
 from hub.ports.database.people_tables import Owner
 from hub.ports.database.record_tables import Setting
@@ -169,7 +170,7 @@ def change(
         wanted: columns with their new values: `currency`, `zone`, `region`, `tax_id`, `name`, `address`, `email`.
 
     Raises:
-        ConflictError: another currency while money is owed, to its credit, or being collected.
+        ConflictError: another currency while it has a plan, owes money, has credit, or is being collected from.
         InvalidInputError: no such currency or zone.
     """
     owner = household(session, caller, owner_id, Act.PAY)
@@ -183,8 +184,8 @@ def change(
         raise InvalidInputError(f"{wanted['zone']!r} is no time zone, such as Europe/Berlin.")
     if currency != account.currency and _moved(session, account):
         raise ConflictError(
-            f"This household pays in {account.currency}, and there are open invoices or credit in it. "
-            "Settle them first.",
+            f"This household pays in {account.currency}, and there are plans, open invoices or credit in it. "
+            "End or settle them first.",
             currency=account.currency,
         )
     changed = [name for name, value in wanted.items() if getattr(account, name) != value]
@@ -247,7 +248,11 @@ def _moved(session: Session, account: BillingAccount) -> bool:
         Invoice.voided_at.is_(None),
         Invoice.written_off_at.is_(None),
     )
-    if session.scalar(waiting):
+    agreed = select(func.count()).where(
+        Agreement.owner_id == account.owner_id,
+        or_(Agreement.closed_at.is_(None), Agreement.next_at.is_not(None)),
+    )
+    if session.scalar(waiting) or session.scalar(agreed):
         return True
     sums = (
         select(func.sum(LedgerEntry.amount))

@@ -123,10 +123,12 @@ def change(
     _check_intervals(session, chosen.version, present[1:], when)
     if when == "now":
         agreements.require(session, agreement, Trigger.CHANGE_NOW, at)
-        agreement.next_version_id = None
         _now(session, tokens, agreement, present[:1], [item], at)
     else:
         agreements.require(session, agreement, Trigger.CHANGE_LATER, at)
+        waiting = agreements.waiting_bill(session, agreement)
+        if waiting is not None and waiting.kind == "change":
+            agreements.require_settled(session, agreement)
         if agreement.period_end is None and agreement.next_at is None:
             raise ConflictError("The present plan has no end of a period. Change it now.")
         agreement.next_version_id = chosen.version.id
@@ -183,6 +185,9 @@ def set_addon(
     else:
         chosen = choose(session, agreement.product_id, plan, None, addon=True)
     check_interval(session, present[0].version, chosen)
+    if agreement.next_version_id is not None and quantity:
+        following = session.get_one(PlanVersion, agreement.next_version_id)
+        check_interval(session, following, chosen)
     items = [_priced(session, agreement, chosen, quantity, at)] if quantity else []
     _now(session, tokens, agreement, having, items, at)
     _record(session, caller, agreement, "addon", at, plan=plan, quantity=quantity)
@@ -263,7 +268,7 @@ def _priced(session: Session, agreement: Agreement, chosen: Chosen, quantity: in
         chosen.plan,
         at,
         quantity=quantity,
-        discount=agreements.discount_of(session, agreement),
+        discount=agreements.discount_of(session, agreement, chosen.plan.name),
     )
 
 

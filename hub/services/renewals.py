@@ -83,7 +83,7 @@ def bill_of(session: Session, agreement: Agreement, due: int, at: int) -> NextBi
         version = session.get_one(PlanVersion, agreement.next_version_id)
         plan = session.get_one(Plan, version.plan_id)
     over = agreement.promotion_left == 1 and agreement.billed > 0
-    discount = None if over else agreements.discount_of(session, agreement)
+    discount = None if over else agreements.discount_of(session, agreement, plan.name)
     owner, currency = agreement.owner_id, agreement.currency
     items = [
         (

@@ -270,7 +270,7 @@ def _changed(
         item = Item(plan.name, version_id, plan.addon, quantity, charged, zero, tax_ppm, inclusive)
         row = begun(session, tokens, agreement, base, version, item, asked_at, at)
         if not plan.addon:
-            agreement.subscription_id = row.id
+            agreement.subscription_id, agreement.next_version_id = row.id, None
     if period is not None or base.trial_end is None or base.trial_end <= asked_at:
         agreements.set_period(agreement, period)
         agreement.billed = max(agreement.billed, 1)

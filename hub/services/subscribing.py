@@ -84,7 +84,7 @@ def subscribe(
     agreement = _begin(session, tokens, product, owned, account, chosen, at, trial=trial)
     if promotion is not None:
         promotions.redeem(session, agreement, chosen.plan.name, promotion, at)
-    discount = agreements.discount_of(session, agreement)
+    discount = agreements.discount_of(session, agreement, chosen.plan.name)
     base = agreements.base(session, agreement)
     items = [_item(session, agreement, chosen, 1, at, discount)]
     ids = [base.id]

@@ -473,6 +473,56 @@ def test_a_promotion_has_its_limits(books: BillingWorld) -> None:
         assert session.scalars(select(Promotion.redeemed)).one() == 1
 
 
+def test_a_promotion_of_one_plan_makes_no_other_cheaper(books: BillingWorld) -> None:
+    with write_session(books.world.engine) as session:
+        promotions.create(
+            session,
+            HUB,
+            "basic-free",
+            T0,
+            books.world.tokens,
+            percent_ppm=1_000_000,
+            plans=["basic"],
+        )
+    subscribe(books, "basic", promotion="basic-free")
+    books.run(T0 + DAY)
+    change(books, "full")
+    books.run(MONTH)
+    assert [gross for gross, _ in books.grosses()] == [0, 967, 999]
+
+
+def test_an_upgrade_that_is_not_paid_leaves_what_was_to_happen_later(books: BillingWorld) -> None:
+    subscribe(books)
+    change(books, "free")
+    assert books.agreement().next_version_id is not None
+    books.answers = lambda _invoice, _attempt: False
+    change(books, "yearly", when="now")
+    books.answers = lambda _invoice, _attempt: True
+    books.run(MONTH)
+    assert quota(books) == "ended"
+    assert [gross for gross, state in books.grosses() if state == "paid"] == [999]
+
+
+def test_an_addon_does_not_come_by_the_month_into_a_plan_by_the_year(books: BillingWorld) -> None:
+    subscribe(books)
+    change(books, "yearly", when="period_end")
+    with pytest.raises(ConflictError, match="other intervals"):
+        addon(books, 1)
+
+
+def test_a_household_with_a_plan_keeps_its_currency(books: BillingWorld) -> None:
+    subscribe(books)
+    with (
+        pytest.raises(ConflictError, match="in EUR"),
+        write_session(books.world.engine) as session,
+    ):
+        billing_accounts.change(session, books.anna, None, books.now, {"currency": "JPY"})
+    cancel(books)
+    books.run(MONTH)
+    with write_session(books.world.engine) as session:
+        billing_accounts.change(session, books.anna, None, books.now, {"currency": "JPY"})
+
+
 def new_owner(books: BillingWorld) -> tuple[Caller, str]:
     bert, made = books.world.customer(), books.world.product()
     books.world.claim(made, bert)

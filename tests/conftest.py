@@ -140,6 +140,37 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
         stop_hub(process)
 
 
+LONGEST = (
+    "test_web_browser_hub",
+    "test_money_walk",
+    "test_demo_hub",
+    "test_chaos_short",
+    "test_chaos_backup",
+    "test_serve",
+    "test_clock_hub",
+    "test_cluster",
+    "test_chaos_handover",
+    "test_observed_hub",
+    "test_fleet_hub",
+    "test_replay_hub",
+    "test_upgrade",
+    "test_certificates_over_years",
+    "test_production_parts",
+)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Deal tests that share a hub to one process, which starts it once, and all others by their file."""
+    shares = "hub" in getattr(item, "fixturenames", ())
+    item.add_marker(pytest.mark.xdist_group("hub" if shares else item.path.stem))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest, so that no process waits for another at the end."""
+    place = {name: index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
 def pytest_collection_finish() -> None:
     """Spare the collector what stays: without it, each full collection walks all modules again."""
     gc.collect()

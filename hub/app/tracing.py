@@ -7,25 +7,30 @@
 Must never live here: how spans are sent.
 """
 
+from __future__ import annotations
+
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
-
-from sqlalchemy.orm import Session
+from typing import TYPE_CHECKING, Final
 
 from device_sdk.wire.trace import trace_id
-from hub.app.findings_desk import Changes, FindingsDesk
-from hub.app.log_records import Entry
 from hub.app.tally import Laps
-from hub.metrics import Metrics
-from hub.pipeline.frames import U8
-from hub.pipeline.outcome import FoundIn
-from hub.pipeline.run import Turn
 from hub.ports.collector.port import Collector, Span, Value
 from hub.services.alert_kinds import kind_word
+
+if TYPE_CHECKING:  # a worker must not carry what only the reactor needs: the database
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from sqlalchemy.orm import Session
+
+    from hub.app.findings_desk import Changes, FindingsDesk
+    from hub.app.log_records import Entry
+    from hub.metrics import Metrics
+    from hub.pipeline.frames import U8
+    from hub.pipeline.outcome import FoundIn
+    from hub.pipeline.run import Turn
 
 TURN: Final = "ingest"
 _MOST: Final = 64

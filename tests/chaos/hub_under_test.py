@@ -16,9 +16,9 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.chaos.faulty_journal import ORDER
 from tests.chaos.journal_disk import JournalDisk
 from tests.chaos.network import BadNetwork
-from tests.chaos.role import ORDER
 from tests.conftest import ROOT, hub_environment
 
 START_TIMEOUT_S = 300.0  # kernels may have to be compiled
@@ -112,7 +112,7 @@ class HubUnderTest:
         return self._signal(role, signal.SIGCONT)
 
     def order(self, fault: str) -> None:
-        """Order a fault of the journal's disk; see `tests.chaos.role`."""
+        """Order a fault of the journal's disk; see `tests.chaos.faulty_journal`."""
         (self.data_dir / "run" / ORDER).write_text(fault)
 
     def obeyed(self) -> bool:

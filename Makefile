@@ -38,7 +38,7 @@ test: $(VENV)/.dev ## install what the tests need and run them, fast ones first
 	@.ci/system mosquitto mosquitto-clients postgresql victoria-metrics chromium || true
 	@$(BIN)/homeport warm
 	$(BIN)/python -m pytest -m "not hub" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m "hub" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "hub" -n 3 --dist loadfile --no-loadscope-reorder $$(grep -rl --include='test_*.py' 'mark\.hub' tests | sort)
 
 check: $(VENV)/.dev ## format, lint, types, imports, dead code
 	$(BIN)/ruff format --check .

@@ -140,6 +140,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
         stop_hub(process)
 
 
+# Of the tests marked `hub`; three processes run them on two cores, as they wait a good part of their time.
 LONGEST = (
     "test_web_browser_hub",
     "test_money_walk",
@@ -159,14 +160,8 @@ LONGEST = (
 )
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Deal tests that share a hub to one process, which starts it once, and all others by their file."""
-    shares = "hub" in getattr(item, "fixturenames", ())
-    item.add_marker(pytest.mark.xdist_group("hub" if shares else item.path.stem))
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest, so that no process waits for another at the end."""
+    """Begin with the files that take longest, so that no process waits for another at the end."""
     place = {name: index for index, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 

@@ -168,7 +168,10 @@ def test_claiming(world: World, ada: TestClient, bob: TestClient) -> None:
     form = {"serial": unit.serial, "code": unit.claim_code.lower()}
     right = client.post("/claim", data=form)
     assert right.headers["location"] == f"/products/{unit.product_id}?claimed=1"
-    assert "It is yours now." in text_of(client.get(right.headers["location"]))
+    said = client.get(right.headers["location"])
+    assert "It is yours now." in text_of(said)
+    # The first event replaces `#status`, and what was said must not go with it.
+    assert said.text.index("It is yours now.") < said.text.index('id="status"')
     taken = browser(world, bob).post("/claim", data=form)
     assert taken.status_code == 409
     assert "has an owner already" in text_of(taken)

@@ -105,8 +105,15 @@ class PaymentDesk:
                 "attempt %s is without an answer, asking again later: %s", request.attempt_id, error
             )
             return False
-        with write_session(self._engine) as session:
-            return payments.record(session, request.attempt_id, answer, self._clock(), self.hooks)
+        try:
+            with write_session(self._engine) as session:
+                at = self._clock()
+                return payments.record(session, request.attempt_id, answer, at, self.hooks)
+        except Exception:  # noqa: BLE001  what follows from one answer holds up no other
+            _log.exception(
+                "the answer to attempt %s is not recorded, asking again later", request.attempt_id
+            )
+            return False
 
     def _remove(self) -> None:
         """Have the provider forget what it is to forget."""

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from sqlalchemy import Engine
 
@@ -69,9 +70,7 @@ class StatementClock:
             late = usage_statements.pending(session, CORRECTIONS)
         made = 0
         for one in late:
-            began = time.monotonic()
-            made += self._adjust(one.product_id, one.meter, at)
-            rest(REST * (time.monotonic() - began))
+            made += self._tried(partial(self._adjust, one.product_id, one.meter, at), rest)
         if self._after is None:
             if at - self._begun < ROUND_NS:
                 return made
@@ -79,9 +78,17 @@ class StatementClock:
         with read_session(self._engine) as session:
             products, self._after = usage_statements.part(session, self._after, PART)
         for product_id in products:
-            began = time.monotonic()
-            made += self._close(product_id, at)
-            rest(REST * (time.monotonic() - began))
+            made += self._tried(partial(self._close, product_id, at), rest)
+        return made
+
+    def _tried(self, deed: Callable[[], int], rest: Callable[[float], object]) -> int:
+        """Do something about one product and rest; what fails holds up nobody."""
+        began, made = time.monotonic(), 0
+        try:
+            made = deed()
+        except Exception:  # noqa: BLE001  see rule 1
+            _log.exception("a usage period could not be closed or adjusted; trying again")
+        rest(REST * (time.monotonic() - began))
         return made
 
     def _close(self, product_id: str, at: int) -> int:

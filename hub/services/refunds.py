@@ -39,7 +39,9 @@ def refund(
     present = select(PaymentAttempt).where(
         PaymentAttempt.cause.startswith(f"refund:{cause}:", autoescape=True)
     )
-    if found := list(session.scalars(present.order_by(PaymentAttempt.cause))):
+    rows = session.scalars(present.order_by(PaymentAttempt.cause))
+    # A cause that only begins alike has more than a position behind it.
+    if found := [row for row in rows if row.cause.rpartition(":")[0] == f"refund:{cause}"]:
         return found
     if amount.minor <= 0:
         raise InvalidInputError(f"{amount} cannot be paid back.")

@@ -21,7 +21,7 @@ from sqlalchemy import Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from hub.errors import InvalidInputError
+from hub.errors import ConflictError, InvalidInputError
 from hub.ports.database.product_tables import Product
 from hub.ports.database.usage_tables import UsageEntry
 from hub.services import audit, changes, products
@@ -146,6 +146,7 @@ def correct_usage(
         at: now, ns.
 
     Raises:
+        ConflictError: the id was used for another correction.
         InvalidInputError: no reason, no such meter, or an impossible time or quantity.
         NotFoundError: no such product.
     """
@@ -176,6 +177,10 @@ def correct_usage(
         )
     )
     if same is not None:
+        if not _same(event, read, (same.meter, same.quantity, same.at)):
+            raise ConflictError(
+                f"Id {event.id} was used for another correction. Make up a new one.", id=event.id
+            )
         return same
     session.add(row)
     session.flush()

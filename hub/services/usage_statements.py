@@ -25,6 +25,7 @@ from entitlements.billing.price import Price, UnitPrice
 from entitlements.decision import decide
 from entitlements.facts import Ownership as Owned
 from entitlements.ladder import ownership
+from hub.ports.database.billing_tables import Invoice, InvoiceLine
 from hub.ports.database.catalogue_tables import Plan, PlanVersion
 from hub.ports.database.ownership_tables import Ownership
 from hub.ports.database.people_tables import Membership, Owner
@@ -368,7 +369,7 @@ def _bill(
         code="usage.overage",
         args={"title": whose.one.title, "plan": sold.plan},
         amount=amount,
-        tax_ppm=invoices.tax_ppm(session, sold.owner_id, sold.price.tax_class, at),
+        tax_ppm=_tax_ppm(session, row, sold, at),
         quantity=Decimal(row.overage - billed).scaleb(-decimals),
         start=row.start,
         end=row.end,
@@ -379,6 +380,25 @@ def _bill(
     if amount.minor > 0:
         payments.charge(session, invoice, at)
     return cause
+
+
+def _tax_ppm(session: Session, row: UsageStatement, sold: _Sold, at: int) -> int:
+    """Return the tax rate of a period: the one of its first bill, also if another holds by now."""
+    billed = (
+        select(InvoiceLine.tax_ppm)
+        .join(Invoice, Invoice.id == InvoiceLine.invoice_id)
+        .join(UsageStatement, UsageStatement.cause == Invoice.cause)
+        .where(
+            UsageStatement.product_id == row.product_id,
+            UsageStatement.meter == row.meter,
+            UsageStatement.start == row.start,
+        )
+        .order_by(UsageStatement.revision)
+    )
+    first = session.scalars(billed.limit(1)).first()
+    if first is not None:
+        return first
+    return invoices.tax_ppm(session, sold.owner_id, sold.price.tax_class, at)
 
 
 def _sold(session: Session, whose: Metered, row: UsageStatement, at: int) -> _Sold | None:

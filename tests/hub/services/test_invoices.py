@@ -1,5 +1,6 @@
 """Invoices once for each cause, numbers without gaps, and what is paid, credited and given back."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,9 +171,11 @@ def test_credit_is_paid_back_to_where_it_came_from(money: MoneyWorld) -> None:
     money.desk.step()
     issued(money, owner, -1_500, "withdrawal")
     with write_session(money.world.engine) as session:
-        made = refunds.refund(session, owner, euros(1_500), T0, cause="withdrawal")
+        made = refunds.refund(session, owner, euros(1_500), T0, cause="withdrawal:1")
         assert sorted(one.amount for one in made) == [501, 999]
-        again = refunds.refund(session, owner, euros(1_500), T0, cause="withdrawal")
+        again = refunds.refund(session, owner, euros(1_500), T0, cause="withdrawal:1")
+        with pytest.raises(ConflictError):  # of a cause of its own, and there is nothing left
+            refunds.refund(session, owner, euros(1_500), T0, cause="withdrawal")
         assert [one.id for one in again] == [one.id for one in made]
     assert credit(money, owner) == 0
     money.desk.step()
@@ -403,3 +406,23 @@ def test_a_new_version_shows_how_its_price_differs(money: MoneyWorld) -> None:
         difference = catalogue.apply(session, HUB, catalogue.parse(text), T0, dry_run=True)
     terms = {str(edit.thing): edit.terms for edit in difference.edits}
     assert terms["plan comfort version 3"] == {"price EUR": ("9.99", "10.99")}
+
+
+def test_an_answer_that_cannot_be_recorded_holds_up_no_other(money: MoneyWorld) -> None:
+    owner = household(money)
+    wrong = issued(money, owner, 100, "wrong", due=T0)
+    right = issued(money, owner, 200, "right", due=T0)
+    paid = money.desk.hooks.on_paid
+
+    def stumbles(session: Session, invoice: Invoice, at: int) -> None:
+        if invoice.id == wrong:
+            raise ArithmeticError("what follows cannot be done")
+        paid(session, invoice, at)
+
+    money.desk.hooks = replace(money.desk.hooks, on_paid=stumbles)
+    money.desk.step()
+    assert (state(money, wrong), state(money, right)) == ("open", "paid")
+    money.desk.hooks = replace(money.desk.hooks, on_paid=paid)
+    money.at += DAY
+    money.desk.step()
+    assert (state(money, wrong), money.provider.money) == ("paid", {"EUR": 300})

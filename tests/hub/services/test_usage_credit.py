@@ -1,7 +1,7 @@
 """Credit beside a quota, usage over the API, and statements of periods that are over."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from entitlements.decision import decide
 from hub.app.statement_clock import ROUND_NS, StatementClock
 from hub.errors import ConflictError, ForbiddenError, InvalidInputError
 from hub.metrics import Metrics
-from hub.ports.database.billing_tables import Invoice, InvoiceLine
+from hub.ports.database.billing_tables import BillingAccount, Invoice, InvoiceLine
 from hub.ports.database.engine import read_session, write_session
 from hub.ports.database.ownership_tables import Ownership, Subscription
 from hub.ports.database.product_tables import Product
@@ -372,6 +372,39 @@ def test_a_former_owner_pays_for_their_last_period_and_nobody_else_for_it(priced
     close(priced, product_id, later + 40 * DAY)
     with read_session(priced.engine) as session:
         assert 500 not in set(session.scalars(select(UsageStatement.used)))
+
+
+def test_an_absurd_bill_holds_up_nobody_elses(priced: World) -> None:
+    now = T0 + 5 * DAY
+    for product_id, used in [(sold(priced)[0], Decimal(LARGEST) / 100), (sold(priced)[0], 23)]:
+        tell(priced, product_id, now, Event("a", "energy", now, Decimal(used)))
+    now = T0 + 40 * DAY
+    clock = StatementClock(priced.engine, EMPTY, priced.tokens, lambda: now, Metrics("test"))
+    clock.step()
+    assert billed(priced) == [(150, "3.00")]
+
+
+def test_what_is_given_back_is_taxed_as_it_was(tmp_path: Path, new_database: str) -> None:
+    world = new_world(tmp_path, new_database)
+    taxed = PRICED.replace("overage =", 'tax = "standard"\ntax_included = false\noverage =')
+    with write_session(world.engine) as session:
+        catalogue.apply(session, HUB, catalogue.parse(taxed), T0)
+    product_id, _ = sold(world)
+    at = T0 + 5 * DAY
+    tell(world, product_id, at, Event("a", "energy", at, Decimal(24)))
+    close(world, product_id, T0 + 40 * DAY)
+    with write_session(world.engine) as session:
+        (account,) = session.scalars(select(BillingAccount))
+        account.region = "XX"
+        wrong = Event("c", "energy", at, Decimal(-4))
+        args = (session, HUB, product_id)
+        usage_events.correct_usage(*args, wrong, "misread", world.tokens, T0 + 40 * DAY)
+        other = replace(wrong, quantity=Decimal(-1))
+        with pytest.raises(ConflictError, match="another correction"):
+            usage_events.correct_usage(*args, other, "again", world.tokens, T0 + 40 * DAY)
+    close(world, product_id, T0 + 41 * DAY)
+    assert [gross for gross, _ in billed(world)] == [238, -238]
+    world.engine.dispose()
 
 
 def dated(world: World, product_id: str, **dates: int | None) -> None:

@@ -376,8 +376,11 @@ def test_a_former_owner_pays_for_their_last_period_and_nobody_else_for_it(priced
 
 def test_an_absurd_bill_holds_up_nobody_elses(priced: World) -> None:
     now = T0 + 5 * DAY
-    for product_id, used in [(sold(priced)[0], Decimal(LARGEST) / 100), (sold(priced)[0], 23)]:
-        tell(priced, product_id, now, Event("a", "energy", now, Decimal(used)))
+    for product_id, used in [
+        (sold(priced)[0], Decimal(LARGEST) / 100),
+        (sold(priced)[0], Decimal(23)),
+    ]:
+        tell(priced, product_id, now, Event("a", "energy", now, used))
     now = T0 + 40 * DAY
     clock = StatementClock(priced.engine, EMPTY, priced.tokens, lambda: now, Metrics("test"))
     clock.step()

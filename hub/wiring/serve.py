@@ -1,7 +1,7 @@
 """`homeport serve`: one hub on this machine, from its settings to its last process.
 
 1. One hub for one data folder: the folder `run` is locked while a hub runs.
-2. Ports set to 0 are chosen once for the whole run, so that a restarted process keeps its address.
+2. Ports set to 0 are chosen once and held for the whole run, so that a restarted process keeps its address.
 3. `run/hub.json` exists while all roles are ready or being restarted, and at no other time.
 """
 
@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from hub.app.processes import NAME as PROCESSES
@@ -24,11 +25,18 @@ from hub.metrics import Metrics
 from hub.ports.journal.durability import lock_folder, make_folder, write_whole
 from hub.wiring import compose, kernels, roles
 
+_HOLDS = sys.platform == "linux"
+"""Elsewhere a port that is bound cannot be bound by another, not even by one that asks for it."""
+
 _log = logging.getLogger("homeport.serve")
 
 
-def choose_ports(settings: Settings) -> Settings:
-    """Replace ports of 0 by free ones.
+def choose_ports(settings: Settings, held: ExitStack) -> Settings:
+    """Replace ports of 0 by free ones, which nobody else is given meanwhile.
+
+    Args:
+        settings: of the hub.
+        held: keeps the ports for who binds them by number, which takes seconds, and again after each restart.
 
     Raises:
         StartError: the port of a broker that somebody else runs is 0.
@@ -38,23 +46,17 @@ def choose_ports(settings: Settings) -> Settings:
             f"The hub does not start {settings.broker.kind}, so it cannot choose its port. "
             "Set mqtt.host and mqtt.port to where it listens."
         )
-    with socket.socket() as api, socket.socket() as mqtt, socket.socket() as client:
-        # All three stay bound until the last one is known, so that they differ.
-        return settings.model_copy(
-            update={
-                "api": settings.api.model_copy(
-                    update={"port": settings.api.port or _free(api, settings.api.host)}
-                ),
-                "mqtt": settings.mqtt.model_copy(
-                    update={"port": settings.mqtt.port or _free(mqtt, settings.mqtt.host)}
-                ),
-                "broker": settings.broker.model_copy(
-                    update={
-                        "client_port": settings.broker.client_port or _free(client, "127.0.0.1")
-                    }
-                ),
-            }
-        )
+    api, mqtt, broker = settings.api, settings.mqtt, settings.broker
+    with ExitStack() as known:  # all stay bound until the last one is known, so that they differ
+        stack = held if _HOLDS else known
+        chosen = {
+            "api": api.model_copy(update={"port": api.port or _free(stack, api.host)}),
+            "mqtt": mqtt.model_copy(update={"port": mqtt.port or _free(stack, mqtt.host)}),
+            "broker": broker.model_copy(
+                update={"client_port": broker.client_port or _free(stack, "127.0.0.1")}
+            ),
+        }
+        return settings.model_copy(update=chosen)
 
 
 def run(settings: Settings, file: Path | None, announce: Callable[[str], None]) -> None:
@@ -69,7 +71,11 @@ def run(settings: Settings, file: Path | None, announce: Callable[[str], None]) 
         StartError: a role did not start.
         ConflictError: a hub runs with this data folder already.
     """
-    settings = choose_ports(settings)
+    with ExitStack() as held:
+        _run(choose_ports(settings, held), file, announce)
+
+
+def _run(settings: Settings, file: Path | None, announce: Callable[[str], None]) -> None:
     make_folder(settings.run_dir)
     lock = lock_folder(settings.run_dir)
     card = settings.run_dir / "hub.json"
@@ -153,7 +159,10 @@ def describe(settings: Settings) -> dict[str, str | int]:
     }
 
 
-def _free(holder: socket.socket, host: str) -> int:
+def _free(stack: ExitStack, host: str) -> int:
+    holder = stack.enter_context(socket.socket())
+    # Who sets this too, as all our listeners do, may bind the port by its number; nobody gets it as a free one.
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     holder.bind((host, 0))
     return int(holder.getsockname()[1])
 

@@ -261,6 +261,11 @@ class Settling:
                 paid_until=_after(now, standing.paid_days),
                 cancelled_at=_after(now, standing.cancelled_days),
             )
+        if standing.buys is not None:
+            onboarding.pay_by(vendor, customer.owner_id, standing.pays_by)
+            with onboarding.sign_in(self._address, customer.email, customer.password) as client:
+                for entry in made:
+                    onboarding.buy(client, entry.product_id, standing.buys)
         if standing.hold is not None:
             for entry in made:
                 onboarding.hold(

@@ -46,6 +46,8 @@ class Standing:
         trial_days: length of its trial from there, if it has one.
         paid_days: paid until then; None is never paid.
         cancelled_days: cancelled then, if it is.
+        buys: plan that they subscribe to themselves now, and pay for each month.
+        pays_by: what comes of their payments; nothing is collected.
         claimed: whether they claimed the product.
         hold: what blocks their product, if anything does.
     """
@@ -56,6 +58,8 @@ class Standing:
     trial_days: int | None = None
     paid_days: int | None = None
     cancelled_days: int | None = None
+    buys: str | None = None
+    pays_by: str = "local:ok"
     claimed: bool = True
     hold: Hold | None = None
 
@@ -87,18 +91,27 @@ NAMED: Final[Sequence[Household]] = (
     Household(
         "Ana Gruber",
         "ana@example.com",
-        ACTIVE,
+        Standing("active, pays each month", "care", paid_days=0, cancelled_days=0, buys="care"),
         members=(("Max Gruber", "max@example.com"),),
     ),
     Household(
         "Ben Okoro",
         "ben@example.com",
-        Standing("active", "comfort", paid_days=31),
+        Standing(
+            "begins a trial now", "comfort", paid_days=0, cancelled_days=0, buys="comfort"
+        ),
     ),
     Household(
         "Chiara Conti",
         "chiara@example.com",
-        Standing("active, smallest plan", "essential", paid_days=120),
+        Standing(
+            "begins a trial now, will not be able to pay",
+            "essential",
+            paid_days=0,
+            cancelled_days=0,
+            buys="essential",
+            pays_by="local:declines",
+        ),
     ),
     Household(
         "Dag Lund",

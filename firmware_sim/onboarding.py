@@ -192,6 +192,16 @@ def subscribe(
     vendor.call("POST", f"/owners/{owner_id}/subscriptions", body)
 
 
+def pay_by(vendor: HubClient, owner_id: str, method: str) -> None:
+    """Say what comes of a household's payments on a hub that collects nothing, such as `local:ok`."""
+    vendor.call("PUT", f"/owners/{owner_id}/billing-account/method", {"method": method})
+
+
+def buy(home: HubClient, product_id: str, plan: str) -> None:
+    """Subscribe a household's product to a plan that it pays for, after the free trial if there is one."""
+    home.call("POST", f"/products/{product_id}/subscription", {"plan": plan})
+
+
 def hold(
     vendor: HubClient, product_id: str, kind: str, reason: str, ends_ns: int | None = None
 ) -> None:

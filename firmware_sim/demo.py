@@ -229,7 +229,7 @@ class Demo:
             if not told:
                 told = next(story, _END) is _END
                 if told and not plan.leaves:
-                    screen.staying()
+                    screen.staying(hub.data_dir)
             self._serve(door)
             self._tell_what_happened()
             if time.monotonic() > alerts_at:

@@ -9,6 +9,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -239,11 +240,19 @@ class Screen:
             f"{seconds * 1000:.0f} ms: {settings}"
         )
 
-    def staying(self) -> None:
-        """Say what can be done now, and how to stop."""
+    def staying(self, data_dir: Path) -> None:
+        """Say what can be done now, and how to stop.
+
+        Args:
+            data_dir: of the hub.
+        """
         self.event(
             "The products live on, a report every few seconds each. In another terminal: "
             "[bold]homeport trigger[/] lets more go wrong. Ctrl-C stops everything."
+        )
+        self.event(
+            f"[bold]homeport clock advance 40d --data {escape(str(data_dir))}[/] lets trials end, plans renew "
+            "and a payment fail."
         )
 
     def _plain(self, line: str) -> None:

@@ -97,9 +97,7 @@ NAMED: Final[Sequence[Household]] = (
     Household(
         "Ben Okoro",
         "ben@example.com",
-        Standing(
-            "begins a trial now", "comfort", paid_days=0, cancelled_days=0, buys="comfort"
-        ),
+        Standing("begins a trial now", "comfort", paid_days=0, cancelled_days=0, buys="comfort"),
     ),
     Household(
         "Chiara Conti",

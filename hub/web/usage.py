@@ -11,13 +11,14 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from entitlements.billing.meters import Aggregation
+from entitlements.billing.meters import NO_METRIC, Aggregation, Meter
 from hub.ports.database.engine import read_session
 from hub.services import products, telemetry, timeline, usage, usage_history
 from hub.services.catalogue_facts import load_catalogue
 from hub.services.relations import Act
 from hub.services.usage import Usage
 from hub.services.usage_history import PastPeriod
+from hub.services.usage_periods import DAY
 from hub.web.context import hub_of
 from hub.web.guard import PageRoute, visitor_of
 from hub.web.languages import N_
@@ -34,6 +35,7 @@ COUNTS: Mapping[Aggregation, str] = {
     Aggregation.INCREASE: N_("Counts by how much “{metric}” went up."),
     Aggregation.UNIQUE: N_("Counts how many different readings of “{metric}” there were."),
 }
+TOLD = N_("Counts what other programs report.")
 
 KINDS: Mapping[str, str] = {
     "quota": N_("Included in the plan"),
@@ -87,9 +89,9 @@ def page_usage(request: Request, product_id: ID) -> Response:
             now=one,
             title=titles.features.get(one.feature or "", "") or one.title,
             counts=visitor.language.text(
-                COUNTS[meters[one.meter].aggregation], metric=metrics[meters[one.meter].metric]
+                _counts(meters[one.meter]), metric=metrics.get(meters[one.meter].metric, "")
             ),
-            past=past[one.meter],
+            past=[period for period in past[one.meter] if _is_told(period)],
         )
         for one in now
     ]
@@ -97,3 +99,12 @@ def page_usage(request: Request, product_id: ID) -> Response:
     return pages_of(request).page(
         request, "usage.html", summary=summary, metered=metered, kinds=KINDS
     )
+
+
+def _counts(meter: Meter) -> str:
+    return TOLD if meter.metric == NO_METRIC else COUNTS[meter.aggregation]
+
+
+def _is_told(period: PastPeriod) -> bool:
+    """Say whether a past period is worth a line: not what a plan's change cut off before anything was stored."""
+    return period.stored or period.end - period.start >= DAY

@@ -26,6 +26,7 @@ def metered(world: World) -> World:
             "decimals": 1,
         },
         "readings": {"title": "Readings", "metric": "temp_c", "aggregation": "count"},
+        "calls": {"title": "Calls", "aggregation": "sum", "unit": "1"},
     }
     pump["features"]["boost"] = {
         "title": "Boost",
@@ -64,7 +65,18 @@ def test_this_period_with_its_quota_and_the_periods_before(metered: World, ada: 
     ]
     assert " ".join(lines) in text
     assert "Readings 0 Since" in text  # without a quota, and so without a bar
+    assert "Calls 0 Since" in text
+    assert "Counts what other programs report." in text
     assert "Used up" not in text
+
+
+def test_a_period_that_was_over_at_once_is_no_line(metered: World, ada: TestClient) -> None:
+    unit = metered.unit(ada)
+    metered.subscribe("ada", unit, starts_at="2026-01-31T08:05:00Z")  # claimed a while before
+    travel(metered, START + 3 * DAY)
+    text = text_of(browser(metered, ada).get(f"/products/{unit.product_id}/usage"))
+    assert "Boost 0 kWh of 100 kWh" in text
+    assert "no data" not in text
 
 
 def test_a_quota_that_is_used_up_says_when_it_comes_back(metered: World, ada: TestClient) -> None:

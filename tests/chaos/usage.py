@@ -66,7 +66,13 @@ def document() -> dict[str, Any]:
         "overage": {"heat": {"EUR": "0.01", "per": PRICE.per}},
     }
     return {
-        "models": {world.MODEL: {**model, "meters": meters, "features": features}},
+        "models": {
+            world.MODEL: {
+                **model,
+                "meters": {**model.get("meters", {}), **meters},
+                "features": features,
+            }
+        },
         "plans": {PLAN: {"title": "Metered", "versions": [version]}},
         "taxes": {"DE": {"rates": {"standard": "19"}}},
     }

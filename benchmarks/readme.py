@@ -99,7 +99,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
             "metering",
         ),
         (
-            "A worker killed or cut off until another takes its devices over, and what that lost",
+            "From a worker that is killed until another has its devices, and what that lost",
             (
                 f"{handover['takeover_s_p95']:.1f} s (p95), {handover['lost']} acknowledged rows, "
                 f"{handover['duplicates']} twice"

@@ -136,32 +136,40 @@ class PaymentDesk:
         now = self._clock()
         if 0 < self._hear_at - now <= _HEAR_EVERY:
             return
+        self._hear_at = now + _HEAR_AGAIN
         with read_session(self._engine) as session:
             since, until = provider_events.asks_since(session, now), now - _UNDER_WAY
         try:
             events = self.port.events(since, until)
         except PaymentUnreachableError as error:
             _log.warning("the provider's events are not known, asking again later: %s", error)
-            self._hear_at = now + _HEAR_AGAIN
             return
-        missed = sum(self._taken(event) for event in events)
+        taken = [self._taken(event) for event in events]
+        missed = taken.count(True)
         if missed:
             _log.warning(
                 "%d events of the payment provider had not come and were taken now. Does its endpoint lead to "
                 "this hub, with the secret in billing.stripe_webhook_secret?",
                 missed,
             )
+        if None in taken:  # it is asked for again
+            return
         with write_session(self._engine) as session:
             provider_events.asked_until(session, until)
         self._hear_at = now + _HEAR_EVERY
 
-    def _taken(self, event: Event) -> bool:
+    def _taken(self, event: Event) -> bool | None:
+        """Take an event; say whether it is the first time, `None` if it could not be taken."""
         with read_session(self._engine) as session:
             if payments.knows_event(session, event.id):
                 return False
         title = known_as(self.port, event.method)
-        with write_session(self._engine) as session:
-            return provider_events.take(session, event, self._clock(), self.hooks, title)
+        try:
+            with write_session(self._engine) as session:
+                return provider_events.take(session, event, self._clock(), self.hooks, title)
+        except Exception:  # noqa: BLE001  what follows from one event holds up no other
+            _log.exception("event %s of the provider is not taken, asking again later", event.id)
+            return None
 
     def _answer(self, request: Request) -> Answer:
         if request.ask is None:

@@ -11,6 +11,7 @@
 Shapes: https://docs.stripe.com/api/payment_intents, /refunds, /checkout/sessions, /events, /idempotent_requests.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -43,6 +44,7 @@ _KEY_LASTS_NS: Final = 20 * 3_600_000_000_000
 _DECLINED: Final = 402
 _NOT_FOUND: Final = 404
 _SECOND: Final = 1_000_000_000
+_log = logging.getLogger("homeport.payments")
 _PAGE: Final = 100
 
 
@@ -181,7 +183,7 @@ class StripePayments:
             for found in self._pages("/v1/events", {"type": kind, **about})
         ]
         said.sort(key=lambda one: int(one.get("created") or 0))
-        return [stripe_events.event_of(one) for one in said]
+        return [event for one in said if (event := _read(one)) is not None]
 
     def _made(self, attempt_id: str, path: str, about: dict[str, Any]) -> dict[str, Any] | None:
         """Look for what was made for an attempt."""
@@ -232,6 +234,15 @@ class StripePayments:
         if status >= 400 and not refused:
             raise PaymentUnreachableError(f"Stripe answers {status} ({kind or 'no reason given'}).")
         return status, body
+
+
+def _read(said: dict[str, Any]) -> Event | None:
+    """Read an event; one that nobody can read is passed over, or no later one would ever be heard."""
+    try:
+        return stripe_events.event_of(said)
+    except ValueError:
+        _log.warning("event %s of Stripe cannot be read", str(said.get("id"))[:200])
+        return None
 
 
 def _since(at: int) -> int:

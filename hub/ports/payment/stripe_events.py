@@ -96,14 +96,22 @@ def read(body: bytes) -> Event:
     """
     try:
         return event_of(json.loads(body))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise ValueError("the body is no event of Stripe") from error
 
 
-def event_of(said: dict[str, Any]) -> Event:
-    """Read an event that Stripe itself gave."""
-    found: dict[str, Any] = said["data"]["object"]
-    return _event(str(said["id"])[:200], str(said["type"]), found, int(said.get("created") or 0))
+def event_of(said: Any) -> Event:
+    """Read an event that Stripe itself gave.
+
+    Raises:
+        ValueError: it is no event, or about money that there is not.
+    """
+    try:
+        found: dict[str, Any] = said["data"]["object"]
+        id_, kind = str(said["id"])[:200], str(said["type"])
+        return _event(id_, kind, found, int(said.get("created") or 0))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{error!r} in an event of Stripe") from error
 
 
 def _event(id_: str, kind: str, found: dict[str, Any], said_at: int) -> Event:

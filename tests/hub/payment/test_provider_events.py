@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from entitlements.billing.money import Money
 from hub.ports.database.billing_tables import BillingAccount, PaymentRemoval, PaymentReversal
@@ -142,6 +143,31 @@ def test_what_was_said_while_nobody_could_be_reached_or_the_hub_was_off_is_not_l
     assert account(money, owner).method == "pm-1"
 
 
+def test_an_event_that_cannot_be_taken_holds_up_no_other_and_is_asked_for_again(
+    money: MoneyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = household(money)
+    money.provider.said = [gave(owner, "pm-1", T0), gave(owner, "pm-2", T0 + S)]
+    take_one = provider_events.take
+
+    def fail(session: Session, event: Event, *rest: Any) -> bool:
+        if event.method == "pm-1":
+            raise ZeroDivisionError
+        return take_one(session, event, *rest)
+
+    monkeypatch.setattr(provider_events, "take", fail)
+    for _ in range(3):
+        money.desk.step()
+    assert account(money, owner).method == "pm-2"
+    assert len(money.provider.spans) == 1  # no storm of questions
+    monkeypatch.undo()
+    money.at += HOUR // 12
+    money.desk.step()
+    assert money.provider.spans[1][0] <= money.provider.spans[0][0] + HOUR // 12
+    assert account(money, owner).method == "pm-2"
+    assert forgotten(money) == {"pm-1"}
+
+
 def test_stripe_is_asked_for_each_kind_page_by_page_and_tells_the_earliest_first() -> None:
     def one(number: int) -> dict[str, Any]:
         found = {"customer": "cus-1", "payment_method": f"pm-{number}", "metadata": {"owner": "o"}}
@@ -155,7 +181,8 @@ def test_stripe_is_asked_for_each_kind_page_by_page_and_tells_the_earliest_first
         asked.append(about)
         if about["type"] != ASKED_FOR[0]:
             return httpx.Response(200, json={"data": [], "has_more": False})
-        rest = [one(3), one(2)] if "starting_after" not in about else [one(1)]
+        unreadable = {"id": "evt-x", "type": ASKED_FOR[0], "data": {}}
+        rest = [one(3), unreadable, one(2)] if "starting_after" not in about else [one(1)]
         return httpx.Response(200, json={"data": rest, "has_more": "starting_after" not in about})
 
     stripe = StripePayments(KEY, transport=httpx.MockTransport(answer))
